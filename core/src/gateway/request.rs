@@ -1,0 +1,492 @@
+//! What clients may ask of a gateway, and its replies. Syntax was checked before; these are facts of the core's own types.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::balance::Strategy;
+use crate::ids::{Fence, LeaseId, LockName, NodeId, Priority, QueueName, TaskId, TaskType};
+use crate::keyspace::{Key, Role};
+use crate::record::{AttemptNote, Json, Totals};
+use crate::retry::RetryPolicy;
+use crate::store::Refusal;
+use crate::time::{Millis, Wall};
+
+/// Names one request of one client, so that the reply finds its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RequestId(pub u64);
+
+/// A task to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Selects the handler.
+    pub kind: TaskType,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+    /// What the handler gets.
+    pub payload: Json,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// How many failures are tried again.
+    pub retries_max: u32,
+    /// How long to wait between them.
+    pub retry: RetryPolicy,
+    /// How long one attempt may run.
+    pub timeout: Millis,
+    /// When it may start.
+    pub due: Due,
+    /// The idempotency key and the hash of the whole body.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// When a task may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Due {
+    /// As soon as it is its turn.
+    Now,
+    /// This long after it was accepted.
+    In(Millis),
+    /// Not before this time.
+    At(Wall),
+}
+
+/// What makes a repeated submission recognisable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// The hash of the client's key, in hex.
+    pub key_hash: Arc<str>,
+    /// The hash of the submission's body, in hex.
+    pub body_hash: Arc<str>,
+}
+
+/// Where a task is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// Not due yet.
+    Scheduled,
+    /// Waits for a worker.
+    Pending,
+    /// Given to a worker.
+    Running,
+    /// Failed, and not due to be tried again yet.
+    Retrying,
+    /// Ended well.
+    Completed,
+    /// Ended badly.
+    Failed,
+    /// Was cancelled.
+    Cancelled,
+}
+
+impl TaskState {
+    /// Every state, in the order of a life.
+    pub const ALL: [Self; 7] = [
+        Self::Scheduled,
+        Self::Pending,
+        Self::Running,
+        Self::Retrying,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The word of API, CLI and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether a task in this state has an outcome.
+    pub const fn has_ended(self) -> bool {
+        match self {
+            Self::Completed | Self::Failed | Self::Cancelled => true,
+            Self::Scheduled | Self::Pending | Self::Running | Self::Retrying => false,
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text is not the name of a state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a state is one of scheduled, pending, running, retrying, completed, failed, cancelled")]
+pub struct UnknownState;
+
+impl FromStr for TaskState {
+    type Err = UnknownState;
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(UnknownState)
+    }
+}
+
+/// Which tasks to list. A missing part matches every task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Filter {
+    /// Only in this state.
+    pub state: Option<TaskState>,
+    /// Only of this queue.
+    pub queue: Option<QueueName>,
+    /// Only of this type.
+    pub kind: Option<TaskType>,
+}
+
+/// Proof of holding, or waiting for, a lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockToken {
+    /// The waiter's name in the lock's queue.
+    pub waiter: NodeId,
+    /// The lease that the waiter's key hangs on.
+    pub lease: LeaseId,
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Accept these tasks. Answered by [`Reply::Submitted`].
+    Submit(Vec<TaskSpec>),
+    /// Show a task, at once or when it has ended. Answered by [`Reply::Task`].
+    Get {
+        /// Which.
+        task: TaskId,
+        /// How long to wait for its end.
+        wait: Option<Duration>,
+    },
+    /// Show tasks. Answered by [`Reply::Tasks`].
+    List {
+        /// Which.
+        filter: Filter,
+        /// How many at most.
+        limit: u32,
+        /// Continue behind this key, as given by the last answer.
+        after: Option<Key>,
+    },
+    /// Say why a task waits. Answered by [`Reply::Why`].
+    Why(TaskId),
+    /// Cancel a task. Answered by [`Reply::Task`].
+    Cancel(TaskId),
+    /// Run a failed or cancelled task again. Answered by [`Reply::Task`].
+    Rerun(TaskId),
+    /// Count tasks. Answered by [`Reply::Stats`].
+    Stats,
+    /// Show the queues. Answered by [`Reply::Queues`].
+    Queues,
+    /// Show the nodes. Answered by [`Reply::Nodes`].
+    Nodes,
+    /// Change a queue's settings. Answered by [`Reply::Queues`] with that queue.
+    ConfigureQueue {
+        /// Which.
+        queue: QueueName,
+        /// The new strategy, if it changes.
+        strategy: Option<Strategy>,
+        /// Whether it is paused, if that changes.
+        paused: Option<bool>,
+    },
+    /// Tell a worker to take no new tasks. Answered by [`Reply::Nodes`] with that node.
+    Drain(NodeId),
+    /// Take a lock, waiting for it. Answered by [`Reply::Lock`].
+    LockTake {
+        /// Which.
+        lock: LockName,
+        /// Who asks, for people.
+        owner: Option<Arc<str>>,
+        /// How long it is held without a renewal.
+        ttl: Duration,
+        /// How long to wait for it.
+        wait: Duration,
+    },
+    /// Keep a lock. Answered by [`Reply::Lock`].
+    LockRenew {
+        /// Which.
+        lock: LockName,
+        /// Proof of holding it.
+        token: LockToken,
+    },
+    /// Give a lock back. Answered by [`Reply::Done`].
+    LockRelease {
+        /// Which.
+        lock: LockName,
+        /// Proof of holding it.
+        token: LockToken,
+    },
+}
+
+/// What a gateway answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The fate of each submitted task, in order.
+    Submitted(Vec<Submitted>),
+    /// A task.
+    Task(Box<TaskView>),
+    /// Tasks, and where to continue.
+    Tasks {
+        /// In the order of ids, or of the queue where a state was asked for.
+        tasks: Vec<TaskView>,
+        /// Continue behind this key.
+        next: Option<Key>,
+    },
+    /// Why a task waits.
+    Why(Box<Why>),
+    /// Counts.
+    Stats(Box<StatsView>),
+    /// Queues, by name.
+    Queues(Vec<QueueView>),
+    /// Nodes, by role and id.
+    Nodes(Vec<NodeView>),
+    /// A lock is held.
+    Lock {
+        /// Pass it to whatever the lock protects.
+        fence: Fence,
+        /// Proof of holding it.
+        token: LockToken,
+        /// How long it is held without a renewal.
+        ttl: Duration,
+    },
+    /// Done, with nothing to show.
+    Done,
+    /// There is no such thing.
+    NotFound,
+    /// The task's state forbids it, or the lock is not held any more.
+    Forbidden {
+        /// Why, for people.
+        because: Arc<str>,
+    },
+    /// The store took nothing, for certain; the same request may be made again.
+    Refused(Refusal),
+    /// The gateway cannot serve this now; nothing was done.
+    NotReady,
+    /// The time for it ran out; it may still take effect.
+    TimedOut,
+}
+
+/// What became of one submitted task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Submitted {
+    /// It is in the store.
+    Accepted {
+        /// Its id.
+        id: TaskId,
+        /// Pending, or scheduled.
+        state: TaskState,
+    },
+    /// The same key came with the same body before.
+    Repeated {
+        /// The first one's id.
+        id: TaskId,
+    },
+    /// The same key came with another body before.
+    KeyTaken {
+        /// The first one's id.
+        id: TaskId,
+    },
+    /// The store took nothing, for certain.
+    Refused(Refusal),
+    /// The store did not say in time. Ask for the id.
+    Unknown {
+        /// The id that it has if it was accepted.
+        id: TaskId,
+    },
+}
+
+/// Everything about a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+    /// Selects the handler.
+    pub kind: TaskType,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What the handler gets.
+    pub payload: Json,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was accepted.
+    pub created_at: Wall,
+    /// When it may start, while it waits for that.
+    pub due_at: Option<Wall>,
+    /// When its current or last attempt was given to a worker.
+    pub assigned_at: Option<Wall>,
+    /// When its last handler started; null until it has ended.
+    pub started_at: Option<Wall>,
+    /// When it ended.
+    pub completed_at: Option<Wall>,
+    /// Its current or last worker.
+    pub worker: Option<NodeId>,
+    /// Its current or last fence.
+    pub fence: Option<Fence>,
+    /// Failures that were tried again, in this run.
+    pub retry_count: u32,
+    /// Workers that vanished under it, in this run.
+    pub losses: u32,
+    /// How many failures are tried again.
+    pub retries_max: u32,
+    /// How long one attempt may run.
+    pub timeout: Millis,
+    /// What the handler returned.
+    pub result: Option<Json>,
+    /// Why it failed, or why its last attempt did.
+    pub error: Option<Arc<str>>,
+    /// What the handler last reported.
+    pub progress: Option<Json>,
+    /// How often an operator ran it again.
+    pub run: u32,
+    /// The last attempts that did not complete it, newest last.
+    pub attempts: Vec<AttemptNote>,
+}
+
+/// Why a task is not running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Which task.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// What stands in its way, the first thing first; empty when nothing does.
+    pub reasons: Vec<WhyReason>,
+    /// How many tasks of its queue go before it; only while it is pending.
+    pub ahead: Option<u64>,
+}
+
+/// One thing in a task's way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum WhyReason {
+    /// It has ended.
+    Ended,
+    /// It runs.
+    Running {
+        /// Where.
+        worker: NodeId,
+    },
+    /// It may not start yet.
+    NotDue {
+        /// When it may.
+        due_at: Wall,
+        /// Whether it waits after a failure.
+        after_failure: bool,
+    },
+    /// An operator paused its queue.
+    QueuePaused,
+    /// No worker is there at all.
+    NoWorkers,
+    /// No worker serves its queue.
+    NoWorkerServesQueue,
+    /// No worker of its queue can run its type.
+    NoWorkerRunsType,
+    /// All workers that could take it are full.
+    NoFreeSlot {
+        /// The slots of all workers that could take it.
+        slots: u64,
+    },
+    /// The scheduler waits for news from the store.
+    ViewStale,
+    /// It is next.
+    Next,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsView {
+    /// What was ever done, from the lanes.
+    pub totals: Totals,
+    /// Delayed submissions that are not due.
+    pub scheduled: u64,
+    /// Entries.
+    pub pending: u64,
+    /// Claims.
+    pub running: u64,
+    /// Back-offs that are not due.
+    pub retrying: u64,
+    /// Tasks whose attempts are spent, waiting for a person.
+    pub dead: u64,
+    /// Live schedulers.
+    pub schedulers: u64,
+    /// Live workers.
+    pub workers: u64,
+    /// Slots that workers offer.
+    pub slots: u64,
+    /// Records of a later version, or corrupt, that were skipped.
+    pub foreign: u64,
+}
+
+/// A queue, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub name: QueueName,
+    /// How workers are chosen.
+    pub strategy: Strategy,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Entries.
+    pub pending: u64,
+    /// Claims.
+    pub running: u64,
+    /// Delayed tasks, back-offs included.
+    pub delayed: u64,
+    /// Tasks whose attempts are spent.
+    pub dead: u64,
+    /// The timestamp of the first entry.
+    pub oldest: Option<Wall>,
+}
+
+/// A node, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// What it does.
+    pub role: Role,
+    /// Its build.
+    pub version: Arc<str>,
+    /// When it started.
+    pub started_at: Wall,
+    /// Handlers that may run at the same time; zero for schedulers and while it drains.
+    pub slots: u32,
+    /// Claims that it holds.
+    pub claims: u64,
+    /// Its share under the weighted strategy.
+    pub weight: u32,
+    /// The queues that it serves; all when empty.
+    pub queues: Vec<QueueName>,
+    /// The types that it runs.
+    pub types: Vec<TaskType>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it was told to drain.
+    pub draining: bool,
+    /// The machine's busy share, in thousandths.
+    pub cpu_permille: u16,
+    /// The process's memory, in bytes.
+    pub memory_bytes: u64,
+}

@@ -1,0 +1,19 @@
+//! The pure state machines of Windlass.
+//!
+//! Nothing here is async, reads a clock, draws entropy, or talks to anything. A [`machine::Machine`] takes inputs and
+//! time, and returns effects; a shell performs them.
+#![deny(clippy::float_arithmetic)]
+#![warn(missing_docs)]
+
+pub mod balance;
+pub mod gateway;
+pub mod ids;
+pub mod keyspace;
+pub mod machine;
+pub mod record;
+pub mod retry;
+pub mod rng;
+pub mod store;
+pub mod time;
+pub mod timers;
+pub mod worker;

@@ -1,0 +1,117 @@
+//! Records of nodes, queues, locks and idempotency keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Carry, Record, Version, is_default};
+use crate::balance::Strategy;
+use crate::ids::{Priority, QueueName, Revision, TaskId, TaskType};
+use crate::time::Wall;
+
+/// `/config/queues/{queue}`: what an operator set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct QueueConfig {
+    #[doc(hidden)]
+    pub v: Version,
+    /// How workers are chosen.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// Whether its tasks wait for `resume`.
+    #[serde(default)]
+    pub paused: bool,
+}
+impl Record for QueueConfig {}
+
+/// `/config/nodes/{node_id}`: orders to a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct NodeConfig {
+    #[doc(hidden)]
+    pub v: Version,
+    /// Take no new tasks.
+    #[serde(default)]
+    pub drain: bool,
+}
+impl Record for NodeConfig {}
+
+/// `/nodes/{role}/{node_id}`: one life of a node; its create revision is the registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    #[doc(hidden)]
+    pub v: Version,
+    /// The build.
+    pub version: Arc<str>,
+    /// The revision that the node's view has reached: history before the lowest of these may be compacted.
+    pub view: Revision,
+    /// Handlers running, or requests in flight.
+    #[serde(default)]
+    pub load: u32,
+    /// The machine's busy share, in thousandths.
+    #[serde(default)]
+    pub cpu_permille: u16,
+    /// The process's memory, in bytes.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// When the node started, by its own clock.
+    pub started_at: Wall,
+}
+impl Record for NodeRecord {}
+
+/// `/offers/{worker_id}`: what a worker takes now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfferRecord {
+    #[doc(hidden)]
+    pub v: Version,
+    /// Handlers that run at the same time.
+    pub slots: u32,
+    /// The queues that it serves; all when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<QueueName>,
+    /// The task types that it can run, sorted.
+    pub types: Vec<TaskType>,
+    /// Its share under the weighted strategy.
+    pub weight: u32,
+    /// Labels for people.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+impl Record for OfferRecord {}
+
+/// `/dead/{queue}/{task_id}`: the task's attempts are spent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadRecord {
+    #[doc(hidden)]
+    pub v: Version,
+    /// What the last attempt had started with.
+    pub carry: Carry,
+    /// How urgent it was.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub priority: Priority,
+    /// When it died.
+    pub died_at: Wall,
+}
+impl Record for DeadRecord {}
+
+/// `/locks/{lock_key}/{waiter}`: leased; the lowest create revision holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct LockRecord {
+    #[doc(hidden)]
+    pub v: Version,
+    /// Who waits, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Arc<str>>,
+}
+impl Record for LockRecord {}
+
+/// `/unique/{hash}`: which task an idempotency key stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UniqueRecord {
+    #[doc(hidden)]
+    pub v: Version,
+    /// The task that was accepted under the key.
+    pub task: TaskId,
+    /// The hash of the body that came with it.
+    pub body: Arc<str>,
+}
+impl Record for UniqueRecord {}

@@ -1,0 +1,12 @@
+//! What may be asked of a store, and what it may answer. Every store (etcd, the embedded one, the simulator's) speaks
+//! exactly this.
+
+mod call;
+mod guard;
+mod txn;
+
+pub use self::call::{Answer, Call, Change, Item, LeaseAnswer, Query, ReadAnswer, ViewEvent};
+pub use self::guard::{Found, Guard, GuardIx, Value, Write};
+pub use self::txn::{
+    Batch, BatchError, Failed, OPS_MAX, Refusal, Step, TXN_BYTES_MAX, Txn, TxnError, TxnOutcome,
+};

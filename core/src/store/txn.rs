@@ -1,0 +1,430 @@
+//! Transactions: legal by construction, so that no store ever has to refuse one for its shape.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::guard::{Found, Guard, GuardIx, Write};
+use crate::ids::Revision;
+use crate::keyspace::{Key, Range};
+
+/// etcd's default for guards, and again for writes, in one transaction.
+pub const OPS_MAX: usize = 128;
+
+/// The largest transaction, in bytes of keys and values. etcd refuses requests over 1.5 MiB; the rest is for framing.
+pub const TXN_BYTES_MAX: usize = 1_250 * 1_024;
+
+/// What framing adds to each guard and write on the wire, at most.
+const FRAMING: usize = 24;
+
+/// What belongs together in one transaction: one step of one task's life.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Step {
+    /// What must hold.
+    pub guards: Vec<Guard>,
+    /// What changes.
+    pub writes: Vec<Write>,
+}
+
+impl Step {
+    /// A step that writes `writes` if `guards` hold.
+    pub fn new(guards: Vec<Guard>, writes: Vec<Write>) -> Self {
+        Self { guards, writes }
+    }
+}
+
+/// Why a step does not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TxnError {
+    /// More than [`OPS_MAX`] guards or writes.
+    #[error("more than {OPS_MAX} guards or writes")]
+    TooMany,
+    /// More than [`TXN_BYTES_MAX`] bytes.
+    #[error("more than {TXN_BYTES_MAX} bytes")]
+    TooLarge,
+    /// A key that would be written twice.
+    #[error("a key would be written twice")]
+    WrittenTwice,
+}
+
+/// Guards and writes that are applied together or not at all. Holds at most [`OPS_MAX`] of each, writes no key twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(try_from = "TxnParts", into = "TxnParts")]
+pub struct Txn {
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+    bytes: usize,
+    keys: BTreeSet<Key>,
+    ranges: Vec<Range>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TxnParts {
+    guards: Vec<Guard>,
+    writes: Vec<Write>,
+}
+
+impl From<Txn> for TxnParts {
+    fn from(txn: Txn) -> Self {
+        Self {
+            guards: txn.guards,
+            writes: txn.writes,
+        }
+    }
+}
+
+impl TryFrom<TxnParts> for Txn {
+    type Error = TxnError;
+    fn try_from(parts: TxnParts) -> Result<Self, TxnError> {
+        let mut txn = Self::default();
+        txn.push(Step::new(parts.guards, parts.writes))
+            .map_err(|(_, error)| error)?;
+        Ok(txn)
+    }
+}
+
+impl Txn {
+    /// What must hold.
+    pub fn guards(&self) -> &[Guard] {
+        &self.guards
+    }
+
+    /// What changes.
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// Whether it would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Adds a step whole and says which guards are its own, or hands it back when the transaction would become illegal.
+    /// Equal guards are kept once.
+    pub fn push(&mut self, step: Step) -> Result<Vec<GuardIx>, (Step, TxnError)> {
+        if let Err(error) = self.fits(&step) {
+            return Err((step, error));
+        }
+        let indexes = step
+            .guards
+            .into_iter()
+            .map(|guard| self.add_guard(guard))
+            .collect();
+        for write in step.writes {
+            self.bytes += write.size() + FRAMING;
+            match &write {
+                Write::Put { key, .. } | Write::Delete { key } => {
+                    self.keys.insert(key.clone());
+                }
+                Write::DeleteRange { range } => self.ranges.push(range.clone()),
+            }
+            self.writes.push(write);
+        }
+        assert!(
+            self.guards.len() <= OPS_MAX && self.writes.len() <= OPS_MAX,
+            "a transaction keeps its limits"
+        );
+        Ok(indexes)
+    }
+
+    fn add_guard(&mut self, guard: Guard) -> GuardIx {
+        let at = self
+            .guards
+            .iter()
+            .rposition(|known| *known == guard)
+            .unwrap_or_else(|| {
+                self.bytes += guard.key().as_str().len() + FRAMING;
+                self.guards.push(guard);
+                self.guards.len() - 1
+            });
+        GuardIx(u16::try_from(at).expect("a transaction has at most OPS_MAX guards"))
+    }
+
+    fn fits(&self, step: &Step) -> Result<(), TxnError> {
+        let new_guards = step
+            .guards
+            .iter()
+            .filter(|guard| !self.guards.contains(guard))
+            .count();
+        if self.guards.len() + new_guards > OPS_MAX
+            || self.writes.len() + step.writes.len() > OPS_MAX
+        {
+            return Err(TxnError::TooMany);
+        }
+        let more: usize = step
+            .writes
+            .iter()
+            .map(|write| write.size() + FRAMING)
+            .sum::<usize>()
+            + step
+                .guards
+                .iter()
+                .map(|guard| guard.key().as_str().len() + FRAMING)
+                .sum::<usize>();
+        if self.bytes + more > TXN_BYTES_MAX {
+            return Err(TxnError::TooLarge);
+        }
+        let mut own = BTreeSet::new();
+        for write in &step.writes {
+            let twice = match write {
+                Write::Put { key, .. } | Write::Delete { key } => {
+                    !own.insert(key)
+                        || self.keys.contains(key)
+                        || self.ranges.iter().any(|range| range.contains(key))
+                }
+                Write::DeleteRange { range } => self
+                    .keys
+                    .range(range.from.clone()..)
+                    .next()
+                    .is_some_and(|key| range.contains(key)),
+            };
+            if twice {
+                return Err(TxnError::WrittenTwice);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a store did not apply a transaction, for certain.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The store is overloaded and took nothing.
+    #[error("the store is overloaded")]
+    Busy,
+    /// A write names a lease that has ended.
+    #[error("the lease has ended")]
+    LeaseGone,
+    /// The request is larger than the store takes.
+    #[error("the request is too large")]
+    TooLarge,
+    /// The store does not let us.
+    #[error("permission denied")]
+    Denied,
+    /// The request makes no sense to the store.
+    #[error("the store calls the request invalid")]
+    Invalid,
+}
+
+/// A guard that did not hold, and what was found instead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Which guard.
+    pub guard: GuardIx,
+    /// What the key holds at the conflict's revision; `None` when it is absent or the guard looks at a range.
+    pub found: Option<Found>,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TxnOutcome {
+    /// Applied, at this revision.
+    Committed {
+        /// The revision of its writes.
+        at: Revision,
+    },
+    /// Not applied: some guards did not hold.
+    Conflict {
+        /// The revision at which that was seen. Decide only on a view that has reached it.
+        at: Revision,
+        /// Which guards failed. May be empty when the store could not tell any more.
+        failed: Vec<Failed>,
+    },
+    /// Not applied, for certain.
+    Refused(Refusal),
+    /// Applied, or not, or not yet.
+    Unknown,
+}
+
+/// Steps that share a transaction, each with what its owner wants to remember.
+#[derive(Debug, Clone)]
+pub struct Batch<M> {
+    txn: Txn,
+    steps: Vec<(M, Vec<GuardIx>)>,
+}
+
+impl<M> Default for Batch<M> {
+    fn default() -> Self {
+        Self {
+            txn: Txn::default(),
+            steps: Vec::new(),
+        }
+    }
+}
+
+/// Why a step was handed back: it does not fit behind the others, or would not fit alone.
+#[derive(Debug)]
+pub struct BatchError<M> {
+    /// What its owner wanted to remember.
+    pub meta: M,
+    /// The step.
+    pub step: Step,
+    /// What would be illegal.
+    pub error: TxnError,
+}
+
+impl<M> Batch<M> {
+    /// Adds a step whole, or hands it back.
+    pub fn push(&mut self, meta: M, step: Step) -> Result<(), Box<BatchError<M>>> {
+        match self.txn.push(step) {
+            Ok(guards) => {
+                self.steps.push((meta, guards));
+                Ok(())
+            }
+            Err((step, error)) => Err(Box::new(BatchError { meta, step, error })),
+        }
+    }
+
+    /// The transaction.
+    pub fn txn(&self) -> &Txn {
+        &self.txn
+    }
+
+    /// Whether no step was added.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// How many steps were added.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// What the owners wanted to remember.
+    pub fn metas(&self) -> impl Iterator<Item = &M> {
+        self.steps.iter().map(|(meta, _)| meta)
+    }
+
+    /// Everything remembered, in the order of the steps.
+    pub fn into_metas(self) -> Vec<M> {
+        self.steps.into_iter().map(|(meta, _)| meta).collect()
+    }
+
+    /// Parts the steps into those that own one of the failed guards and the others.
+    pub fn part(self, failed: &[Failed]) -> (Vec<M>, Vec<M>) {
+        let failed: BTreeSet<GuardIx> = failed.iter().map(|it| it.guard).collect();
+        let (mut lost, mut spared) = (Vec::new(), Vec::new());
+        for (meta, guards) in self.steps {
+            let side = if guards.iter().any(|guard| failed.contains(guard)) {
+                &mut lost
+            } else {
+                &mut spared
+            };
+            side.push(meta);
+        }
+        (lost, spared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Value;
+
+    fn key(n: usize) -> Key {
+        Key::from_store(format!("/k/{n:04}"))
+    }
+
+    fn put(n: usize, bytes: usize) -> Write {
+        Write::Put {
+            key: key(n),
+            value: Value::from(vec![b'x'; bytes]),
+            lease: None,
+        }
+    }
+
+    #[test]
+    fn the_129th_write_and_guard_are_handed_back() {
+        let mut txn = Txn::default();
+        for n in 0..OPS_MAX {
+            txn.push(Step::new(vec![Guard::Absent(key(n))], vec![put(n, 1)]))
+                .unwrap();
+        }
+        let full = txn.clone();
+        let (step, error) = txn.push(Step::new(vec![], vec![put(999, 1)])).unwrap_err();
+        assert_eq!((error, step.writes.len()), (TxnError::TooMany, 1));
+        assert_eq!(
+            txn.push(Step::new(vec![Guard::Absent(key(999))], vec![]))
+                .unwrap_err()
+                .1,
+            TxnError::TooMany
+        );
+        assert_eq!(txn, full, "what is handed back leaves no trace");
+        assert_eq!(
+            txn.push(Step::new(vec![Guard::Absent(key(3))], vec![])),
+            Ok(vec![GuardIx(3)]),
+            "a guard it has already is free"
+        );
+    }
+
+    #[test]
+    fn no_key_is_written_twice_not_even_by_a_range() {
+        let mut txn = Txn::default();
+        txn.push(Step::new(vec![], vec![put(5, 1)])).unwrap();
+        let all = Range::new(key(0), key(9));
+        for write in [
+            put(5, 1),
+            Write::Delete { key: key(5) },
+            Write::DeleteRange { range: all.clone() },
+        ] {
+            assert_eq!(
+                txn.push(Step::new(vec![], vec![write])).unwrap_err().1,
+                TxnError::WrittenTwice
+            );
+        }
+        let mut ranged = Txn::default();
+        ranged
+            .push(Step::new(vec![], vec![Write::DeleteRange { range: all }]))
+            .unwrap();
+        assert_eq!(
+            ranged
+                .push(Step::new(vec![], vec![put(5, 1)]))
+                .unwrap_err()
+                .1,
+            TxnError::WrittenTwice
+        );
+    }
+
+    #[test]
+    fn a_transaction_stays_below_what_a_store_takes() {
+        let mut txn = Txn::default();
+        txn.push(Step::new(vec![], vec![put(0, TXN_BYTES_MAX / 2)]))
+            .unwrap();
+        assert_eq!(
+            txn.push(Step::new(vec![], vec![put(1, TXN_BYTES_MAX / 2)]))
+                .unwrap_err()
+                .1,
+            TxnError::TooLarge
+        );
+    }
+
+    #[test]
+    fn a_failed_guard_takes_down_every_step_that_shares_it() {
+        let shared = Guard::Alive {
+            key: key(100),
+            since: Revision(1),
+        };
+        let mut batch = Batch::default();
+        for n in 0..3 {
+            let mut guards = vec![Guard::Absent(key(n))];
+            if n != 1 {
+                guards.push(shared.clone());
+            }
+            batch.push(n, Step::new(guards, vec![put(n, 1)])).unwrap();
+        }
+        let at = batch
+            .txn()
+            .guards()
+            .iter()
+            .position(|guard| *guard == shared)
+            .unwrap();
+        let failed = [Failed {
+            guard: GuardIx(at as u16),
+            found: None,
+        }];
+        assert_eq!(batch.part(&failed), (vec![0, 2], vec![1]));
+    }
+}

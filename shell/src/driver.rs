@@ -1,0 +1,44 @@
+//! The only place where a machine meets tokio. Knows no store and has no `cfg`.
+
+use tokio::sync::mpsc;
+use windlass_core::machine::{Elapsed, Machine};
+
+use crate::clock::Clock;
+
+/// How many inputs are handled before effects are performed: bounds how long a stop order waits behind news.
+const BATCH_MAX: usize = 256;
+
+/// Performs effects. Every effect that expects an answer ends in exactly one input.
+pub trait Ports<E> {
+    /// Begins every effect, in order, and leaves the list empty. Never waits.
+    fn dispatch(&mut self, effects: &mut Vec<E>);
+}
+
+/// Runs a machine until every sender of its inbox is gone.
+pub async fn run<M>(
+    mut machine: M,
+    clock: impl Clock,
+    mut ports: impl Ports<M::Effect>,
+    mut inbox: mpsc::UnboundedReceiver<M::Input>,
+) where
+    M: Machine<Input: From<Elapsed>>,
+{
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut effects = Vec::new();
+    loop {
+        machine.handle(clock.now(), Elapsed.into(), &mut effects);
+        ports.dispatch(&mut effects);
+        let wake = machine.deadline().map(|(at, _)| at);
+        tokio::select! { biased;
+            count = inbox.recv_many(&mut batch, BATCH_MAX) => {
+                if count == 0 {
+                    return;
+                }
+                for input in batch.drain(..) {
+                    machine.handle(clock.now(), input, &mut effects);
+                }
+            }
+            () = clock.sleep_until(wake) => {}
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Windlass, the library: embed a worker or a client, or run the whole scheduler in your own process.
+
+pub mod clock;
+pub mod driver;
+pub mod store;
