@@ -40,6 +40,8 @@ impl Record for NodeConfig {}
 pub struct NodeRecord {
     #[doc(hidden)]
     pub v: Version,
+    /// Drawn anew for each life, so that a node recognises its own registration when the answer to it was lost.
+    pub life: u64,
     /// The build.
     pub version: Arc<str>,
     /// The revision that the node's view has reached: history before the lowest of these may be compacted.

@@ -52,6 +52,15 @@ pub enum Call {
     },
 }
 
+/// A call and the operation that its answers name: the effect that every machine has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCall {
+    /// Names the answers.
+    pub op: OpId,
+    /// What is asked.
+    pub call: Call,
+}
+
 /// What to read. All reads are linearizable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Query {

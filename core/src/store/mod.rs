@@ -5,8 +5,11 @@ mod call;
 mod guard;
 mod txn;
 
-pub use self::call::{Answer, Call, Change, Item, LeaseAnswer, Query, ReadAnswer, ViewEvent};
+pub use self::call::{
+    Answer, Call, Change, Item, LeaseAnswer, Query, ReadAnswer, StoreCall, ViewEvent,
+};
 pub use self::guard::{Found, Guard, GuardIx, Value, Write};
 pub use self::txn::{
-    Batch, BatchError, Failed, OPS_MAX, Refusal, Step, TXN_BYTES_MAX, Txn, TxnError, TxnOutcome,
+    Batch, BatchError, Disproved, Failed, OPS_MAX, Refusal, SEAL_BYTES_MAX, Step, TXN_BYTES_MAX,
+    Txn, TxnError, TxnOutcome,
 };

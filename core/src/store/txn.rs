@@ -1,6 +1,6 @@
 //! Transactions: legal by construction, so that no store ever has to refuse one for its shape.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,9 @@ pub const OPS_MAX: usize = 128;
 
 /// The largest transaction, in bytes of keys and values. etcd refuses requests over 1.5 MiB; the rest is for framing.
 pub const TXN_BYTES_MAX: usize = 1_250 * 1_024;
+
+/// The most bytes that sealing a batch may add.
+pub const SEAL_BYTES_MAX: usize = 2_048;
 
 /// What framing adds to each guard and write on the wire, at most.
 const FRAMING: usize = 24;
@@ -54,6 +57,7 @@ pub struct Txn {
     guards: Vec<Guard>,
     writes: Vec<Write>,
     bytes: usize,
+    guarded: BTreeMap<Key, GuardIx>,
     keys: BTreeSet<Key>,
     ranges: Vec<Range>,
 }
@@ -102,7 +106,16 @@ impl Txn {
     /// Adds a step whole and says which guards are its own, or hands it back when the transaction would become illegal.
     /// Equal guards are kept once.
     pub fn push(&mut self, step: Step) -> Result<Vec<GuardIx>, (Step, TxnError)> {
-        if let Err(error) = self.fits(&step) {
+        self.push_within(step, OPS_MAX, TXN_BYTES_MAX)
+    }
+
+    fn push_within(
+        &mut self,
+        step: Step,
+        ops_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<GuardIx>, (Step, TxnError)> {
+        if let Err(error) = self.fits(&step, ops_max, bytes_max) {
             return Err((step, error));
         }
         let indexes = step
@@ -128,26 +141,33 @@ impl Txn {
     }
 
     fn add_guard(&mut self, guard: Guard) -> GuardIx {
-        let at = self
-            .guards
-            .iter()
-            .rposition(|known| *known == guard)
-            .unwrap_or_else(|| {
-                self.bytes += guard.key().as_str().len() + FRAMING;
-                self.guards.push(guard);
-                self.guards.len() - 1
-            });
-        GuardIx(u16::try_from(at).expect("a transaction has at most OPS_MAX guards"))
+        if let Some(known) = self.known(&guard) {
+            return known;
+        }
+        let ix =
+            u16::try_from(self.guards.len()).expect("a transaction has at most OPS_MAX guards");
+        self.bytes += guard.key().as_str().len() + FRAMING;
+        self.guarded.insert(guard.key().clone(), GuardIx(ix));
+        self.guards.push(guard);
+        GuardIx(ix)
     }
 
-    fn fits(&self, step: &Step) -> Result<(), TxnError> {
+    /// The last guard on the same key, if it is the same guard.
+    fn known(&self, guard: &Guard) -> Option<GuardIx> {
+        self.guarded
+            .get(guard.key())
+            .copied()
+            .filter(|ix| self.guards[usize::from(ix.0)] == *guard)
+    }
+
+    fn fits(&self, step: &Step, ops_max: usize, bytes_max: usize) -> Result<(), TxnError> {
         let new_guards = step
             .guards
             .iter()
-            .filter(|guard| !self.guards.contains(guard))
+            .filter(|guard| self.known(guard).is_none())
             .count();
-        if self.guards.len() + new_guards > OPS_MAX
-            || self.writes.len() + step.writes.len() > OPS_MAX
+        if self.guards.len() + new_guards > ops_max
+            || self.writes.len() + step.writes.len() > ops_max
         {
             return Err(TxnError::TooMany);
         }
@@ -161,7 +181,7 @@ impl Txn {
                 .iter()
                 .map(|guard| guard.key().as_str().len() + FRAMING)
                 .sum::<usize>();
-        if self.bytes + more > TXN_BYTES_MAX {
+        if self.bytes + more > bytes_max {
             return Err(TxnError::TooLarge);
         }
         let mut own = BTreeSet::new();
@@ -239,7 +259,8 @@ pub enum TxnOutcome {
     Unknown,
 }
 
-/// Steps that share a transaction, each with what its owner wants to remember.
+/// Steps that share a transaction, each with what its owner wants to remember. Leaves room for one more guard and write
+/// of up to [`SEAL_BYTES_MAX`]: the lane's.
 #[derive(Debug, Clone)]
 pub struct Batch<M> {
     txn: Txn,
@@ -269,13 +290,27 @@ pub struct BatchError<M> {
 impl<M> Batch<M> {
     /// Adds a step whole, or hands it back.
     pub fn push(&mut self, meta: M, step: Step) -> Result<(), Box<BatchError<M>>> {
-        match self.txn.push(step) {
+        match self
+            .txn
+            .push_within(step, OPS_MAX - 1, TXN_BYTES_MAX - SEAL_BYTES_MAX)
+        {
             Ok(guards) => {
                 self.steps.push((meta, guards));
                 Ok(())
             }
             Err((step, error)) => Err(Box::new(BatchError { meta, step, error })),
         }
+    }
+
+    /// Adds the one guard and write that a batch keeps room for, and says which guard it is.
+    pub fn seal(&mut self, guard: Guard, write: Write) -> GuardIx {
+        assert!(write.size() < SEAL_BYTES_MAX, "a seal is small");
+        let step = Step::new(vec![guard], vec![write]);
+        let own = self
+            .txn
+            .push(step)
+            .expect("a batch keeps room for its seal, and no step writes a lane");
+        own[0]
     }
 
     /// The transaction.
@@ -303,19 +338,44 @@ impl<M> Batch<M> {
         self.steps.into_iter().map(|(meta, _)| meta).collect()
     }
 
-    /// Parts the steps into those that own one of the failed guards and the others.
-    pub fn part(self, failed: &[Failed]) -> (Vec<M>, Vec<M>) {
-        let failed: BTreeSet<GuardIx> = failed.iter().map(|it| it.guard).collect();
+    /// Parts the steps into those that own one of the failed guards, each with what was found, and the others.
+    pub fn part(self, failed: &[Failed]) -> (Vec<Disproved<M>>, Vec<M>) {
         let (mut lost, mut spared) = (Vec::new(), Vec::new());
         for (meta, guards) in self.steps {
-            let side = if guards.iter().any(|guard| failed.contains(guard)) {
-                &mut lost
+            let own: Vec<_> = guards
+                .iter()
+                .enumerate()
+                .filter_map(|(position, guard)| {
+                    let failed = failed.iter().find(|it| it.guard == *guard)?;
+                    Some((position, failed.found.clone()))
+                })
+                .collect();
+            if own.is_empty() {
+                spared.push(meta)
             } else {
-                &mut spared
-            };
-            side.push(meta);
+                lost.push(Disproved { meta, found: own })
+            }
         }
         (lost, spared)
+    }
+}
+
+/// A step whose guards did not all hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disproved<M> {
+    /// What its owner wanted to remember.
+    pub meta: M,
+    /// The position of each failed guard within the step, and what its key held.
+    pub found: Vec<(usize, Option<Found>)>,
+}
+
+impl<M> Disproved<M> {
+    /// What the guard at `position` of the step found, if that guard failed.
+    pub fn at(&self, position: usize) -> Option<Option<&Found>> {
+        self.found
+            .iter()
+            .find(|(at, _)| *at == position)
+            .map(|(_, found)| found.as_ref())
     }
 }
 
@@ -425,6 +485,13 @@ mod tests {
             guard: GuardIx(at as u16),
             found: None,
         }];
-        assert_eq!(batch.part(&failed), (vec![0, 2], vec![1]));
+        let (lost, spared) = batch.part(&failed);
+        assert_eq!(
+            lost.iter()
+                .map(|it| (it.meta, it.at(1).is_some()))
+                .collect::<Vec<_>>(),
+            [(0, true), (2, true)]
+        );
+        assert_eq!(spared, [1]);
     }
 }

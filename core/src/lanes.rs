@@ -1,0 +1,775 @@
+//! Lanes: how a process makes each of its transactions happen at most once, and learns the fate of each.
+//!
+//! A lane is a key that only its process writes. Every transaction guards its lane `Unchanged` and writes it, with a
+//! number of its own, and a lane has at most one transaction in flight. So a late original dies once the lane has moved;
+//! and when an answer is lost, sending the same transaction again finds either that it can still be applied, or the
+//! number of what was.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ids::{NodeId, OpId, OpIds, Revision};
+use crate::keyspace::{Key, LaneName};
+use crate::record::{LaneRecord, Record, Totals, Version};
+use crate::retry::call_backoff;
+use crate::rng::Rng;
+use crate::store::{
+    Batch, Call, Disproved, Failed, Found, Guard, GuardIx, Item, Refusal, Step, StoreCall,
+    TxnOutcome, Write,
+};
+use crate::time::Mono;
+use crate::timers::Timers;
+
+/// The first and the longest wait before a transaction of unknown fate is sent again.
+const RESEND_MIN: Duration = Duration::from_millis(20);
+const RESEND_MAX: Duration = Duration::from_secs(2);
+
+/// A part's lanes: a letter and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneSpec {
+    /// The letter in the lanes' names.
+    pub part: char,
+    /// How many transactions the part may have in flight.
+    pub count: u8,
+}
+
+/// Names one of a process's lanes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LaneIx(usize);
+
+/// What became of a batch, for certain.
+#[derive(Debug)]
+pub enum Settled<M> {
+    /// Applied, at this revision.
+    Committed {
+        /// The revision of its writes.
+        at: Revision,
+        /// Its steps.
+        metas: Vec<M>,
+    },
+    /// Not applied, for certain: no copy of it is under way any more.
+    Conflict {
+        /// Decide again only on a view that has reached this.
+        at: Revision,
+        /// The steps whose own guards failed.
+        lost: Vec<Disproved<M>>,
+        /// The others.
+        spared: Vec<M>,
+    },
+    /// Not applied, for certain.
+    Refused {
+        /// Why.
+        reason: Refusal,
+        /// Its steps.
+        metas: Vec<M>,
+    },
+}
+
+/// What an answer taught.
+#[derive(Debug)]
+pub struct LaneNews<M> {
+    /// Batches whose fate is known now.
+    pub settled: Vec<Settled<M>>,
+    /// The lane was written by another life of this node: this one must end.
+    pub usurped: bool,
+}
+
+impl<M> Default for LaneNews<M> {
+    fn default() -> Self {
+        Self {
+            settled: Vec::new(),
+            usurped: false,
+        }
+    }
+}
+
+/// All lanes of a process.
+#[derive(Debug)]
+pub struct Lanes<M> {
+    lanes: Vec<Lane<M>>,
+    by_op: BTreeMap<OpId, LaneIx>,
+    timers: Timers<LaneIx>,
+    answer_max: Duration,
+    rng: Rng,
+}
+
+#[derive(Debug)]
+struct Lane<M> {
+    part: char,
+    key: Key,
+    /// The revision of the lane's last known write; `None` before the lane was adopted.
+    since: Option<Revision>,
+    /// The last known record.
+    record: LaneRecord,
+    /// The last number used.
+    number: u64,
+    state: State<M>,
+}
+
+#[derive(Debug)]
+enum State<M> {
+    Idle,
+    /// Waits for the answer to `op`.
+    InFlight {
+        op: OpId,
+        sent: Sent<M>,
+    },
+    /// Its fate is unknown; it is sent again when the timer fires.
+    Doubt(Sent<M>),
+}
+
+#[derive(Debug)]
+struct Sent<M> {
+    batch: Batch<M>,
+    lane_guard: GuardIx,
+    /// What the lane holds once this is applied.
+    record: LaneRecord,
+    /// How many answers were lost.
+    lost_answers: u32,
+    /// The batch that this empty one is to make impossible.
+    burns: Option<Box<Burnt<M>>>,
+}
+
+/// A batch that the store did not apply when asked last, though an earlier copy may still be under way.
+#[derive(Debug)]
+struct Burnt<M> {
+    batch: Batch<M>,
+    record: LaneRecord,
+    verdict: Verdict,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Conflict { at: Revision, failed: Vec<Failed> },
+    Refused(Refusal),
+}
+
+impl<M> Lanes<M> {
+    /// The lanes of `node`. An answer that takes longer than `answer_max` counts as lost.
+    pub fn new(node: &NodeId, specs: &[LaneSpec], answer_max: Duration, rng: Rng) -> Self {
+        let lanes = specs.iter().flat_map(|spec| {
+            (0..spec.count).map(|index| Lane {
+                part: spec.part,
+                key: Key::lane(
+                    node,
+                    LaneName {
+                        part: spec.part,
+                        index,
+                    },
+                ),
+                since: None,
+                record: LaneRecord::default(),
+                number: 0,
+                state: State::Idle,
+            })
+        });
+        Self {
+            lanes: lanes.collect(),
+            by_op: BTreeMap::new(),
+            timers: Timers::default(),
+            answer_max,
+            rng,
+        }
+    }
+
+    /// The lanes' keys.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lanes.iter().map(|lane| lane.key.clone()).collect()
+    }
+
+    /// What a new life must commit before it uses its lanes, given what they hold: it kills the late transactions of the
+    /// life before, and keeps their totals.
+    pub fn adopt(&mut self, found: &[Item]) -> Step {
+        let mut step = Step::default();
+        for lane in &mut self.lanes {
+            let old = found.iter().find(|item| item.key == lane.key);
+            lane.record = old
+                .and_then(|item| LaneRecord::decode(&item.found.value).ok())
+                .unwrap_or_default();
+            lane.record.number += 1;
+            lane.number = lane.record.number;
+            let key = lane.key.clone();
+            step.guards.push(match old {
+                Some(item) => Guard::Unchanged {
+                    key: key.clone(),
+                    since: item.found.modified,
+                },
+                None => Guard::Absent(key.clone()),
+            });
+            step.writes.push(Write::Put {
+                key,
+                value: lane.record.encode(),
+                lease: None,
+            });
+        }
+        step
+    }
+
+    /// The adoption was committed at `at`, with these records in the lanes.
+    pub fn adopted(&mut self, at: Revision) {
+        for lane in &mut self.lanes {
+            lane.since = Some(at);
+        }
+    }
+
+    /// The adoption turned out to be committed: takes the lanes as they were found.
+    pub fn recognise(&mut self, found: &[Item]) {
+        for lane in &mut self.lanes {
+            if let Some(item) = found.iter().find(|item| item.key == lane.key) {
+                lane.record = LaneRecord::decode(&item.found.value).unwrap_or_default();
+                lane.number = lane.number.max(lane.record.number);
+                lane.since = Some(item.found.modified);
+            }
+        }
+    }
+
+    /// A lane of `part` that is free to take a batch.
+    pub fn idle(&self, part: char) -> Option<LaneIx> {
+        let free = |lane: &Lane<M>| {
+            lane.part == part && lane.since.is_some() && matches!(lane.state, State::Idle)
+        };
+        self.lanes.iter().position(free).map(LaneIx)
+    }
+
+    /// Whether nothing is in flight or in doubt.
+    pub fn is_quiet(&self) -> bool {
+        self.lanes
+            .iter()
+            .all(|lane| matches!(lane.state, State::Idle))
+    }
+
+    /// The totals that are known to be committed.
+    pub fn totals(&self) -> Totals {
+        let mut sum = Totals::default();
+        for lane in &self.lanes {
+            sum.add(&lane.record.totals);
+        }
+        sum
+    }
+
+    /// Sends `batch` on an idle lane; it counts `delta`.
+    pub fn send<E: From<StoreCall>>(
+        &mut self,
+        now: Mono,
+        ix: LaneIx,
+        batch: Batch<M>,
+        delta: &Totals,
+        ops: &mut OpIds,
+        out: &mut Vec<E>,
+    ) {
+        let sent = self.lanes[ix.0].seal(batch, delta);
+        self.transmit(now, ix, sent, ops, out);
+    }
+
+    fn transmit<E: From<StoreCall>>(
+        &mut self,
+        now: Mono,
+        ix: LaneIx,
+        sent: Sent<M>,
+        ops: &mut OpIds,
+        out: &mut Vec<E>,
+    ) {
+        let op = ops.fresh();
+        out.push(
+            StoreCall {
+                op,
+                call: Call::Commit(sent.batch.txn().clone()),
+            }
+            .into(),
+        );
+        self.by_op.insert(op, ix);
+        self.timers.arm(now, ix, now.after(self.answer_max));
+        self.lanes[ix.0].state = State::InFlight { op, sent };
+    }
+
+    /// When [`Lanes::on_time`] must be called.
+    pub fn deadline(&self) -> Option<Mono> {
+        self.timers.earliest().map(|(at, _)| at)
+    }
+
+    /// Counts answers that are overdue as lost, and sends again what is in doubt.
+    pub fn on_time<E: From<StoreCall>>(&mut self, now: Mono, ops: &mut OpIds, out: &mut Vec<E>) {
+        while let Some(ix) = self.timers.pop_due(now) {
+            match std::mem::replace(&mut self.lanes[ix.0].state, State::Idle) {
+                State::Idle => {}
+                State::InFlight { op, sent } => {
+                    self.by_op.remove(&op);
+                    self.doubt(now, ix, sent);
+                }
+                State::Doubt(sent) => self.transmit(now, ix, sent, ops, out),
+            }
+        }
+    }
+
+    fn doubt(&mut self, now: Mono, ix: LaneIx, mut sent: Sent<M>) {
+        let wait = call_backoff(RESEND_MIN, RESEND_MAX, sent.lost_answers, &mut self.rng);
+        sent.lost_answers = sent.lost_answers.saturating_add(1);
+        self.timers.arm(now, ix, now.after(wait));
+        self.lanes[ix.0].state = State::Doubt(sent);
+    }
+
+    /// Takes the answer to `op`. Answers to operations that are not in flight (late, duplicate, not ours) teach nothing.
+    pub fn on_answer<E: From<StoreCall>>(
+        &mut self,
+        now: Mono,
+        op: OpId,
+        outcome: TxnOutcome,
+        ops: &mut OpIds,
+        out: &mut Vec<E>,
+    ) -> LaneNews<M> {
+        let Some(ix) = self.by_op.remove(&op) else {
+            return LaneNews::default();
+        };
+        let lane = &mut self.lanes[ix.0];
+        let State::InFlight { sent, .. } = std::mem::replace(&mut lane.state, State::Idle) else {
+            unreachable!("an operation in flight belongs to a lane in flight")
+        };
+        self.timers.disarm(ix);
+        match lane.judge(sent, outcome) {
+            Judgement::Settled(settled) => LaneNews {
+                settled: vec![settled],
+                usurped: false,
+            },
+            Judgement::Usurped => LaneNews {
+                settled: Vec::new(),
+                usurped: true,
+            },
+            Judgement::Doubt(sent) => {
+                self.doubt(now, ix, sent);
+                LaneNews::default()
+            }
+            Judgement::Burn(burnt) => {
+                let mut barrier = lane.seal(Batch::default(), &Totals::default());
+                barrier.burns = Some(burnt);
+                self.transmit(now, ix, barrier, ops, out);
+                LaneNews::default()
+            }
+        }
+    }
+}
+
+enum Judgement<M> {
+    Settled(Settled<M>),
+    /// Send it again.
+    Doubt(Sent<M>),
+    /// Make sure that it never lands.
+    Burn(Box<Burnt<M>>),
+    Usurped,
+}
+
+impl<M> Lane<M> {
+    /// Numbers a batch, and makes it guard and write this lane.
+    fn seal(&mut self, mut batch: Batch<M>, delta: &Totals) -> Sent<M> {
+        assert!(
+            matches!(self.state, State::Idle),
+            "a lane has one transaction in flight"
+        );
+        let since = self.since.expect("a lane is adopted before it is used");
+        self.number += 1;
+        let mut record = LaneRecord {
+            v: Version,
+            number: self.number,
+            totals: self.record.totals,
+        };
+        record.totals.add(delta);
+        let write = Write::Put {
+            key: self.key.clone(),
+            value: record.encode(),
+            lease: None,
+        };
+        let lane_guard = batch.seal(
+            Guard::Unchanged {
+                key: self.key.clone(),
+                since,
+            },
+            write,
+        );
+        Sent {
+            batch,
+            lane_guard,
+            record,
+            lost_answers: 0,
+            burns: None,
+        }
+    }
+
+    /// The lane was written at `at`: whatever guarded an older write of it can never land.
+    fn moved(&mut self, at: Revision, record: LaneRecord) {
+        assert!(
+            self.since.is_none_or(|since| since < at),
+            "a lane moves forward"
+        );
+        self.since = Some(at);
+        self.record = record;
+    }
+
+    fn judge(&mut self, sent: Sent<M>, outcome: TxnOutcome) -> Judgement<M> {
+        match outcome {
+            TxnOutcome::Committed { at } => self.landed(at, sent),
+            TxnOutcome::Conflict { at, failed } => {
+                match failed.iter().find(|it| it.guard == sent.lane_guard) {
+                    Some(lane) => self.overtaken(lane.found.as_ref(), sent),
+                    None => Self::not_applied(sent, Verdict::Conflict { at, failed }),
+                }
+            }
+            TxnOutcome::Refused(Refusal::Busy) | TxnOutcome::Unknown => Judgement::Doubt(sent),
+            TxnOutcome::Refused(reason) => Self::not_applied(sent, Verdict::Refused(reason)),
+        }
+    }
+
+    fn landed(&mut self, at: Revision, sent: Sent<M>) -> Judgement<M> {
+        self.moved(at, sent.record);
+        Judgement::Settled(match sent.burns {
+            None => Settled::Committed {
+                at,
+                metas: sent.batch.into_metas(),
+            },
+            Some(burnt) => burnt.batch.settle(burnt.verdict),
+        })
+    }
+
+    /// The lane had moved already: by an earlier copy of this transaction, or by the one that it was to burn.
+    fn overtaken(&mut self, found: Option<&Found>, mut sent: Sent<M>) -> Judgement<M> {
+        let Some((at, record)) = found.and_then(Self::read) else {
+            return Judgement::Usurped;
+        };
+        if sent.record == record {
+            return self.landed(at, sent);
+        }
+        match sent.burns.take().filter(|burnt| burnt.record == record) {
+            Some(burnt) => {
+                self.moved(at, record);
+                Judgement::Settled(Settled::Committed {
+                    at,
+                    metas: burnt.batch.into_metas(),
+                })
+            }
+            None => Judgement::Usurped,
+        }
+    }
+
+    /// The store did not apply it now. Only if no answer was lost before, no copy can be under way.
+    fn not_applied(sent: Sent<M>, verdict: Verdict) -> Judgement<M> {
+        if sent.burns.is_some() {
+            return Judgement::Doubt(sent);
+        }
+        if sent.lost_answers == 0 {
+            return Judgement::Settled(sent.batch.settle(verdict));
+        }
+        Judgement::Burn(Box::new(Burnt {
+            batch: sent.batch,
+            record: sent.record,
+            verdict,
+        }))
+    }
+
+    fn read(found: &Found) -> Option<(Revision, LaneRecord)> {
+        Some((found.modified, LaneRecord::decode(&found.value).ok()?))
+    }
+}
+
+impl<M> Batch<M> {
+    fn settle(self, verdict: Verdict) -> Settled<M> {
+        match verdict {
+            Verdict::Refused(reason) => Settled::Refused {
+                reason,
+                metas: self.into_metas(),
+            },
+            Verdict::Conflict { at, failed } => {
+                let (lost, spared) = self.part(&failed);
+                Settled::Conflict { at, lost, spared }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Value;
+
+    type Out = Vec<StoreCall>;
+
+    struct Rig {
+        lanes: Lanes<u32>,
+        ops: OpIds,
+        out: Out,
+        now: Mono,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let node: NodeId = "n".parse().unwrap();
+            let spec = LaneSpec {
+                part: 'w',
+                count: 1,
+            };
+            let mut lanes = Lanes::new(&node, &[spec], Duration::from_secs(5), Rng::new(1));
+            let step = lanes.adopt(&[]);
+            assert_eq!(step.writes.len(), 1);
+            lanes.adopted(Revision(10));
+            Self {
+                lanes,
+                ops: OpIds::default(),
+                out: Vec::new(),
+                now: Mono::from_nanos(1),
+            }
+        }
+
+        fn send(&mut self, meta: u32) {
+            let key = Key::from_store(format!("/k/{meta}"));
+            let mut batch = Batch::default();
+            let write = Write::Put {
+                key: key.clone(),
+                value: Value::default(),
+                lease: None,
+            };
+            batch
+                .push(meta, Step::new(vec![Guard::Absent(key)], vec![write]))
+                .unwrap();
+            let ix = self.lanes.idle('w').expect("the lane is idle");
+            self.lanes.send(
+                self.now,
+                ix,
+                batch,
+                &Totals {
+                    completed: 1,
+                    ..Totals::default()
+                },
+                &mut self.ops,
+                &mut self.out,
+            );
+        }
+
+        fn sent(&mut self) -> (OpId, crate::store::Txn) {
+            let StoreCall {
+                op,
+                call: Call::Commit(txn),
+            } = self.out.pop().expect("something was sent")
+            else {
+                panic!("not a commit")
+            };
+            assert!(self.out.is_empty());
+            (op, txn)
+        }
+
+        fn answer(&mut self, op: OpId, outcome: TxnOutcome) -> LaneNews<u32> {
+            self.lanes
+                .on_answer(self.now, op, outcome, &mut self.ops, &mut self.out)
+        }
+
+        fn wait(&mut self) {
+            self.now = self.lanes.deadline().expect("something is in doubt");
+            self.lanes.on_time(self.now, &mut self.ops, &mut self.out);
+        }
+    }
+
+    /// What the lane's own write stores.
+    fn lane_value(txn: &crate::store::Txn) -> Value {
+        let Write::Put { value, .. } = txn.writes().last().unwrap() else {
+            panic!("the lane is written last")
+        };
+        value.clone()
+    }
+
+    fn lane_conflict(txn: &crate::store::Txn, holds: Value, at: u64) -> TxnOutcome {
+        let guard = GuardIx(txn.guards().len() as u16 - 1);
+        let found = Some(Found {
+            created: Revision(1),
+            modified: Revision(at),
+            value: holds,
+        });
+        TxnOutcome::Conflict {
+            at: Revision(at + 5),
+            failed: vec![Failed { guard, found }],
+        }
+    }
+
+    fn own_conflict() -> TxnOutcome {
+        TxnOutcome::Conflict {
+            at: Revision(20),
+            failed: vec![Failed {
+                guard: GuardIx(0),
+                found: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_commit_settles_the_batch_and_counts() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        assert!(rig.lanes.idle('w').is_none());
+        let (op, _) = rig.sent();
+        let news = rig.answer(op, TxnOutcome::Committed { at: Revision(11) });
+        assert!(
+            matches!(&news.settled[..], [Settled::Committed { at: Revision(11), metas }] if *metas == [7])
+        );
+        assert_eq!(rig.lanes.totals().completed, 1);
+        assert!(
+            rig.answer(op, TxnOutcome::Unknown).settled.is_empty(),
+            "a duplicate answer teaches nothing"
+        );
+    }
+
+    #[test]
+    fn after_a_lost_answer_the_same_transaction_finds_that_it_had_landed() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (op, first) = rig.sent();
+        assert!(rig.answer(op, TxnOutcome::Unknown).settled.is_empty());
+        rig.wait();
+        let (op, again) = rig.sent();
+        assert_eq!(first, again);
+        let news = rig.answer(op, lane_conflict(&again, lane_value(&first), 15));
+        assert!(
+            matches!(&news.settled[..], [Settled::Committed { at: Revision(15), metas }] if *metas == [7])
+        );
+        assert_eq!(rig.lanes.totals().completed, 1, "counted once");
+    }
+
+    #[test]
+    fn an_overdue_answer_counts_as_lost_and_a_late_one_as_nothing() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (late, _) = rig.sent();
+        rig.wait();
+        rig.wait();
+        let (op, _) = rig.sent();
+        assert!(
+            rig.answer(late, TxnOutcome::Committed { at: Revision(11) })
+                .settled
+                .is_empty()
+        );
+        let news = rig.answer(op, TxnOutcome::Committed { at: Revision(12) });
+        assert!(matches!(
+            news.settled[..],
+            [Settled::Committed {
+                at: Revision(12),
+                ..
+            }]
+        ));
+    }
+
+    #[test]
+    fn a_conflict_after_a_lost_answer_is_certain_only_once_the_lane_has_moved() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (op, _) = rig.sent();
+        rig.answer(op, TxnOutcome::Unknown);
+        rig.wait();
+        let (op, _) = rig.sent();
+        assert!(
+            rig.answer(op, own_conflict()).settled.is_empty(),
+            "the first copy may still land"
+        );
+        let (op, barrier) = rig.sent();
+        assert_eq!(
+            (barrier.guards().len(), barrier.writes().len()),
+            (1, 1),
+            "nothing but the lane"
+        );
+        let news = rig.answer(op, TxnOutcome::Committed { at: Revision(21) });
+        assert!(
+            matches!(&news.settled[..], [Settled::Conflict { at: Revision(20), lost, .. }] if lost[0].meta == 7)
+        );
+        assert_eq!(rig.lanes.totals().completed, 0);
+    }
+
+    #[test]
+    fn a_late_original_that_beats_the_barrier_is_found_by_its_number() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (op, original) = rig.sent();
+        rig.answer(op, TxnOutcome::Unknown);
+        rig.wait();
+        let (op, _) = rig.sent();
+        rig.answer(op, own_conflict());
+        let (op, barrier) = rig.sent();
+        let news = rig.answer(op, lane_conflict(&barrier, lane_value(&original), 22));
+        assert!(
+            matches!(&news.settled[..], [Settled::Committed { at: Revision(22), metas }] if *metas == [7])
+        );
+        rig.send(8);
+        let (_, next) = rig.sent();
+        assert!(next.guards().contains(&Guard::Unchanged {
+            key: rig.lanes.keys()[0].clone(),
+            since: Revision(22)
+        }));
+    }
+
+    #[test]
+    fn a_lane_that_somebody_else_wrote_ends_this_life() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (op, txn) = rig.sent();
+        let other = LaneRecord {
+            number: 99,
+            ..LaneRecord::default()
+        }
+        .encode();
+        assert!(rig.answer(op, lane_conflict(&txn, other, 15)).usurped);
+    }
+
+    #[test]
+    fn a_refusal_is_final_only_if_no_answer_was_lost() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (op, _) = rig.sent();
+        assert!(matches!(
+            rig.answer(op, TxnOutcome::Refused(Refusal::TooLarge))
+                .settled[..],
+            [Settled::Refused { .. }]
+        ));
+        rig.send(8);
+        let (op, _) = rig.sent();
+        rig.answer(op, TxnOutcome::Unknown);
+        rig.wait();
+        let (op, _) = rig.sent();
+        assert!(
+            rig.answer(op, TxnOutcome::Refused(Refusal::TooLarge))
+                .settled
+                .is_empty()
+        );
+        let (op, _) = rig.sent();
+        assert!(matches!(
+            rig.answer(op, TxnOutcome::Committed { at: Revision(12) })
+                .settled[..],
+            [Settled::Refused { .. }]
+        ));
+    }
+
+    #[test]
+    fn a_new_life_keeps_the_totals_and_kills_what_is_under_way() {
+        let node: NodeId = "n".parse().unwrap();
+        let mut lanes: Lanes<u32> = Lanes::new(
+            &node,
+            &[LaneSpec {
+                part: 'w',
+                count: 1,
+            }],
+            Duration::from_secs(5),
+            Rng::new(1),
+        );
+        let old = LaneRecord {
+            number: 4,
+            totals: Totals {
+                completed: 9,
+                ..Totals::default()
+            },
+            ..LaneRecord::default()
+        };
+        let key = lanes.keys()[0].clone();
+        let item = Item::new(key.clone(), Revision(2), Revision(6), old.encode());
+        let step = lanes.adopt(std::slice::from_ref(&item));
+        assert_eq!(
+            step.guards,
+            [Guard::Unchanged {
+                key,
+                since: Revision(6)
+            }]
+        );
+        assert_eq!(lanes.totals().completed, 9);
+        assert!(lanes.idle('w').is_none(), "not used before it is adopted");
+    }
+}
