@@ -1,0 +1,495 @@
+//! The view of a scheduler process: everything from `/config/` to `/queues/`, decoded and indexed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::news::News;
+use crate::ids::{LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType};
+use crate::keyspace::{Meaning, Place, Role};
+use crate::record::{
+    Carry, ClaimRecord, DeadRecord, DecodeError, DelayedRecord, EntryRecord, LockRecord,
+    NodeConfig, NodeRecord, OfferRecord, QueueConfig, Record,
+};
+use crate::store::{Change, Found, Item};
+use crate::time::Wall;
+
+/// A waiting task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its entry's modification revision.
+    pub since: Revision,
+    /// What its next attempt starts with.
+    pub carry: Carry,
+}
+
+/// A task that was given to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its claim's creation revision.
+    pub created: Revision,
+    /// Its claim's modification revision.
+    pub since: Revision,
+    /// Its claim.
+    pub record: Box<ClaimRecord>,
+}
+
+/// A task that waits for its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delayed {
+    /// Its key's modification revision.
+    pub since: Revision,
+    /// Its record.
+    pub record: Box<DelayedRecord>,
+}
+
+/// A task whose attempts are spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// Its key's modification revision.
+    pub since: Revision,
+    /// Its record.
+    pub record: Box<DeadRecord>,
+}
+
+/// A live node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Which life it is.
+    pub registration: Registration,
+    /// What it last reported.
+    pub record: NodeRecord,
+}
+
+/// What a worker takes now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The offer's creation revision.
+    pub created: Revision,
+    /// The offer.
+    pub record: Arc<OfferRecord>,
+}
+
+/// Where a task is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spot {
+    /// It waits.
+    Entry(QueueName, Place),
+    /// A worker has it.
+    Claim(NodeId, Place),
+    /// It waits for its time.
+    Delayed(Wall),
+    /// Its attempts are spent.
+    Dead(QueueName),
+}
+
+/// Everything that a scheduler process decides on.
+#[derive(Debug, Default)]
+pub struct ClusterView {
+    /// Waiting tasks, by queue.
+    pub entries: BTreeMap<QueueName, BTreeMap<Place, Waiting>>,
+    /// Claims, by worker.
+    pub claims: BTreeMap<NodeId, BTreeMap<Place, Claimed>>,
+    /// Tasks that are not due, by time.
+    pub delayed: BTreeMap<(Wall, TaskId), Delayed>,
+    /// Tasks whose attempts are spent, by queue.
+    pub dead: BTreeMap<QueueName, BTreeMap<TaskId, Dead>>,
+    /// Live workers.
+    pub workers: BTreeMap<NodeId, Node>,
+    /// Live schedulers.
+    pub schedulers: BTreeMap<NodeId, Node>,
+    /// What workers take.
+    pub offers: BTreeMap<NodeId, Offer>,
+    /// Settings of queues, with their modification revision.
+    pub queue_configs: BTreeMap<QueueName, (Revision, QueueConfig)>,
+    /// Orders to nodes, with their modification revision.
+    pub node_configs: BTreeMap<NodeId, (Revision, NodeConfig)>,
+    /// Waiters of users' locks, with the creation revision of their keys.
+    pub locks: BTreeMap<LockName, BTreeMap<NodeId, Revision>>,
+    /// Waiters of the janitor's lock, with the creation revision of their keys.
+    pub janitors: BTreeMap<NodeId, Revision>,
+    spots: BTreeMap<TaskId, Spot>,
+    kinds: BTreeSet<TaskType>,
+    running: BTreeMap<QueueName, u64>,
+    foreign: u64,
+}
+
+impl ClusterView {
+    /// Where a task is; `None` when it has ended or was never accepted.
+    pub fn spot(&self, task: TaskId) -> Option<&Spot> {
+        self.spots.get(&task)
+    }
+
+    /// The claim of a task that a worker has.
+    pub fn claim(&self, worker: &NodeId, place: Place) -> Option<&Claimed> {
+        self.claims.get(worker)?.get(&place)
+    }
+
+    /// The entry of a waiting task.
+    pub fn entry(&self, queue: &QueueName, place: Place) -> Option<&Waiting> {
+        self.entries.get(queue)?.get(&place)
+    }
+
+    /// How many tasks of a queue workers have.
+    pub fn running(&self, queue: &QueueName) -> u64 {
+        self.running.get(queue).copied().unwrap_or(0)
+    }
+
+    /// How many records were skipped because a later version wrote them, or nobody could read them.
+    pub fn foreign(&self) -> u64 {
+        self.foreign
+    }
+
+    /// The settings of a queue.
+    pub fn config(&self, queue: &QueueName) -> QueueConfig {
+        self.queue_configs
+            .get(queue)
+            .map(|(_, config)| config.clone())
+            .unwrap_or_default()
+    }
+
+    /// Takes a part of a full read.
+    pub fn fill(&mut self, items: Vec<Item>, news: &mut Vec<News>) {
+        for item in items {
+            self.put(item, news);
+        }
+    }
+
+    /// Takes changes, in order.
+    pub fn apply(&mut self, changes: Vec<Change>, news: &mut Vec<News>) {
+        for change in changes {
+            match change {
+                Change::Put(item) => self.put(item, news),
+                Change::Delete { key, .. } => self.delete(Meaning::of(&key), news),
+            }
+        }
+    }
+
+    fn put(&mut self, item: Item, news: &mut Vec<News>) {
+        let meaning = Meaning::of(&item.key);
+        if self.put_known(meaning, &item.found, news).is_err() {
+            self.foreign += 1;
+            // What was known under this key does not hold any more.
+            self.delete(Meaning::of(&item.key), news);
+        }
+    }
+
+    fn put_known(
+        &mut self,
+        meaning: Meaning,
+        found: &Found,
+        news: &mut Vec<News>,
+    ) -> Result<(), DecodeError> {
+        match meaning {
+            Meaning::Entry(queue, place) => self.put_entry(queue, place, found, news)?,
+            Meaning::Claim(worker, place) => self.put_claim(worker, place, found, news)?,
+            Meaning::Delayed(due, task) => {
+                let record = Box::new(DelayedRecord::decode(&found.value)?);
+                self.delayed.insert(
+                    (due, task),
+                    Delayed {
+                        since: found.modified,
+                        record,
+                    },
+                );
+                self.spots.insert(task, Spot::Delayed(due));
+                news.push(News::DelayedCame(due, task));
+            }
+            Meaning::Dead(queue, task) => {
+                let record = Box::new(DeadRecord::decode(&found.value)?);
+                self.dead.entry(queue.clone()).or_default().insert(
+                    task,
+                    Dead {
+                        since: found.modified,
+                        record,
+                    },
+                );
+                self.spots.insert(task, Spot::Dead(queue));
+                news.push(News::PlaceLost(task));
+            }
+            Meaning::Node(role, id) => self.put_node(role, id, found, news)?,
+            Meaning::Offer(worker) => {
+                let record = Arc::new(OfferRecord::decode(&found.value)?);
+                self.offers.insert(
+                    worker.clone(),
+                    Offer {
+                        created: found.created,
+                        record,
+                    },
+                );
+                news.push(News::OfferChanged(worker));
+            }
+            Meaning::QueueConfig(queue) => {
+                let config = QueueConfig::decode(&found.value)?;
+                self.queue_configs
+                    .insert(queue.clone(), (found.modified, config));
+                news.push(News::QueueConfigured(queue));
+            }
+            Meaning::NodeConfig(node) => {
+                self.node_configs
+                    .insert(node, (found.modified, NodeConfig::decode(&found.value)?));
+            }
+            Meaning::LockWaiter(lock, waiter) => {
+                LockRecord::decode(&found.value)?;
+                self.locks
+                    .entry(lock)
+                    .or_default()
+                    .insert(waiter, found.created);
+                news.push(News::LocksChanged);
+            }
+            Meaning::JanitorWaiter(waiter) => {
+                self.janitors.insert(waiter, found.created);
+                news.push(News::LocksChanged);
+            }
+            // Not in the watched range.
+            Meaning::Lane(_)
+            | Meaning::FoldedTotals
+            | Meaning::Task(_)
+            | Meaning::Outcome(_)
+            | Meaning::Run(_)
+            | Meaning::Unique => {}
+            Meaning::Foreign => self.foreign += 1,
+        }
+        Ok(())
+    }
+
+    fn put_entry(
+        &mut self,
+        queue: QueueName,
+        place: Place,
+        found: &Found,
+        news: &mut Vec<News>,
+    ) -> Result<(), DecodeError> {
+        let mut carry = EntryRecord::decode(&found.value)?.carry;
+        carry.kind = self.intern(carry.kind);
+        let queue = match self.entries.get_key_value(&queue) {
+            Some((known, _)) => known.clone(),
+            None => queue,
+        };
+        let waiting = Waiting {
+            since: found.modified,
+            carry,
+        };
+        self.entries
+            .entry(queue.clone())
+            .or_default()
+            .insert(place, waiting);
+        self.spots
+            .insert(place.task, Spot::Entry(queue.clone(), place));
+        news.push(News::EntryCame(queue, place));
+        Ok(())
+    }
+
+    /// One copy of each type's name, however many tasks have it.
+    fn intern(&mut self, kind: TaskType) -> TaskType {
+        if let Some(known) = self.kinds.get(&kind) {
+            return known.clone();
+        }
+        self.kinds.insert(kind.clone());
+        kind
+    }
+
+    fn put_claim(
+        &mut self,
+        worker: NodeId,
+        place: Place,
+        found: &Found,
+        news: &mut Vec<News>,
+    ) -> Result<(), DecodeError> {
+        let record = Box::new(ClaimRecord::decode(&found.value)?);
+        let queue = record.queue.clone();
+        let claimed = Claimed {
+            created: found.created,
+            since: found.modified,
+            record,
+        };
+        self.spots
+            .insert(place.task, Spot::Claim(worker.clone(), place));
+        match self
+            .claims
+            .entry(worker.clone())
+            .or_default()
+            .insert(place, claimed)
+        {
+            Some(before) if before.created == found.created => {
+                news.push(News::ClaimChanged(worker, place))
+            }
+            Some(_) => {
+                news.push(News::ClaimWent(worker.clone(), place));
+                news.push(News::ClaimCame(worker, place));
+            }
+            None => {
+                *self.running.entry(queue).or_default() += 1;
+                news.push(News::ClaimCame(worker, place));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_node(
+        &mut self,
+        role: Role,
+        id: NodeId,
+        found: &Found,
+        news: &mut Vec<News>,
+    ) -> Result<(), DecodeError> {
+        let node = Node {
+            registration: Registration(found.created),
+            record: NodeRecord::decode(&found.value)?,
+        };
+        let registration = node.registration;
+        match role {
+            Role::Scheduler => {
+                if self.schedulers.insert(id, node).is_none() {
+                    news.push(News::SchedulersChanged);
+                }
+            }
+            Role::Worker => match self.workers.insert(id.clone(), node) {
+                Some(before) if before.registration == registration => {
+                    news.push(News::WorkerBeat(id))
+                }
+                Some(before) => {
+                    news.push(News::WorkerWent(id.clone(), before.registration));
+                    news.push(News::WorkerCame(id, registration));
+                }
+                None => news.push(News::WorkerCame(id, registration)),
+            },
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, meaning: Meaning, news: &mut Vec<News>) {
+        match meaning {
+            Meaning::Entry(queue, place) => {
+                if remove_inner(&mut self.entries, &queue, &place).is_some() {
+                    self.leave(
+                        place.task,
+                        |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place),
+                        news,
+                    );
+                    news.push(News::EntryWent(queue, place));
+                }
+            }
+            Meaning::Claim(worker, place) => {
+                if let Some(claimed) = remove_inner(&mut self.claims, &worker, &place) {
+                    self.count_out(&claimed.record.queue);
+                    self.leave(
+                        place.task,
+                        |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
+                        news,
+                    );
+                    news.push(News::ClaimWent(worker, place));
+                }
+            }
+            Meaning::Delayed(due, task) => {
+                if self.delayed.remove(&(due, task)).is_some() {
+                    self.leave(
+                        task,
+                        |spot| matches!(spot, Spot::Delayed(at) if *at == due),
+                        news,
+                    );
+                    news.push(News::DelayedWent(due, task));
+                }
+            }
+            Meaning::Dead(queue, task) => {
+                if remove_inner(&mut self.dead, &queue, &task).is_some() {
+                    self.leave(
+                        task,
+                        |spot| matches!(spot, Spot::Dead(q) if *q == queue),
+                        news,
+                    );
+                }
+            }
+            Meaning::Node(role, id) => self.delete_node(role, id, news),
+            Meaning::Offer(worker) => {
+                if self.offers.remove(&worker).is_some() {
+                    news.push(News::OfferChanged(worker));
+                }
+            }
+            Meaning::QueueConfig(queue) => {
+                self.queue_configs.remove(&queue);
+                news.push(News::QueueConfigured(queue));
+            }
+            Meaning::NodeConfig(node) => {
+                self.node_configs.remove(&node);
+            }
+            Meaning::LockWaiter(lock, waiter) => {
+                remove_inner(&mut self.locks, &lock, &waiter);
+                news.push(News::LocksChanged);
+            }
+            Meaning::JanitorWaiter(waiter) => {
+                self.janitors.remove(&waiter);
+                news.push(News::LocksChanged);
+            }
+            Meaning::Lane(_)
+            | Meaning::FoldedTotals
+            | Meaning::Task(_)
+            | Meaning::Outcome(_)
+            | Meaning::Run(_)
+            | Meaning::Unique
+            | Meaning::Foreign => {}
+        }
+    }
+
+    fn delete_node(&mut self, role: Role, id: NodeId, news: &mut Vec<News>) {
+        match role {
+            Role::Scheduler => {
+                if self.schedulers.remove(&id).is_some() {
+                    news.push(News::SchedulersChanged);
+                }
+            }
+            Role::Worker => {
+                if let Some(node) = self.workers.remove(&id) {
+                    news.push(News::WorkerWent(id, node.registration));
+                }
+            }
+        }
+    }
+
+    fn count_out(&mut self, queue: &QueueName) {
+        let count = self
+            .running
+            .get_mut(queue)
+            .expect("a claim was counted when it came");
+        *count -= 1;
+        if *count == 0 {
+            self.running.remove(queue);
+        }
+    }
+
+    /// The task is not there any more, unless a later write of the same revision has put it elsewhere.
+    fn leave(&mut self, task: TaskId, is_there: impl Fn(&Spot) -> bool, news: &mut Vec<News>) {
+        if self.spots.get(&task).is_some_and(is_there) {
+            self.spots.remove(&task);
+            news.push(News::PlaceLost(task));
+        }
+    }
+
+    /// How urgent a task is, as far as its place tells.
+    pub fn priority(&self, task: TaskId) -> Option<Priority> {
+        match self.spot(task)? {
+            Spot::Entry(_, place) | Spot::Claim(_, place) => Some(place.priority),
+            Spot::Delayed(due) => self
+                .delayed
+                .get(&(*due, task))
+                .map(|delayed| delayed.record.priority),
+            Spot::Dead(queue) => self
+                .dead
+                .get(queue)?
+                .get(&task)
+                .map(|dead| dead.record.priority),
+        }
+    }
+}
+
+fn remove_inner<K: Ord, L: Ord, V>(
+    outer: &mut BTreeMap<K, BTreeMap<L, V>>,
+    key: &K,
+    inner: &L,
+) -> Option<V> {
+    let map = outer.get_mut(key)?;
+    let value = map.remove(inner);
+    if map.is_empty() {
+        outer.remove(key);
+    }
+    value
+}
