@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod balance;
+pub mod config;
 pub mod gateway;
 pub mod ids;
 pub mod keyspace;
@@ -16,6 +17,7 @@ pub mod registration;
 pub mod retry;
 pub mod rng;
 pub mod session;
+pub mod steps;
 pub mod store;
 pub mod time;
 pub mod timers;

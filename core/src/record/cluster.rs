@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Carry, Record, Version, is_default};
 use crate::balance::Strategy;
 use crate::ids::{Priority, QueueName, Revision, TaskId, TaskType};
-use crate::time::Wall;
+use crate::time::{Millis, Wall};
 
 /// `/config/queues/{queue}`: what an operator set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -55,6 +55,8 @@ pub struct NodeRecord {
     /// The process's memory, in bytes.
     #[serde(default)]
     pub memory_bytes: u64,
+    /// The time to live of its lease: a record that was not renewed for half of it is not to be trusted.
+    pub ttl: Millis,
     /// When the node started, by its own clock.
     pub started_at: Wall,
 }

@@ -11,7 +11,7 @@ use crate::record::{
     NodeConfig, NodeRecord, OfferRecord, QueueConfig, Record,
 };
 use crate::store::{Change, Found, Item};
-use crate::time::Wall;
+use crate::time::{Mono, Wall};
 
 /// A waiting task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub struct Claimed {
     pub created: Revision,
     /// Its claim's modification revision.
     pub since: Revision,
+    /// When this process first saw it.
+    pub seen: Mono,
+    /// When this process first saw its stop flag.
+    pub flagged: Option<Mono>,
     /// Its claim.
     pub record: Box<ClaimRecord>,
 }
@@ -111,6 +115,7 @@ pub struct ClusterView {
     kinds: BTreeSet<TaskType>,
     running: BTreeMap<QueueName, u64>,
     foreign: u64,
+    now: Mono,
 }
 
 impl ClusterView {
@@ -148,14 +153,16 @@ impl ClusterView {
     }
 
     /// Takes a part of a full read.
-    pub fn fill(&mut self, items: Vec<Item>, news: &mut Vec<News>) {
+    pub fn fill(&mut self, now: Mono, items: Vec<Item>, news: &mut Vec<News>) {
+        self.now = now;
         for item in items {
             self.put(item, news);
         }
     }
 
     /// Takes changes, in order.
-    pub fn apply(&mut self, changes: Vec<Change>, news: &mut Vec<News>) {
+    pub fn apply(&mut self, now: Mono, changes: Vec<Change>, news: &mut Vec<News>) {
+        self.now = now;
         for change in changes {
             match change {
                 Change::Put(item) => self.put(item, news),
@@ -296,32 +303,43 @@ impl ClusterView {
         news: &mut Vec<News>,
     ) -> Result<(), DecodeError> {
         let record = Box::new(ClaimRecord::decode(&found.value)?);
-        let queue = record.queue.clone();
+        self.spots
+            .insert(place.task, Spot::Claim(worker.clone(), place));
+        let before = self
+            .claims
+            .get(&worker)
+            .and_then(|claims| claims.get(&place));
+        let before = before.map(|it| (it.created, it.seen, it.flagged));
+        let same = before.filter(|(created, ..)| *created == found.created);
+        let flagged = record
+            .stop
+            .is_some()
+            .then(|| same.and_then(|it| it.2).unwrap_or(self.now));
         let claimed = Claimed {
             created: found.created,
             since: found.modified,
+            seen: same.map_or(self.now, |it| it.1),
+            flagged,
             record,
         };
-        self.spots
-            .insert(place.task, Spot::Claim(worker.clone(), place));
-        match self
-            .claims
-            .entry(worker.clone())
-            .or_default()
-            .insert(place, claimed)
-        {
-            Some(before) if before.created == found.created => {
-                news.push(News::ClaimChanged(worker, place))
-            }
-            Some(_) => {
+        match (before, same) {
+            (Some(_), Some(_)) => news.push(News::ClaimChanged(worker.clone(), place)),
+            (Some(_), None) => {
                 news.push(News::ClaimWent(worker.clone(), place));
-                news.push(News::ClaimCame(worker, place));
+                news.push(News::ClaimCame(worker.clone(), place));
             }
-            None => {
-                *self.running.entry(queue).or_default() += 1;
-                news.push(News::ClaimCame(worker, place));
+            (None, _) => {
+                *self
+                    .running
+                    .entry(claimed.record.queue.clone())
+                    .or_default() += 1;
+                news.push(News::ClaimCame(worker.clone(), place));
             }
         }
+        self.claims
+            .entry(worker)
+            .or_default()
+            .insert(place, claimed);
         Ok(())
     }
 

@@ -1,5 +1,883 @@
 //! The worker: runs what appears in its own queue, and records how it went.
+//!
+//! It starts only claims that are committed, made for its own registration, while its session lives and its view has no
+//! gap. When the session ends it stops every handler before anything else. What has ended is recorded under the claim's
+//! fence; whatever else happens to a claim, the store's guards decide.
 
+mod duty;
+mod held;
+mod record;
 mod run;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::duty::Duty;
+use self::held::{Claims, End, Held, Phase};
+use self::record::Job;
+use self::run::Runs;
 pub use self::run::{Exit, HandlerError, RunEvent, Start};
+use crate::config::WorkerConfig;
+use crate::ids::{Fence, OpId, OpIds, Registration, Revision, TaskId};
+use crate::keyspace::{Key, Meaning, Place, Range, Role};
+use crate::lanes::{LaneSpec, Lanes};
+use crate::machine::{Elapsed, Machine};
+use crate::record::{
+    ClaimRecord, Json, NodeRecord, Outcome, Record, StopReason, TaskRecord, Totals, Version,
+};
+use crate::registration::Registering;
+use crate::rng::Rng;
+use crate::session::{Session, SessionConfig, SessionNews};
+use crate::steps::Ending;
+use crate::store::{
+    Answer, Call, Change, Item, OPS_MAX, Query, ReadAnswer, StoreCall, TxnOutcome, ViewEvent,
+};
+use crate::time::{Millis, Mono, Now};
+use crate::timers::Timers;
+use crate::view::{Fed, Feed};
+
+/// The letter of a worker's lanes.
+const PART: char = 'w';
+
+/// Reads of tasks in flight at most.
+const FETCHES_MAX: usize = 4;
+
+/// How long a read may take before it is made again.
+const FETCH_MAX: Duration = Duration::from_secs(8);
+
+/// What can happen to a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// Nothing but time.
+    Elapsed,
+    /// The store said something.
+    Store {
+        /// The call that it belongs to.
+        op: OpId,
+        /// What it said.
+        answer: Answer,
+    },
+    /// A handler said something.
+    Run {
+        /// The execution that it belongs to.
+        run: OpId,
+        /// What it said.
+        event: RunEvent,
+    },
+    /// The machine was measured.
+    Load {
+        /// Its busy share, in thousandths.
+        cpu_permille: u16,
+        /// The process's memory, in bytes.
+        memory_bytes: u64,
+    },
+    /// Finish, hand back what is not started, and leave.
+    Drain,
+}
+
+impl From<Elapsed> for Input {
+    fn from(_: Elapsed) -> Self {
+        Self::Elapsed
+    }
+}
+
+/// What a worker wants done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Ask the store.
+    Store(StoreCall),
+    /// Start a handler.
+    Start(Box<Start>),
+    /// Stop a handler; it answers with an event that ends it.
+    Stop {
+        /// Which execution.
+        run: OpId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Every handler must be dead by then, even if this process does not run.
+    Fence {
+        /// The session's end.
+        at: Mono,
+    },
+    /// End the process.
+    Exit(Exit),
+}
+
+impl From<StoreCall> for Effect {
+    fn from(call: StoreCall) -> Self {
+        Self::Store(call)
+    }
+}
+
+/// Why a worker must be called again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// The session ends, or its lease is to be renewed.
+    Session,
+    /// A lane waits for an answer or for a repetition.
+    Lanes,
+    /// The registration waits.
+    Registering,
+    /// A watch is to be asked for.
+    Feed,
+    /// There is something to send or to start.
+    Flush,
+    /// The node's key is to be written again.
+    Beat,
+    /// A read of tasks is overdue.
+    Fetch(OpId),
+    /// A handler has run long enough.
+    TimeOut(OpId),
+    /// A claim has waited long enough for its slot.
+    Waiting,
+    /// The drain's grace, or the margin for handlers that do not stop, is over.
+    Patience,
+}
+
+/// A worker of one process.
+#[derive(Debug)]
+pub struct Worker {
+    config: WorkerConfig,
+    last: Mono,
+    ops: OpIds,
+    timers: Timers<Timer>,
+    session: Session,
+    registering: Registering,
+    lanes: Lanes<Job>,
+    claims_feed: Feed,
+    own_feed: Feed,
+    orders_feed: Feed,
+    claims: Claims,
+    runs: Runs,
+    fetches: BTreeMap<OpId, Vec<Place>>,
+    /// Conflicted claims that wait until the view has reached a revision.
+    parked: Vec<(Revision, Place)>,
+    duty: Duty,
+    node: NodeRecord,
+    beat_due: bool,
+    /// Counted, but not in a transaction yet.
+    owed: Totals,
+    retry_rng: Rng,
+    exited: bool,
+}
+
+impl Worker {
+    /// A worker that begins with nothing but its configuration, a seed and the time.
+    pub fn new(config: WorkerConfig, seed: u64, now: Now) -> Self {
+        config
+            .check()
+            .expect("checked where the configuration entered");
+        let mut rng = Rng::new(seed);
+        let session = SessionConfig::with_ttl(config.ttl);
+        let life = rng.fork("life").draw();
+        let node_key = Key::node(Role::Worker, &config.id);
+        let lane_spec = LaneSpec {
+            part: PART,
+            count: config.lanes,
+        };
+        Self {
+            last: now.mono,
+            ops: OpIds::default(),
+            timers: Timers::default(),
+            registering: Registering::new(node_key.clone(), life, session.answer_max),
+            session: Session::new(session),
+            lanes: Lanes::new(&config.id, &[lane_spec], session.ttl, rng.fork("lanes")),
+            claims_feed: Feed::new(Range::claims_of(&config.id), rng.fork("claims feed")),
+            own_feed: Feed::new(Range::of_key(&node_key), rng.fork("own feed")),
+            orders_feed: Feed::new(
+                Range::of_key(&Key::node_config(&config.id)),
+                rng.fork("orders feed"),
+            ),
+            claims: Claims::default(),
+            runs: Runs::default(),
+            fetches: BTreeMap::new(),
+            parked: Vec::new(),
+            duty: Duty::default(),
+            node: NodeRecord {
+                v: Version,
+                life,
+                version: config.version.clone(),
+                view: Revision(0),
+                load: 0,
+                cpu_permille: 0,
+                memory_bytes: 0,
+                ttl: Millis::new(u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX)),
+                started_at: now.wall,
+            },
+            beat_due: false,
+            owed: Totals::default(),
+            retry_rng: rng.fork("retry jitter"),
+            exited: false,
+            config,
+        }
+    }
+
+    /// Its registration, once it has one.
+    pub fn registration(&self) -> Option<Registration> {
+        self.registering.done()
+    }
+
+    /// What its transactions are known to have done.
+    pub fn totals(&self) -> Totals {
+        self.lanes.totals()
+    }
+
+    /// Handlers that run.
+    pub fn running(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Claims that it holds.
+    pub fn holding(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Whether it takes tasks: it is registered, its session lives, its view has no gap, and its offer stands.
+    pub fn is_ready(&self) -> bool {
+        self.can_start() && self.duty.offered().is_some()
+    }
+
+    fn can_start(&self) -> bool {
+        self.registration().is_some()
+            && self.session.lease().is_some()
+            && self.claims_feed.at().is_some()
+            && self.duty.takes_tasks()
+    }
+
+    /// There is something to send or to start; it happens when the inputs at hand have been taken, so that what came
+    /// together leaves together.
+    fn flush_soon(&mut self, now: Mono) {
+        if !self.timers.is_armed(Timer::Flush) {
+            self.timers
+                .arm(now, Timer::Flush, now.after(Duration::from_nanos(1)));
+        }
+    }
+
+    fn exit(&mut self, reason: Exit, out: &mut Vec<Effect>) {
+        if !self.exited {
+            self.exited = true;
+            self.stop_all(StopReason::Fenced, out);
+            out.push(Effect::Exit(reason));
+        }
+    }
+
+    fn stop_all(&mut self, reason: StopReason, out: &mut Vec<Effect>) {
+        self.runs.stop_all(reason, out);
+    }
+
+    fn on_session(&mut self, now: Now, news: SessionNews, out: &mut Vec<Effect>) {
+        match news {
+            SessionNews::Opened(_) => {
+                self.registering
+                    .start(now.mono, &self.lanes, &mut self.ops, out)
+            }
+            SessionNews::Ended => {
+                self.stop_all(StopReason::Fenced, out);
+                let margin = SessionConfig::with_ttl(self.config.ttl).margin;
+                if !self.runs.is_empty() {
+                    self.timers
+                        .arm(now.mono, Timer::Patience, now.mono.after(margin));
+                }
+            }
+            SessionNews::Reopened(_) => {
+                for place in self.claims.unstarted() {
+                    self.claims.set(place, Phase::Ended(End::HandBack));
+                }
+                self.beat_due = true;
+                self.flush_soon(now.mono);
+            }
+            SessionNews::Gone => self.exit(Exit::Deposed, out),
+        }
+    }
+
+    fn after_session(&mut self, out: &mut Vec<Effect>, before: Option<Mono>) {
+        if let Some(at) = self.session.ends().filter(|at| Some(*at) != before) {
+            out.push(Effect::Fence { at });
+        }
+    }
+
+    fn on_store(&mut self, now: Now, op: OpId, answer: Answer, out: &mut Vec<Effect>) {
+        match answer {
+            Answer::View(event) => self.on_view(now, op, event, out),
+            Answer::Txn(outcome) => self.on_txn(now, op, outcome, out),
+            Answer::Read(answer) => self.on_read(now, op, answer, out),
+            Answer::Lease(answer) => {
+                if self.duty.is_revocation(op) {
+                    self.exit(Exit::Drained, out);
+                    return;
+                }
+                let before = self.session.ends();
+                if let Some(news) = self.session.on_answer(now.mono, op, answer) {
+                    self.on_session(now, news, out);
+                }
+                self.after_session(out, before);
+            }
+            Answer::Compacted(_) => {}
+        }
+    }
+
+    fn on_txn(&mut self, now: Now, op: OpId, outcome: TxnOutcome, out: &mut Vec<Effect>) {
+        if self
+            .registering
+            .on_txn(now.mono, op, &outcome, &mut self.lanes)
+        {
+            return self.on_registered(now);
+        }
+        let news = self
+            .lanes
+            .on_answer(now.mono, op, outcome, &mut self.ops, out);
+        if news.usurped {
+            return self.exit(Exit::Usurped, out);
+        }
+        for settled in news.settled {
+            self.on_settled(now, settled);
+        }
+        self.flush_soon(now.mono);
+    }
+
+    fn on_registered(&mut self, now: Now) {
+        self.timers
+            .arm(now.mono, Timer::Beat, now.mono.after(self.beat_every()));
+        self.flush_soon(now.mono);
+    }
+
+    fn beat_every(&self) -> Duration {
+        self.config.ttl / 6
+    }
+
+    fn on_read(&mut self, now: Now, op: OpId, answer: ReadAnswer, out: &mut Vec<Effect>) {
+        if let Some(places) = self.fetches.remove(&op) {
+            self.timers.disarm(Timer::Fetch(op));
+            return self.on_fetched(now, places, answer);
+        }
+        let lease = self.session.lease();
+        let was_registered = self.registration().is_some();
+        self.registering.on_read(
+            now.mono,
+            op,
+            answer,
+            lease,
+            &self.node,
+            &mut self.lanes,
+            &mut self.ops,
+            out,
+        );
+        if !was_registered && self.registration().is_some() {
+            self.on_registered(now);
+        }
+    }
+
+    fn on_view(&mut self, now: Now, op: OpId, event: ViewEvent, out: &mut Vec<Effect>) {
+        if self.claims_feed.is_watch(op) {
+            let fed = self.claims_feed.on_event(now.mono, op, event);
+            self.on_claims(now, fed, out);
+        } else if self.own_feed.is_watch(op) {
+            let fed = self.own_feed.on_event(now.mono, op, event);
+            self.on_own_key(fed, out);
+        } else if self.orders_feed.is_watch(op) {
+            let fed = self.orders_feed.on_event(now.mono, op, event);
+            self.on_orders(now, fed);
+        }
+    }
+
+    /// The node's own key: when its life is over, so is this process.
+    fn on_own_key(&mut self, fed: Fed, out: &mut Vec<Effect>) {
+        let Some(registration) = self.registration() else {
+            return;
+        };
+        let alive = match fed {
+            Fed::Nothing | Fed::Lost => return,
+            Fed::More(_) => return,
+            Fed::Restart(items) => items
+                .iter()
+                .any(|item| item.found.created == registration.0),
+            Fed::Changes(changes) => match changes.last() {
+                None => return,
+                Some(Change::Put(item)) => item.found.created == registration.0,
+                Some(Change::Delete { at, .. }) => *at <= registration.0,
+            },
+        };
+        let knows = self.own_feed.has_reached(registration.0);
+        if knows && !alive {
+            self.exit(Exit::Deposed, out);
+        }
+    }
+
+    fn on_orders(&mut self, now: Now, fed: Fed) {
+        let items = match fed {
+            Fed::Nothing | Fed::Lost => return,
+            Fed::Restart(items) | Fed::More(items) => items,
+            Fed::Changes(changes) => match changes.into_iter().last() {
+                None => return,
+                Some(Change::Put(item)) => vec![item],
+                Some(Change::Delete { .. }) => Vec::new(),
+            },
+        };
+        self.duty.order(&items);
+        if !self.duty.takes_tasks() {
+            self.hand_back_unstarted();
+        }
+        self.flush_soon(now.mono);
+    }
+
+    fn hand_back_unstarted(&mut self) {
+        for place in self.claims.unstarted() {
+            self.claims.set(place, Phase::Ended(End::HandBack));
+        }
+    }
+
+    fn on_claims(&mut self, now: Now, fed: Fed, out: &mut Vec<Effect>) {
+        match fed {
+            Fed::Nothing | Fed::Lost => {}
+            Fed::Restart(items) => self.on_claims_restart(now, items, out),
+            Fed::More(items) => items
+                .into_iter()
+                .for_each(|item| self.on_claim(now, item, out)),
+            Fed::Changes(changes) => {
+                for change in changes {
+                    match change {
+                        Change::Put(item) => self.on_claim(now, item, out),
+                        Change::Delete { key, .. } => {
+                            if let Meaning::Claim(_, place) = Meaning::of(&key) {
+                                self.on_claim_gone(place, out);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.unpark();
+        self.flush_soon(now.mono);
+    }
+
+    fn on_claims_restart(&mut self, now: Now, items: Vec<Item>, out: &mut Vec<Effect>) {
+        let there: BTreeSet<Place> = items
+            .iter()
+            .filter_map(|item| {
+                let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
+                    return None;
+                };
+                Some(place)
+            })
+            .collect();
+        let gone: Vec<Place> = self
+            .claims
+            .places()
+            .filter(|place| !there.contains(place))
+            .collect();
+        for place in gone {
+            self.on_claim_gone(place, out);
+        }
+        for item in items {
+            self.on_claim(now, item, out);
+        }
+    }
+
+    /// A claim appeared or changed.
+    fn on_claim(&mut self, now: Now, item: Item, out: &mut Vec<Effect>) {
+        let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
+            return;
+        };
+        let Ok(record) = ClaimRecord::decode(&item.found.value) else {
+            return;
+        };
+        // A former life's claim is not inherited: it has no owner, and the schedulers take it back.
+        if self.registration() != Some(record.registration) {
+            return;
+        }
+        let fence = Fence(item.found.created);
+        match self.claims.get_mut(place) {
+            Some(held) if held.fence == fence => {
+                let news = held.since < item.found.modified;
+                held.since = held.since.max(item.found.modified);
+                if news && record.stop.is_some() && held.record.stop.is_none() {
+                    held.record.stop = record.stop;
+                    self.on_stop_flag(now, place, out);
+                }
+            }
+            Some(_) => {
+                self.let_go(place, out);
+                self.hold(now, place, fence, item.found.modified, record, out);
+            }
+            None => self.hold(now, place, fence, item.found.modified, record, out),
+        }
+    }
+
+    fn hold(
+        &mut self,
+        now: Now,
+        place: Place,
+        fence: Fence,
+        since: Revision,
+        record: ClaimRecord,
+        out: &mut Vec<Effect>,
+    ) {
+        let flagged = record.stop.is_some();
+        let held = Held {
+            fence,
+            since,
+            record: Box::new(record),
+            seen: now.mono,
+            phase: Phase::Fresh,
+            progress: None,
+        };
+        self.claims.insert(place, held);
+        if flagged {
+            self.on_stop_flag(now, place, out);
+        } else if !self.duty.takes_tasks() || self.session.lease().is_none() {
+            self.claims.set(place, Phase::Ended(End::HandBack));
+        }
+    }
+
+    /// Somebody ordered that the attempt stops.
+    fn on_stop_flag(&mut self, now: Now, place: Place, out: &mut Vec<Effect>) {
+        let Some(held) = self.claims.get(place) else {
+            return;
+        };
+        let reason = held.record.stop.expect("the caller saw the flag");
+        match held.phase {
+            Phase::Running(run) => self.runs.stop(run, reason, out),
+            Phase::Fresh | Phase::Fetching | Phase::Ready(_) | Phase::Unreadable => {
+                let end = match reason {
+                    StopReason::Cancel => End::Final(Ending {
+                        outcome: Outcome::Cancelled,
+                        started_at: None,
+                        ended_at: now.wall,
+                    }),
+                    StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown => {
+                        End::HandBack
+                    }
+                };
+                self.claims.set(place, Phase::Ended(end));
+            }
+            Phase::Ended(_) | Phase::Recording => {}
+        }
+    }
+
+    /// The view does not show the claim any more.
+    fn on_claim_gone(&mut self, place: Place, out: &mut Vec<Effect>) {
+        // What is being recorded is settled by the lane, which knows whether it was this worker that removed it.
+        let recording = |held: &Held| matches!(held.phase, Phase::Recording);
+        if !self.claims.get(place).is_some_and(recording) {
+            self.let_go(place, out);
+        }
+    }
+
+    /// The claim is not ours any more: its handler is stopped, and its end is nobody's business.
+    fn let_go(&mut self, place: Place, out: &mut Vec<Effect>) {
+        let Some(held) = self.claims.remove(place) else {
+            return;
+        };
+        match held.phase {
+            Phase::Running(run) => self.runs.stop(run, StopReason::Fenced, out),
+            Phase::Ended(End::Final(_) | End::Failure(_)) => self.owed.refused_stale += 1,
+            Phase::Ended(End::HandBack)
+            | Phase::Fresh
+            | Phase::Fetching
+            | Phase::Ready(_)
+            | Phase::Unreadable
+            | Phase::Recording => {}
+        }
+    }
+
+    fn unpark(&mut self) {
+        let Some(at) = self.claims_feed.at() else {
+            return;
+        };
+        let (ripe, unripe) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|(revision, _)| *revision <= at);
+        self.parked = unripe;
+        for (_, place) in ripe {
+            if let Some(held) = self.claims.get(place)
+                && let Phase::Ended(_) = held.phase
+            {
+                self.claims.ended.insert(place);
+            }
+        }
+    }
+
+    fn fetch(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while self.fetches.len() < FETCHES_MAX && !self.claims.fresh.is_empty() {
+            let places: Vec<Place> = self.claims.fresh.iter().copied().take(OPS_MAX).collect();
+            for place in &places {
+                self.claims.set(*place, Phase::Fetching);
+            }
+            let op = self.ops.fresh();
+            let keys = places.iter().map(|place| Key::task(place.task)).collect();
+            out.push(
+                StoreCall {
+                    op,
+                    call: Call::Read(Query::Keys(keys)),
+                }
+                .into(),
+            );
+            self.timers
+                .arm(now.mono, Timer::Fetch(op), now.mono.after(FETCH_MAX));
+            self.fetches.insert(op, places);
+        }
+    }
+
+    fn on_fetched(&mut self, now: Now, places: Vec<Place>, answer: ReadAnswer) {
+        let items = match answer {
+            ReadAnswer::Items { items, .. } => Some(items),
+            ReadAnswer::Failed => None,
+        };
+        let mut found: BTreeMap<TaskId, TaskRecord> = BTreeMap::new();
+        for item in items.iter().flatten() {
+            if let (Meaning::Task(id), Ok(task)) = (
+                Meaning::of(&item.key),
+                TaskRecord::decode(&item.found.value),
+            ) {
+                found.insert(id, task);
+            }
+        }
+        for place in places {
+            if !self
+                .claims
+                .get(place)
+                .is_some_and(|held| matches!(held.phase, Phase::Fetching))
+            {
+                continue;
+            }
+            let phase = match (items.is_some(), found.remove(&place.task)) {
+                (_, Some(task)) => Phase::Ready(Box::new(task)),
+                (true, None) => Phase::Unreadable,
+                (false, None) => Phase::Fresh,
+            };
+            self.claims.set(place, phase);
+        }
+        self.flush_soon(now.mono);
+    }
+
+    /// Starts what is ready, in the order of keys, as long as there are slots.
+    fn start_ready(&mut self, now: Now, out: &mut Vec<Effect>) {
+        while self.can_start() && self.runs.len() < self.config.slots as usize {
+            let Some(place) = self.claims.ready.first().copied() else {
+                return;
+            };
+            let run = self.ops.fresh();
+            let Some(Phase::Ready(task)) = self.claims.set(place, Phase::Running(run)) else {
+                unreachable!("the index of ready claims holds nothing else")
+            };
+            let held = self.claims.get(place).expect("it was just set to run");
+            assert!(
+                held.record.stop.is_none(),
+                "a stopped claim is never started"
+            );
+            let start = Start {
+                run,
+                task: place.task,
+                kind: task.kind.clone(),
+                queue: task.queue.clone(),
+                priority: task.priority,
+                name: task.name.clone(),
+                payload: task.payload.clone(),
+                metadata: task.metadata.clone(),
+                created_at: task.created_at,
+                attempt: held.record.carry.attempt(),
+                fence: held.fence,
+                timeout: task.timeout,
+            };
+            self.timers.arm(
+                now.mono,
+                Timer::TimeOut(run),
+                now.mono
+                    .after(Duration::from(task.timeout).max(Duration::from_nanos(1))),
+            );
+            self.runs.start(run, place, task, now.wall);
+            out.push(Effect::Start(Box::new(start)));
+        }
+    }
+
+    fn on_timer(&mut self, now: Now, timer: Timer, out: &mut Vec<Effect>) {
+        match timer {
+            Timer::Session | Timer::Lanes | Timer::Registering | Timer::Feed => {}
+            Timer::Flush => self.flush(now, out),
+            Timer::Beat => {
+                self.beat_due = true;
+                self.timers
+                    .arm(now.mono, Timer::Beat, now.mono.after(self.beat_every()));
+                self.flush_soon(now.mono);
+            }
+            Timer::Fetch(op) => {
+                if let Some(places) = self.fetches.remove(&op) {
+                    self.on_fetched(now, places, ReadAnswer::Failed);
+                }
+            }
+            Timer::TimeOut(run) => self.runs.stop(run, StopReason::TimeOut, out),
+            Timer::Waiting => self.hand_back_overdue(now),
+            Timer::Patience => self.on_patience(now, out),
+        }
+    }
+
+    fn hand_back_overdue(&mut self, now: Now) {
+        while let Some((seen, place)) = self.claims.oldest_waiting() {
+            let due = seen.after(self.config.claim_wait_max);
+            if due > now.mono {
+                break;
+            }
+            self.claims.set(place, Phase::Ended(End::HandBack));
+        }
+        self.flush_soon(now.mono);
+    }
+
+    fn on_patience(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.duty.has_revoked() {
+            return self.exit(Exit::Drained, out);
+        }
+        if self.session.lease().is_none() {
+            if !self.runs.is_empty() {
+                self.exit(Exit::HandlerWedged, out);
+            }
+        } else if self.duty.is_leaving() {
+            self.stop_all(StopReason::Shutdown, out);
+            self.flush_soon(now.mono);
+        }
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.exited {
+            return;
+        }
+        self.fetch(now, out);
+        self.start_ready(now, out);
+        self.record(now, out);
+        self.leave_when_empty(now, out);
+        match self.claims.oldest_waiting() {
+            Some((seen, _)) => {
+                let at = seen
+                    .after(self.config.claim_wait_max)
+                    .max(now.mono.after(Duration::from_nanos(1)));
+                self.timers.arm(now.mono, Timer::Waiting, at);
+            }
+            None => self.timers.disarm(Timer::Waiting),
+        }
+    }
+
+    fn pass_time(&mut self, now: Now, out: &mut Vec<Effect>) {
+        let before = self.session.ends();
+        if let Some(news) = self.session.expire(now.mono) {
+            self.on_session(now, news, out);
+        }
+        self.session.on_time(now.mono, &mut self.ops, out);
+        self.after_session(out, before);
+        self.registering
+            .on_time(now.mono, &self.lanes, &mut self.ops, out);
+        self.lanes.on_time(now.mono, &mut self.ops, out);
+        // Claims are watched from the registration on: before it, none can be ours.
+        if self.registration().is_some() {
+            for feed in [
+                &mut self.claims_feed,
+                &mut self.own_feed,
+                &mut self.orders_feed,
+            ] {
+                feed.on_time(now.mono, &mut self.ops, out);
+            }
+        }
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            self.on_timer(now, timer, out);
+        }
+    }
+}
+
+impl Machine for Worker {
+    type Input = Input;
+    type Effect = Effect;
+    type Timer = Timer;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        assert!(now.mono >= self.last, "the shell's clock went backwards");
+        self.last = now.mono;
+        if self.exited {
+            return;
+        }
+        self.pass_time(now, out);
+        match input {
+            Input::Elapsed => {}
+            Input::Store { op, answer } => self.on_store(now, op, answer, out),
+            Input::Run { run, event } => self.on_run(now, run, event),
+            Input::Load {
+                cpu_permille,
+                memory_bytes,
+            } => {
+                self.node.cpu_permille = cpu_permille;
+                self.node.memory_bytes = memory_bytes;
+            }
+            Input::Drain => self.on_drain(now),
+        }
+        assert!(
+            self.deadline().is_none_or(|(at, _)| at > now.mono),
+            "the driver would spin"
+        );
+    }
+
+    fn deadline(&self) -> Option<(Mono, Timer)> {
+        if self.exited {
+            return None;
+        }
+        let after = |at: Option<Mono>, timer| {
+            at.map(|at| (at.max(self.last.after(Duration::from_nanos(1))), timer))
+        };
+        let feeds = [&self.claims_feed, &self.own_feed, &self.orders_feed];
+        let feeds = feeds
+            .into_iter()
+            .filter_map(Feed::deadline)
+            .min()
+            .filter(|_| self.registration().is_some());
+        [
+            after(self.session.deadline(), Timer::Session),
+            after(self.lanes.deadline(), Timer::Lanes),
+            after(self.registering.deadline(), Timer::Registering),
+            after(feeds, Timer::Feed),
+            self.timers.earliest(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+/// The parts of [`Worker::on_run`]: what a handler's event means for its claim.
+impl Worker {
+    fn on_run(&mut self, now: Now, run: OpId, event: RunEvent) {
+        if let RunEvent::Progress(json) = event {
+            return self.on_progress(now, run, json);
+        }
+        let Some(ended) = self.runs.end(run) else {
+            return;
+        };
+        self.timers.disarm(Timer::TimeOut(run));
+        self.flush_soon(now.mono);
+        let place = ended.place;
+        let ours = self
+            .claims
+            .get(place)
+            .is_some_and(|held| matches!(held.phase, Phase::Running(own) if own == run));
+        if !ours {
+            // Its claim was taken away while it ran: nobody waits for what it did.
+            if matches!(event, RunEvent::Completed(_) | RunEvent::Failed(_)) {
+                self.owed.refused_stale += 1;
+            }
+            return;
+        }
+        let end = ended.judge(event, now.wall);
+        self.claims.set(place, Phase::Ended(end));
+    }
+
+    fn on_progress(&mut self, now: Now, run: OpId, json: Json) {
+        let Some(place) = self.runs.place(run) else {
+            return;
+        };
+        if let Some(held) = self.claims.get_mut(place)
+            && matches!(held.phase, Phase::Running(own) if own == run)
+        {
+            held.progress = Some(json);
+            self.claims.progressed.insert(place);
+            self.flush_soon(now.mono);
+        }
+    }
+}

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Effect;
+use super::held::{End, Failed};
 use crate::ids::{Attempt, Fence, OpId, Priority, QueueName, TaskId, TaskType};
-use crate::record::Json;
+use crate::keyspace::Place;
+use crate::record::{Json, Outcome, StopReason, TaskRecord};
 use crate::retry::Verdict;
+use crate::steps::Ending;
 use crate::time::{Millis, Wall};
 
 /// An attempt that is to start now.
@@ -73,4 +77,110 @@ pub enum Exit {
     Usurped,
     /// A handler runs on though the session is over.
     HandlerWedged,
+}
+
+/// Handlers that run: each holds a slot until it ends, whatever became of its claim.
+#[derive(Debug, Default)]
+pub(super) struct Runs(BTreeMap<OpId, Running>);
+
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) place: Place,
+    task: Box<TaskRecord>,
+    started_at: Wall,
+    stopping: Option<StopReason>,
+}
+
+impl Runs {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn place(&self, run: OpId) -> Option<Place> {
+        self.0.get(&run).map(|running| running.place)
+    }
+
+    pub(super) fn start(&mut self, run: OpId, place: Place, task: Box<TaskRecord>, wall: Wall) {
+        let before = self.0.insert(
+            run,
+            Running {
+                place,
+                task,
+                started_at: wall,
+                stopping: None,
+            },
+        );
+        assert!(before.is_none(), "an execution starts once");
+    }
+
+    pub(super) fn end(&mut self, run: OpId) -> Option<Running> {
+        self.0.remove(&run)
+    }
+
+    /// Orders a handler to stop. The first reason counts, but for fencing, which says that its end must not be recorded
+    /// as anybody's fault.
+    pub(super) fn stop(&mut self, run: OpId, reason: StopReason, out: &mut Vec<Effect>) {
+        let Some(running) = self.0.get_mut(&run) else {
+            return;
+        };
+        if running.stopping.is_none()
+            || (reason == StopReason::Fenced && running.stopping != Some(StopReason::Fenced))
+        {
+            running.stopping = Some(reason);
+            out.push(Effect::Stop { run, reason });
+        }
+    }
+
+    pub(super) fn stop_all(&mut self, reason: StopReason, out: &mut Vec<Effect>) {
+        let all: Vec<OpId> = self.0.keys().copied().collect();
+        for run in all {
+            self.stop(run, reason, out);
+        }
+    }
+}
+
+impl Running {
+    /// What the handler's last word means for its task.
+    pub(super) fn judge(self, event: RunEvent, wall: Wall) -> End {
+        let started_at = self.started_at;
+        let failure = |error: Option<Arc<str>>, verdict| {
+            End::Failure(Box::new(Failed {
+                task: *self.task,
+                started_at,
+                ended_at: wall,
+                error,
+                verdict,
+            }))
+        };
+        match (event, self.stopping) {
+            (RunEvent::Completed(result), _) => End::Final(Ending {
+                outcome: Outcome::Completed(result),
+                started_at: Some(started_at),
+                ended_at: wall,
+            }),
+            (RunEvent::Failed(_) | RunEvent::Stopped, Some(StopReason::Cancel)) => {
+                End::Final(Ending {
+                    outcome: Outcome::Cancelled,
+                    started_at: Some(started_at),
+                    ended_at: wall,
+                })
+            }
+            (RunEvent::Failed(_) | RunEvent::Stopped, Some(StopReason::TimeOut)) => {
+                failure(None, Verdict::Retry)
+            }
+            (
+                RunEvent::Failed(_) | RunEvent::Stopped,
+                Some(StopReason::Fenced | StopReason::Shutdown),
+            ) => End::HandBack,
+            (RunEvent::Failed(error), None) => failure(Some(error.message), error.verdict),
+            (RunEvent::Stopped | RunEvent::Progress(_), _) => failure(
+                Some("the handler stopped without a result".into()),
+                Verdict::Retry,
+            ),
+        }
+    }
 }
