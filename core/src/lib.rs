@@ -10,6 +10,7 @@ pub mod config;
 pub mod gateway;
 pub mod ids;
 pub mod keyspace;
+pub mod kv;
 pub mod lanes;
 pub mod machine;
 pub mod record;
