@@ -7,7 +7,7 @@
 )]
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use windlass_core::balance::{Capacity, Pool, Strategy};
 use windlass_core::ids::NodeId;
@@ -15,7 +15,9 @@ use windlass_core::rng::Rng;
 
 const WORKERS: usize = 10_000;
 const SLOTS: u32 = 8;
-const DECISIONS: u32 = 2_000_000;
+const DECISIONS: u32 = 200_000;
+/// The best one counts: what else the machine does only slows a round down.
+const ROUNDS: u32 = 20;
 
 fn half_full(strategy: Strategy, ids: &[NodeId], rng: &mut Rng) -> (Pool, VecDeque<NodeId>) {
     let mut pool = Pool::default();
@@ -41,18 +43,21 @@ fn half_full(strategy: Strategy, ids: &[NodeId], rng: &mut Rng) -> (Pool, VecDeq
 fn measure(strategy: Strategy, what: &str, ids: &[NodeId]) {
     let mut rng = Rng::new(1);
     let (mut pool, mut running) = half_full(strategy, ids, &mut rng);
-    let begun = Instant::now();
-    for _ in 0..DECISIONS {
-        let ended = running.pop_front().expect("half of the slots are taken");
-        pool.release(&ended);
-        let worker = pool
-            .pick(strategy, &mut rng)
-            .expect("half of the slots are free");
-        pool.hold(&worker);
-        running.push_back(worker);
+    let mut best = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        for _ in 0..DECISIONS {
+            let ended = running.pop_front().expect("half of the slots are taken");
+            pool.release(&ended);
+            let worker = pool
+                .pick(strategy, &mut rng)
+                .expect("half of the slots are free");
+            pool.hold(&worker);
+            running.push_back(worker);
+        }
+        best = best.min(begun.elapsed());
     }
-    let taken = begun.elapsed();
-    let rate = u128::from(DECISIONS) * 1_000_000_000 / taken.as_nanos();
+    let rate = u128::from(DECISIONS) * 1_000_000_000 / best.as_nanos();
     println!("{strategy:<12} {what:<12} {rate:>10} decisions/s");
 }
 

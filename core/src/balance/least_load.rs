@@ -18,30 +18,46 @@ use crate::rng::Rng;
 /// The width of a step of reported CPU, in thousandths.
 const CPU_STEP: u16 = 250;
 
-/// Load first, then the quarter of the CPU in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Score {
-    load_permille: u32,
-    cpu_step: u16,
-}
+/// How many of them there are.
+const CPU_STEPS: u32 = 4;
 
-impl Score {
-    /// How loaded a candidate is.
-    pub(super) fn of(candidate: &Candidate) -> Self {
+/// Load, then the quarter of the CPU in use, then the rank, then the seat, in one number: comparing it is most of what a
+/// decision costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u128);
+
+impl Key {
+    fn new(score: u32, rank: Rank, seat: Seat) -> Self {
+        let (score, rank) = (u128::from(score), u128::from(rank.number()));
+        Self(score << 96 | rank << 32 | u128::from(seat.0))
+    }
+
+    fn of(seat: Seat, candidate: &Candidate) -> Self {
         let Candidate { capacity, held, .. } = candidate;
         assert!(*held < capacity.slots, "a candidate has a free slot");
         let load = u64::from(*held) * 1_000 / u64::from(capacity.slots);
-        Self {
-            load_permille: u32::try_from(load).expect("less than a thousand"),
-            cpu_step: capacity.cpu_permille.min(999) / CPU_STEP,
-        }
+        let load = u32::try_from(load).expect("less than a thousand");
+        let step = u32::from(capacity.cpu_permille.min(999) / CPU_STEP);
+        Self::new(load * CPU_STEPS + step, candidate.rank, seat)
+    }
+
+    fn score(self) -> u32 {
+        u32::try_from(self.0 >> 96).expect("32 bits are left")
+    }
+
+    fn rank(self) -> Rank {
+        Rank::from_number(u64::try_from(self.0 << 32 >> 64).expect("64 bits are left"))
+    }
+
+    fn seat(self) -> Seat {
+        Seat(u32::try_from(self.0 << 96 >> 96).expect("32 bits are left"))
     }
 }
 
 /// The candidates by load, and where the last pick was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct LeastLoad {
-    candidates: BTreeSet<(Score, Rank, Seat)>,
+    candidates: BTreeSet<Key>,
     last: Rank,
 }
 
@@ -57,7 +73,7 @@ impl LeastLoad {
 
 impl Index for LeastLoad {
     fn moved(&mut self, seat: Seat, before: Option<Candidate>, after: Option<Candidate>) {
-        let key = |it: Candidate| (Score::of(&it), it.rank, seat);
+        let key = |it: Candidate| Key::of(seat, &it);
         let (before, after) = (before.map(key), after.map(key));
         if before == after {
             return;
@@ -79,26 +95,20 @@ impl Index for LeastLoad {
 
     fn pick(&mut self, _: &mut Rng) -> Option<Seat> {
         let first = *self.candidates.first()?;
-        let (least, _, _) = first;
-        let behind = (
-            Bound::Excluded((least, self.last, Seat::LAST)),
-            Bound::Unbounded,
-        );
+        let last = Key::new(first.score(), self.last, Seat::LAST);
+        let behind = (Bound::Excluded(last), Bound::Unbounded);
         let later = self.candidates.range(behind).next();
-        let (_, rank, seat) = later
-            .filter(|(score, _, _)| *score == least)
-            .map_or(first, |it| *it);
-        self.last = rank;
-        Some(seat)
+        let next = later.filter(|it| it.score() == first.score());
+        let next = next.map_or(first, |it| *it);
+        self.last = next.rank();
+        Some(next.seat())
     }
 }
 
 #[cfg(test)]
 impl LeastLoad {
     pub(super) fn assert_holds(&self, candidates: &[(Seat, Candidate)]) {
-        let expected = candidates
-            .iter()
-            .map(|(seat, it)| (Score::of(it), it.rank, *seat));
+        let expected = candidates.iter().map(|(seat, it)| Key::of(*seat, it));
         assert_eq!(self.candidates, expected.collect());
     }
 }

@@ -5,6 +5,7 @@
 
 mod index;
 mod least_load;
+mod name;
 mod pool;
 mod random;
 mod rank;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Strategy;
 use super::index::{Candidate, Index, Indexes, Seat};
+use super::name::Name;
 use super::rank::Rank;
 use crate::ids::NodeId;
 use crate::rng::Rng;
@@ -64,7 +65,7 @@ impl Member {
 /// ranks to all.
 #[derive(Debug, Clone, Default)]
 pub struct Pool {
-    seats: BTreeMap<NodeId, Seat>,
+    seats: BTreeMap<Name, Seat>,
     members: Vec<Option<Member>>,
     vacant: Vec<Seat>,
     slots: u64,
@@ -77,7 +78,7 @@ pub struct Pool {
 impl Pool {
     /// Adds a worker that holds nothing, or tells what it offers from now on.
     pub fn set(&mut self, worker: NodeId, capacity: Capacity) {
-        if let Some(seat) = self.seats.get(&worker) {
+        if let Some(seat) = self.seats.get(&Name::from(worker.clone())) {
             self.change(*seat, |standing| standing.capacity = capacity);
         } else {
             self.join(worker, capacity);
@@ -86,7 +87,7 @@ impl Pool {
 
     /// Forgets a worker, if it is known.
     pub fn remove(&mut self, worker: &NodeId) {
-        let Some(seat) = self.seats.remove(worker) else {
+        let Some(seat) = self.seats.remove(&Name::from(worker.clone())) else {
             return;
         };
         let member = self.members[seat.ix()].take().expect(TAKEN);
@@ -163,12 +164,12 @@ impl Pool {
 
     /// Whether the worker is known.
     pub fn contains(&self, worker: &NodeId) -> bool {
-        self.seats.contains_key(worker)
+        self.seats.contains_key(&Name::from(worker.clone()))
     }
 
     /// How a worker stands, if it is known.
     pub fn get(&self, worker: &NodeId) -> Option<Standing> {
-        let seat = self.seats.get(worker)?;
+        let seat = self.seats.get(&Name::from(worker.clone()))?;
         Some(self.member(*seat).standing)
     }
 
@@ -187,7 +188,7 @@ impl Pool {
             Some(seat) => seat,
             None => *self
                 .seats
-                .get(worker)
+                .get(&Name::from(worker.clone()))
                 .expect("only known workers hold claims"),
         }
     }
@@ -228,7 +229,7 @@ impl Pool {
         }
         let before = self.members[seat.ix()].replace(member);
         assert!(before.is_none(), "a vacant seat is empty");
-        self.seats.insert(id, seat);
+        self.seats.insert(Name::from(id), seat);
     }
 
     /// A rank for a worker that is about to join.
@@ -241,9 +242,10 @@ impl Pool {
     }
 
     fn rank_between_neighbours(&self, id: &NodeId) -> Option<Rank> {
-        let rank_of = |(_, seat): (&NodeId, &Seat)| self.member(*seat).rank;
-        let before = self.seats.range(..id).next_back().map(rank_of);
-        let after = self.seats.range(id..).next().map(rank_of);
+        let name = Name::from(id.clone());
+        let rank_of = |(_, seat): (&Name, &Seat)| self.member(*seat).rank;
+        let before = self.seats.range(..&name).next_back().map(rank_of);
+        let after = self.seats.range(&name..).next().map(rank_of);
         Rank::between(before, after)
     }
 

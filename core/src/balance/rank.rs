@@ -33,6 +33,16 @@ impl Rank {
         (1..=count).map(move |n| Self(n * gap))
     }
 
+    /// The rank as a number that orders the same.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The rank that was this number.
+    pub(super) fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
     /// How far behind `origin` this lies, going round.
     pub(super) fn behind(self, origin: Self) -> u64 {
         self.0.wrapping_sub(origin.0)
