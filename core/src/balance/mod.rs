@@ -1,9 +1,25 @@
-//! Which worker gets the next task: four strategies over one index of workers with free slots.
+//! Which worker gets the next task: four strategies over one [`Pool`] of workers that take the same tasks.
+//!
+//! Decides from what the pool was told: slots, weights, reported load and the claims counted so far. It knows no queue,
+//! no task and no time, and the same calls with the same generator give the same workers.
+
+mod index;
+mod least_load;
+mod name;
+mod pool;
+mod random;
+mod rank;
+mod round_robin;
+#[cfg(test)]
+mod tests;
+mod weighted;
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::pool::{Capacity, Pool, Standing, WEIGHT_MAX};
 
 /// How a queue's tasks are spread over its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
