@@ -17,6 +17,8 @@ pub mod record;
 pub mod registration;
 pub mod retry;
 pub mod rng;
+pub mod scheduler;
+pub mod server;
 pub mod session;
 pub mod steps;
 pub mod store;

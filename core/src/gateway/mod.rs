@@ -1,8 +1,413 @@
-//! The gateway: what clients may ask, and how it becomes transactions.
+//! The gateway: what clients may ask, and how it becomes reads and transactions.
+//!
+//! A part of the scheduler process's machine ([`crate::server`]). Submissions go straight into transactions; everything
+//! else is an errand: a small loop of reading, waiting until the view has caught up with what was read, deciding, and
+//! perhaps committing, until there is a reply.
 
+mod decide;
+mod errand;
+mod list;
+mod locks;
 mod request;
+mod show;
+mod submit;
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use self::errand::{Errand, Next};
 pub use self::request::{
-    Due, Filter, IdempotencyKey, LockToken, NodeView, QueueView, Reply, Request, RequestId,
-    StatsView, Submitted, TaskSpec, TaskState, TaskView, UnknownState, Why, WhyReason,
+    Due, Filter, IdempotencyKey, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView, Submitted, TaskSpec, TaskState,
+    TaskView, UnknownState, Why, WhyReason,
 };
+use self::submit::{Submission, Submissions};
+use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
+use crate::lanes::Settled;
+use crate::record::Totals;
+use crate::rng::Rng;
+use crate::scheduler::Scheduler;
+use crate::server::Effect;
+use crate::store::{Batch, Call, LeaseAnswer, ReadAnswer, Step, StoreCall};
+use crate::time::{Mono, Now};
+use crate::timers::Timers;
+use crate::view::{ClusterView, Feed, News};
+
+/// The most tasks in one answer to [`Request::List`].
+pub use self::list::LIST_MAX;
+
+/// What a step of the gateway's does.
+#[derive(Debug, Clone)]
+pub(crate) enum Job {
+    /// Accepts a task.
+    Submit(Box<Submission>),
+    /// Does what a request asks for.
+    Errand { id: RequestId, step: Step, totals: Totals },
+}
+
+impl Job {
+    pub(crate) fn totals(&self) -> Totals {
+        match self {
+            Self::Submit(_) => Totals { accepted: 1, ..Totals::default() },
+            Self::Errand { totals, .. } => *totals,
+        }
+    }
+}
+
+/// The gateway part of a scheduler process.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    request_max: Duration,
+    rng: Rng,
+    submissions: Submissions,
+    errands: BTreeMap<RequestId, Errand>,
+    by_op: BTreeMap<OpId, RequestId>,
+    /// To be advanced at the next flush.
+    runnable: BTreeSet<RequestId>,
+    awaiting_view: BTreeSet<(Revision, RequestId)>,
+    awaiting_end: BTreeMap<TaskId, BTreeSet<RequestId>>,
+    awaiting_locks: BTreeSet<RequestId>,
+    /// Steps that wait for a lane.
+    steps: VecDeque<(RequestId, Step, Totals)>,
+    deadlines: Timers<RequestId>,
+    /// Leases of waiters whose request ended without the lock.
+    to_revoke: Vec<LeaseId>,
+}
+
+impl Gateway {
+    pub(crate) fn new(request_max: Duration, mut rng: Rng) -> Self {
+        Self {
+            request_max,
+            submissions: Submissions::new(rng.fork("task ids")),
+            rng,
+            errands: BTreeMap::new(),
+            by_op: BTreeMap::new(),
+            runnable: BTreeSet::new(),
+            awaiting_view: BTreeSet::new(),
+            awaiting_end: BTreeMap::new(),
+            awaiting_locks: BTreeSet::new(),
+            steps: VecDeque::new(),
+            deadlines: Timers::default(),
+            to_revoke: Vec::new(),
+        }
+    }
+
+    /// Requests that were not answered.
+    pub(crate) fn pending(&self) -> usize {
+        self.errands.len() + self.submissions.pending()
+    }
+
+    /// Takes a request. Requests that change something are refused while the process does not serve.
+    pub(crate) fn on_request(&mut self, now: Now, id: RequestId, request: Request, serving: bool, out: &mut Vec<Effect>) {
+        if !serving {
+            out.push(Effect::Reply { id, reply: Reply::NotReady });
+            return;
+        }
+        let patience = request.patience(self.request_max);
+        self.deadlines.arm(now.mono, id, now.mono.after(patience));
+        match request {
+            Request::Submit(specs) => {
+                if let Some(reply) = self.submissions.add(now, id, specs) {
+                    self.reply(id, reply, out);
+                }
+            }
+            Request::Get { .. }
+            | Request::List { .. }
+            | Request::Why(_)
+            | Request::Cancel(_)
+            | Request::Rerun(_)
+            | Request::Stats
+            | Request::Queues
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockTake { .. }
+            | Request::LockRenew { .. }
+            | Request::LockRelease { .. } => {
+                let draw = self.rng.draw();
+                self.errands.insert(id, Errand::new(request, draw));
+                self.runnable.insert(id);
+            }
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, reply: Reply, out: &mut Vec<Effect>) {
+        self.deadlines.disarm(id);
+        out.push(Effect::Reply { id, reply });
+    }
+
+    /// The client does not wait any more. What was sent stays sent.
+    pub(crate) fn forget(&mut self, id: RequestId) {
+        self.deadlines.disarm(id);
+        self.submissions.forget(id);
+        self.end_errand(id);
+    }
+
+    fn end_errand(&mut self, id: RequestId) {
+        let Some(errand) = self.errands.remove(&id) else { return };
+        self.runnable.remove(&id);
+        self.awaiting_locks.remove(&id);
+        if let Some(op) = errand.op {
+            self.by_op.remove(&op);
+        }
+        if let Some(at) = errand.awaits_view {
+            self.awaiting_view.remove(&(at, id));
+        }
+        self.stop_awaiting_end(id, errand.task());
+        self.steps.retain(|(owner, ..)| *owner != id);
+        self.to_revoke.extend(errand.lease_to_revoke());
+    }
+
+    fn stop_awaiting_end(&mut self, id: RequestId, task: Option<TaskId>) {
+        let Some(task) = task else { return };
+        if let Some(waiting) = self.awaiting_end.get_mut(&task) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.awaiting_end.remove(&task);
+            }
+        }
+    }
+
+    /// The process leaves: whoever waits for a task's end or a lock gets what there is.
+    pub(crate) fn stop_waiting(&mut self) {
+        let waiting: Vec<RequestId> = self.awaiting_end.values().flatten().copied().collect();
+        for id in waiting {
+            self.give_up_waiting(id);
+        }
+    }
+
+    fn give_up_waiting(&mut self, id: RequestId) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        errand.stop_waiting();
+        let task = errand.task();
+        self.stop_awaiting_end(id, task);
+        self.runnable.insert(id);
+    }
+
+    /// The process ends: nobody is left without an answer.
+    pub(crate) fn close(&mut self, out: &mut Vec<Effect>) {
+        for (id, reply) in self.submissions.close() {
+            out.push(Effect::Reply { id, reply });
+        }
+        for (id, errand) in std::mem::take(&mut self.errands) {
+            let reply = if errand.has_committed() { Reply::TimedOut } else { Reply::NotReady };
+            out.push(Effect::Reply { id, reply });
+        }
+    }
+
+    /// The view was read anew: whoever waits for news looks again.
+    pub(crate) fn restart(&mut self) {
+        let waiting = std::mem::take(&mut self.awaiting_end);
+        self.runnable.extend(waiting.into_values().flatten());
+        self.runnable.extend(&self.awaiting_locks);
+    }
+
+    pub(crate) fn on_news(&mut self, news: &News) {
+        match news {
+            News::PlaceLost(task) => {
+                if let Some(waiting) = self.awaiting_end.remove(task) {
+                    self.runnable.extend(waiting);
+                }
+            }
+            News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
+            News::EntryCame(..)
+            | News::EntryWent(..)
+            | News::ClaimCame(..)
+            | News::ClaimChanged(..)
+            | News::ClaimWent(..)
+            | News::DelayedCame(..)
+            | News::DelayedWent(..)
+            | News::WorkerCame(..)
+            | News::WorkerBeat(_)
+            | News::WorkerWent(..)
+            | News::OfferChanged(_)
+            | News::SchedulersChanged
+            | News::QueueConfigured(_) => {}
+        }
+    }
+
+    /// The view has reached `at`.
+    pub(crate) fn on_view_at(&mut self, at: Revision) {
+        while let Some((_, id)) = self.awaiting_view.first().copied().filter(|(wanted, _)| *wanted <= at) {
+            self.awaiting_view.pop_first();
+            if let Some(errand) = self.errands.get_mut(&id) {
+                errand.awaits_view = None;
+                self.runnable.insert(id);
+            }
+        }
+    }
+
+    fn await_view(&mut self, now: Now, id: RequestId, at: Revision, feed: &mut Feed) {
+        if feed.has_reached(at) {
+            self.runnable.insert(id);
+        } else if let Some(errand) = self.errands.get_mut(&id) {
+            errand.awaits_view = Some(at);
+            self.awaiting_view.insert((at, id));
+            feed.want(now.mono, at);
+        }
+    }
+
+    /// Takes what an errand read.
+    pub(crate) fn on_read(&mut self, now: Now, op: OpId, answer: ReadAnswer, feed: &mut Feed) {
+        let Some(id) = self.by_op.remove(&op) else { return };
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        errand.op = None;
+        match answer {
+            ReadAnswer::Items { at, items, more } => {
+                errand.read = Some(errand::Read { items, more });
+                self.await_view(now, id, at, feed);
+            }
+            ReadAnswer::Failed => {
+                self.runnable.insert(id);
+            }
+        }
+    }
+
+    /// Takes the answer to a lock's lease, or hands it on when it is another's.
+    pub(crate) fn on_lease(&mut self, _now: Now, op: OpId, answer: LeaseAnswer) -> Option<LeaseAnswer> {
+        let Some(id) = self.by_op.remove(&op) else { return Some(answer) };
+        if let Some(errand) = self.errands.get_mut(&id) {
+            errand.op = None;
+            errand.on_lease(answer);
+            self.runnable.insert(id);
+        }
+        None
+    }
+
+    /// Lets every errand that can go on do so.
+    pub(crate) fn advance(
+        &mut self, now: Now, view: &ClusterView, scheduler: &Scheduler, feed: &mut Feed, ops: &mut OpIds, out: &mut Vec<Effect>,
+    ) {
+        for lease in self.to_revoke.drain(..) {
+            out.push(StoreCall { op: ops.fresh(), call: Call::Revoke { lease } }.into());
+        }
+        for id in std::mem::take(&mut self.runnable) {
+            let Some(errand) = self.errands.get_mut(&id) else { continue };
+            if errand.is_busy() {
+                continue;
+            }
+            // Without a view there is nothing to decide on.
+            if feed.at().is_none() {
+                let wanted = Revision(1);
+                errand.awaits_view = Some(wanted);
+                self.awaiting_view.insert((wanted, id));
+                continue;
+            }
+            match errand.next(now, view, scheduler) {
+                Next::Reply(reply) => {
+                    errand.keep_lease();
+                    self.end_errand(id);
+                    self.reply(id, reply, out);
+                }
+                Next::Ask(call) => {
+                    let op = ops.fresh();
+                    errand.op = Some(op);
+                    self.by_op.insert(op, id);
+                    out.push(StoreCall { op, call }.into());
+                }
+                Next::Commit(step, totals) => {
+                    errand.committing = true;
+                    self.steps.push_back((id, step, totals));
+                }
+                Next::AwaitEnd(task) => {
+                    self.awaiting_end.entry(task).or_default().insert(id);
+                }
+                Next::AwaitLocks => {
+                    self.awaiting_locks.insert(id);
+                }
+            }
+        }
+    }
+
+    /// The next transaction's steps. `to_job` wraps them for the lanes.
+    pub(crate) fn next_batch<M>(&mut self, to_job: impl Fn(Job) -> M) -> Batch<M> {
+        let mut batch = Batch::default();
+        while let Some((id, step, totals)) = self.steps.pop_front() {
+            let job = Job::Errand { id, step: step.clone(), totals };
+            if batch.push(to_job(job), step.clone()).is_err() {
+                self.steps.push_front((id, step, totals));
+                return batch;
+            }
+        }
+        self.submissions.fill(&mut batch, |submission| to_job(Job::Submit(submission)));
+        batch
+    }
+
+    /// Learns what became of a batch of its own.
+    pub(crate) fn on_settled(&mut self, now: Now, settled: Settled<Job>, feed: &mut Feed) {
+        match settled {
+            Settled::Committed { at, metas } => {
+                for job in metas {
+                    match job {
+                        Job::Submit(submission) => self.submissions.on_accepted(&submission),
+                        Job::Errand { id, .. } => self.on_step(now, id, Some(true), at, feed),
+                    }
+                }
+            }
+            Settled::Conflict { at, lost, spared } => {
+                for disproved in lost {
+                    match &disproved.meta {
+                        Job::Submit(submission) => self.submissions.on_disproved(submission, &disproved),
+                        Job::Errand { id, .. } => self.on_step(now, *id, Some(false), at, feed),
+                    }
+                }
+                for job in spared.into_iter().rev() {
+                    match job {
+                        Job::Submit(submission) => self.submissions.again(submission),
+                        Job::Errand { id, step, totals } => self.steps.push_front((id, step, totals)),
+                    }
+                }
+            }
+            Settled::Refused { reason, metas } => {
+                let alone = metas.len() == 1;
+                for job in metas {
+                    match job {
+                        Job::Submit(submission) if alone => self.submissions.on_refused(&submission, reason),
+                        // One of them is at fault: each is tried alone.
+                        Job::Submit(submission) => self.submissions.again_alone(submission),
+                        Job::Errand { id, .. } => {
+                            if let Some(errand) = self.errands.get_mut(&id) {
+                                errand.refused = Some(reason);
+                            }
+                            self.on_step(now, id, None, Revision(0), feed);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// An errand's step was applied, disproved, or refused (`None`).
+    fn on_step(&mut self, now: Now, id: RequestId, applied: Option<bool>, at: Revision, feed: &mut Feed) {
+        let Some(errand) = self.errands.get_mut(&id) else { return };
+        errand.committing = false;
+        errand.read = None;
+        errand.committed |= applied == Some(true);
+        self.await_view(now, id, at, feed);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.deadlines.earliest().map(|(at, _)| at)
+    }
+
+    /// Answers what has taken too long. Says whether there is something to do.
+    pub(crate) fn on_time(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
+        for (id, reply) in self.submissions.take_replies() {
+            self.reply(id, reply, out);
+        }
+        while let Some(id) = self.deadlines.pop_due(now.mono) {
+            if let Some(reply) = self.submissions.time_out(id) {
+                out.push(Effect::Reply { id, reply });
+                continue;
+            }
+            let Some(errand) = self.errands.get(&id) else { continue };
+            if errand.waits_for_end() {
+                self.deadlines.arm(now.mono, id, now.mono.after(self.request_max));
+                self.give_up_waiting(id);
+            } else {
+                self.end_errand(id);
+                out.push(Effect::Reply { id, reply: Reply::TimedOut });
+            }
+        }
+        !self.runnable.is_empty() || !self.to_revoke.is_empty()
+    }
+}

@@ -490,3 +490,26 @@ pub struct NodeView {
     /// The process's memory, in bytes.
     pub memory_bytes: u64,
 }
+
+impl Request {
+    /// How long its client may have to wait for a reply.
+    pub fn patience(&self, request_max: Duration) -> Duration {
+        let wait = match self {
+            Self::Get { wait, .. } => wait.unwrap_or(request_max),
+            Self::LockTake { wait, .. } => *wait,
+            Self::Submit(_)
+            | Self::List { .. }
+            | Self::Why(_)
+            | Self::Cancel(_)
+            | Self::Rerun(_)
+            | Self::Stats
+            | Self::Queues
+            | Self::Nodes
+            | Self::ConfigureQueue { .. }
+            | Self::Drain(_)
+            | Self::LockRenew { .. }
+            | Self::LockRelease { .. } => request_max,
+        };
+        wait.max(Duration::from_millis(1))
+    }
+}

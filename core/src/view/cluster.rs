@@ -378,13 +378,13 @@ impl ClusterView {
     fn delete(&mut self, meaning: Meaning, news: &mut Vec<News>) {
         match meaning {
             Meaning::Entry(queue, place) => {
-                if remove_inner(&mut self.entries, &queue, &place).is_some() {
+                if let Some(waiting) = remove_inner(&mut self.entries, &queue, &place) {
                     self.leave(
                         place.task,
                         |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place),
                         news,
                     );
-                    news.push(News::EntryWent(queue, place));
+                    news.push(News::EntryWent(queue, place, waiting.carry.kind));
                 }
             }
             Meaning::Claim(worker, place) => {

@@ -1,6 +1,6 @@
 //! What a change of the store means to those who decide.
 
-use crate::ids::{NodeId, QueueName, Registration, TaskId};
+use crate::ids::{NodeId, QueueName, Registration, TaskId, TaskType};
 use crate::keyspace::Place;
 use crate::time::Wall;
 
@@ -9,8 +9,8 @@ use crate::time::Wall;
 pub enum News {
     /// A task waits, or its entry was written again.
     EntryCame(QueueName, Place),
-    /// An entry is gone.
-    EntryWent(QueueName, Place),
+    /// An entry is gone; it was of this type.
+    EntryWent(QueueName, Place, TaskType),
     /// An attempt was given to a worker.
     ClaimCame(NodeId, Place),
     /// A claim was written again.

@@ -1,0 +1,152 @@
+//! An errand: one request on its way from question to reply.
+
+use super::request::{LockToken, Reply, Request};
+use super::{decide, list, locks};
+use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
+use crate::record::Totals;
+use crate::scheduler::Scheduler;
+use crate::store::{Call, Item, LeaseAnswer, Refusal, Step};
+use crate::time::Now;
+use crate::view::ClusterView;
+
+/// A request and how far it is.
+#[derive(Debug)]
+pub(super) struct Errand {
+    pub(super) request: Request,
+    /// What was read last, if the view has to be joined with it.
+    pub(super) read: Option<Read>,
+    /// The question that is out.
+    pub(super) op: Option<OpId>,
+    /// A step of it waits for a lane, or is in one.
+    pub(super) committing: bool,
+    /// A step of it was applied.
+    pub(super) committed: bool,
+    /// The store refused its step.
+    pub(super) refused: Option<Refusal>,
+    pub(super) awaits_view: Option<Revision>,
+    /// What a listing has found.
+    pub(super) listed: list::Listed,
+    pub(super) lock: locks::Stage,
+    /// The name of a lock's waiter.
+    pub(super) waiter: NodeId,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) items: Vec<Item>,
+    pub(super) more: bool,
+}
+
+/// What an errand does next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// It is done.
+    Reply(Reply),
+    /// Ask the store.
+    Ask(Call),
+    /// Apply a step, which counts this.
+    Commit(Step, Totals),
+    /// Wait until the task has no place any more.
+    AwaitEnd(TaskId),
+    /// Wait until the waiters of some lock change.
+    AwaitLocks,
+}
+
+impl Errand {
+    pub(super) fn new(request: Request, draw: u64) -> Self {
+        let waiter = NodeId::new(&format!("waiter-{draw:016x}")).expect("hexadecimal digits make a name");
+        Self {
+            request,
+            read: None,
+            op: None,
+            committing: false,
+            committed: false,
+            refused: None,
+            awaits_view: None,
+            listed: list::Listed::default(),
+            lock: locks::Stage::Begin,
+            waiter,
+        }
+    }
+
+    /// Whether it waits for an answer, a lane or the view.
+    pub(super) fn is_busy(&self) -> bool {
+        self.op.is_some() || self.committing || self.awaits_view.is_some()
+    }
+
+    pub(super) fn has_committed(&self) -> bool {
+        self.committing || self.committed
+    }
+
+    /// The task that it is about.
+    pub(super) fn task(&self) -> Option<TaskId> {
+        match &self.request {
+            Request::Get { task, .. } | Request::Why(task) | Request::Cancel(task) | Request::Rerun(task) => Some(*task),
+            Request::Submit(_)
+            | Request::List { .. }
+            | Request::Stats
+            | Request::Queues
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockTake { .. }
+            | Request::LockRenew { .. }
+            | Request::LockRelease { .. } => None,
+        }
+    }
+
+    /// Whether its time running out only means that it replies with what there is.
+    pub(super) fn waits_for_end(&self) -> bool {
+        matches!(self.request, Request::Get { wait: Some(_), .. })
+    }
+
+    pub(super) fn stop_waiting(&mut self) {
+        if let Request::Get { wait, .. } = &mut self.request {
+            *wait = None;
+        }
+    }
+
+    pub(super) fn on_lease(&mut self, answer: LeaseAnswer) {
+        self.lock.on_lease(answer);
+    }
+
+    /// The reply hands the lock's lease to the client, or there is nothing to hand over.
+    pub(super) fn keep_lease(&mut self) {
+        if let locks::Stage::Held { .. } = self.lock {
+            self.lock = locks::Stage::Done;
+        }
+    }
+
+    /// The lease of a waiter that nobody waits for any more.
+    pub(super) fn lease_to_revoke(&self) -> Option<LeaseId> {
+        self.lock.lease().filter(|_| matches!(self.request, Request::LockTake { .. }))
+    }
+
+    pub(super) fn token(&self, lease: LeaseId) -> LockToken {
+        LockToken { waiter: self.waiter.clone(), lease }
+    }
+
+    /// Decides what to do with all that is known.
+    pub(super) fn next(&mut self, now: Now, view: &ClusterView, scheduler: &Scheduler) -> Next {
+        if let Some(reason) = self.refused.take() {
+            return Next::Reply(Reply::Refused(reason));
+        }
+        match self.request.clone() {
+            Request::Submit(_) => unreachable!("submissions are no errands"),
+            Request::Get { task, wait } => decide::get(self, task, wait.is_some(), view),
+            Request::Why(task) => decide::why(self, task, view, scheduler),
+            Request::Cancel(task) => decide::cancel(self, task, now, view),
+            Request::Rerun(task) => decide::rerun(self, task, now, view),
+            Request::Stats => decide::stats(self, view),
+            Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
+            Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
+            Request::ConfigureQueue { queue, strategy, paused } => decide::configure_queue(self, &queue, strategy, paused, view),
+            Request::Drain(node) => decide::drain(self, &node, view),
+            Request::List { filter, limit, after } => list::next(self, &filter, limit, after.as_ref(), view),
+            Request::LockTake { lock, owner, ttl, .. } => locks::take(self, &lock, owner, ttl, view),
+            Request::LockRenew { lock, token } => locks::renew(self, &lock, &token, view),
+            Request::LockRelease { token, .. } => locks::release(self, &token),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Locks for clients: a waiter's key on a lease of its own; the lowest create revision holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::errand::{Errand, Next};
+use super::request::{LockToken, Reply};
+use crate::ids::{Fence, LeaseId, LockName};
+use crate::keyspace::Key;
+use crate::record::{LockRecord, Record, Totals, Version};
+use crate::store::{Call, Guard, LeaseAnswer, Step, Write};
+use crate::view::ClusterView;
+
+/// How far a request about a lock is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// No lease yet.
+    Begin,
+    /// The waiter's lease lives, for this long at a time.
+    Leased { lease: LeaseId, ttl: Duration },
+    /// The lock is held.
+    Held { lease: LeaseId },
+    /// The lease has ended, or never was.
+    Gone,
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Stage {
+    pub(super) fn on_lease(&mut self, answer: LeaseAnswer) {
+        match answer {
+            LeaseAnswer::Live { lease, ttl } => *self = Self::Leased { lease, ttl },
+            LeaseAnswer::Gone | LeaseAnswer::Refused(_) => *self = Self::Gone,
+            LeaseAnswer::Unknown => {}
+        }
+    }
+
+    /// The lease that hangs on this request alone.
+    pub(super) fn lease(&self) -> Option<LeaseId> {
+        match self {
+            Self::Leased { lease, .. } | Self::Held { lease } => Some(*lease),
+            Self::Begin | Self::Gone | Self::Done => None,
+        }
+    }
+}
+
+/// The fence of `token`'s waiter, if it holds the lock now.
+fn fence_of(lock: &LockName, token: &LockToken, view: &ClusterView) -> Option<Fence> {
+    let waiters = view.locks.get(lock)?;
+    crate::lock::holder(waiters).filter(|(holder, _)| **holder == token.waiter).map(|(_, fence)| fence)
+}
+
+fn waits(lock: &LockName, token: &LockToken, view: &ClusterView) -> bool {
+    view.locks.get(lock).is_some_and(|waiters| waiters.contains_key(&token.waiter))
+}
+
+pub(super) fn take(errand: &mut Errand, lock: &LockName, owner: Option<Arc<str>>, ttl: Duration, view: &ClusterView) -> Next {
+    let (lease, ttl) = match errand.lock {
+        Stage::Begin => return Next::Ask(Call::Grant { ttl }),
+        Stage::Leased { lease, ttl } => (lease, ttl),
+        Stage::Held { .. } | Stage::Gone | Stage::Done => return Next::Reply(Reply::Refused(crate::store::Refusal::LeaseGone)),
+    };
+    let token = errand.token(lease);
+    if let Some(fence) = fence_of(lock, &token, view) {
+        errand.lock = Stage::Held { lease };
+        return Next::Reply(Reply::Lock { fence, token, ttl });
+    }
+    if errand.committed {
+        if waits(lock, &token, view) {
+            return Next::AwaitLocks;
+        }
+        // Its lease ended while it waited: it queues again, behind the others.
+        errand.committed = false;
+        errand.lock = Stage::Begin;
+        return Next::Ask(Call::Grant { ttl });
+    }
+    let key = Key::lock_waiter(lock, &token.waiter);
+    let record = LockRecord { v: Version, owner };
+    let write = Write::Put { key: key.clone(), value: record.encode(), lease: Some(lease) };
+    Next::Commit(Step::new(vec![Guard::Absent(key)], vec![write]), Totals::default())
+}
+
+pub(super) fn renew(errand: &mut Errand, lock: &LockName, token: &LockToken, view: &ClusterView) -> Next {
+    match errand.lock {
+        Stage::Begin => Next::Ask(Call::Renew { lease: token.lease }),
+        Stage::Leased { ttl, .. } => match fence_of(lock, token, view) {
+            Some(fence) => Next::Reply(Reply::Lock { fence, token: token.clone(), ttl }),
+            None => Next::Reply(not_held()),
+        },
+        Stage::Held { .. } | Stage::Gone | Stage::Done => Next::Reply(not_held()),
+    }
+}
+
+pub(super) fn release(errand: &mut Errand, token: &LockToken) -> Next {
+    match errand.lock {
+        Stage::Begin => Next::Ask(Call::Revoke { lease: token.lease }),
+        Stage::Leased { .. } | Stage::Held { .. } | Stage::Gone | Stage::Done => Next::Reply(Reply::Done),
+    }
+}
+
+fn not_held() -> Reply {
+    Reply::Forbidden { because: "the lock is not held any more".into() }
+}

@@ -1,0 +1,196 @@
+//! Showing: records and the view, joined for people.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::request::{NodeView, QueueView, TaskState, TaskView};
+use crate::ids::{QueueName, Revision, TaskId};
+use crate::keyspace::{Key, Role};
+use crate::record::{AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord};
+use crate::store::Item;
+use crate::view::{ClusterView, Spot};
+
+/// What is stored about a task.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) id: TaskId,
+    pub(super) task: TaskRecord,
+    /// How it ended, and when that was last written.
+    pub(super) outcome: Option<(Revision, OutcomeRecord)>,
+    pub(super) run: u32,
+}
+
+impl Found {
+    /// The task among `items`, if it is there and this build can read it.
+    pub(super) fn of(id: TaskId, items: &[Item]) -> Option<Self> {
+        let item = |key: Key| items.iter().find(|item| item.key == key);
+        let task = TaskRecord::decode(&item(Key::task(id))?.found.value).ok()?;
+        let outcome = item(Key::outcome(id))
+            .and_then(|item| Some((item.found.modified, OutcomeRecord::decode(&item.found.value).ok()?)));
+        let run = item(Key::run(id)).and_then(|item| RunRecord::decode(&item.found.value).ok()).map_or(0, |record| record.run);
+        Some(Self { id, task, outcome, run })
+    }
+
+    /// Everything about the task. What has not ended is as the view shows it.
+    pub(super) fn show(&self, view: &ClusterView) -> TaskView {
+        let task = &self.task;
+        let mut shown = TaskView {
+            id: self.id,
+            name: task.name.clone(),
+            kind: task.kind.clone(),
+            queue: task.queue.clone(),
+            state: TaskState::Pending,
+            priority: task.priority,
+            payload: task.payload.clone(),
+            metadata: task.metadata.clone(),
+            created_at: task.created_at,
+            due_at: None,
+            assigned_at: None,
+            started_at: None,
+            completed_at: None,
+            worker: None,
+            fence: None,
+            retry_count: 0,
+            losses: 0,
+            retries_max: task.retries_max,
+            timeout: task.timeout,
+            result: None,
+            error: None,
+            progress: None,
+            run: self.run,
+            attempts: Vec::new(),
+        };
+        match &self.outcome {
+            Some((_, outcome)) => show_ended(&mut shown, outcome),
+            None => show_live(&mut shown, view),
+        }
+        shown
+    }
+}
+
+/// The state that an outcome stands for.
+pub(super) fn state_of(outcome: &Outcome) -> TaskState {
+    match outcome {
+        Outcome::Completed(_) => TaskState::Completed,
+        Outcome::Failed(_) => TaskState::Failed,
+        Outcome::Cancelled => TaskState::Cancelled,
+    }
+}
+
+fn show_carry(shown: &mut TaskView, carry: &Carry) {
+    shown.retry_count = carry.retries;
+    shown.losses = carry.losses;
+    shown.attempts.clone_from(&carry.notes);
+    shown.error = carry.notes.last().and_then(|note| error_of(&note.end));
+}
+
+fn error_of(end: &AttemptEnd) -> Option<Arc<str>> {
+    match end {
+        AttemptEnd::Failed(error) => Some(error.clone()),
+        AttemptEnd::TimedOut => Some("it ran longer than its time-out".into()),
+        AttemptEnd::Lost => Some("its worker vanished".into()),
+        AttemptEnd::Cancelled => None,
+    }
+}
+
+fn show_ended(shown: &mut TaskView, outcome: &OutcomeRecord) {
+    show_carry(shown, &outcome.carry);
+    shown.state = state_of(&outcome.outcome);
+    shown.assigned_at = outcome.assigned_at;
+    shown.started_at = outcome.started_at;
+    shown.completed_at = Some(outcome.ended_at);
+    shown.worker.clone_from(&outcome.worker);
+    shown.fence = outcome.fence;
+    match &outcome.outcome {
+        Outcome::Completed(result) => {
+            shown.result = Some(result.clone());
+            shown.error = None;
+        }
+        Outcome::Failed(error) => shown.error = Some(error.clone()),
+        Outcome::Cancelled => {}
+    }
+}
+
+fn show_live(shown: &mut TaskView, view: &ClusterView) {
+    match view.spot(shown.id) {
+        Some(Spot::Entry(queue, place)) => {
+            if let Some(waiting) = view.entry(queue, *place) {
+                show_carry(shown, &waiting.carry);
+            }
+        }
+        Some(Spot::Delayed(due)) => {
+            shown.due_at = Some(*due);
+            let carry = view.delayed.get(&(*due, shown.id)).map(|delayed| &delayed.record.carry);
+            shown.state = if carry.is_some_and(|carry| carry.retries > 0) { TaskState::Retrying } else { TaskState::Scheduled };
+            if let Some(carry) = carry {
+                show_carry(shown, carry);
+            }
+        }
+        Some(Spot::Claim(worker, place)) => {
+            shown.state = TaskState::Running;
+            shown.worker = Some(worker.clone());
+            if let Some(claimed) = view.claim(worker, *place) {
+                show_carry(shown, &claimed.record.carry);
+                shown.assigned_at = Some(claimed.record.assigned_at);
+                shown.fence = Some(crate::ids::Fence(claimed.created));
+                shown.progress.clone_from(&claimed.record.progress);
+            }
+        }
+        Some(Spot::Dead(_)) | None => {}
+    }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// One queue.
+pub(super) fn queue(name: &QueueName, view: &ClusterView) -> QueueView {
+    let config = view.config(name);
+    let entries = view.entries.get(name);
+    QueueView {
+        name: name.clone(),
+        strategy: config.strategy,
+        paused: config.paused,
+        pending: count(entries.map_or(0, BTreeMap::len)),
+        running: view.running(name),
+        delayed: count(view.delayed.values().filter(|delayed| delayed.record.queue == *name).count()),
+        dead: count(view.dead.get(name).map_or(0, BTreeMap::len)),
+        oldest: entries.and_then(|entries| entries.keys().map(|place| place.timestamp).min()),
+    }
+}
+
+/// Every queue that has tasks or settings.
+pub(super) fn queues(view: &ClusterView) -> Vec<QueueView> {
+    let mut names: std::collections::BTreeSet<&QueueName> = view.entries.keys().collect();
+    names.extend(view.queue_configs.keys());
+    names.extend(view.dead.keys());
+    names.extend(view.claims.values().flat_map(BTreeMap::values).map(|claimed| &claimed.record.queue));
+    names.extend(view.delayed.values().map(|delayed| &delayed.record.queue));
+    names.into_iter().map(|name| queue(name, view)).collect()
+}
+
+/// Every live node.
+pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
+    let schedulers = view.schedulers.iter().map(|(id, node)| (Role::Scheduler, id, node));
+    let workers = view.workers.iter().map(|(id, node)| (Role::Worker, id, node));
+    let shown = schedulers.chain(workers).map(|(role, id, node)| {
+        let offer = view.offers.get(id).filter(|_| role == Role::Worker).map(|offer| &offer.record);
+        NodeView {
+            id: id.clone(),
+            role,
+            version: node.record.version.clone(),
+            started_at: node.record.started_at,
+            slots: offer.map_or(0, |offer| offer.slots),
+            claims: if role == Role::Worker { count(view.claims.get(id).map_or(0, BTreeMap::len)) } else { 0 },
+            weight: offer.map_or(0, |offer| offer.weight),
+            queues: offer.map(|offer| offer.queues.clone()).unwrap_or_default(),
+            types: offer.map(|offer| offer.types.clone()).unwrap_or_default(),
+            labels: offer.map(|offer| offer.labels.clone()).unwrap_or_default(),
+            draining: view.node_configs.get(id).is_some_and(|(_, config)| config.drain),
+            cpu_permille: node.record.cpu_permille,
+            memory_bytes: node.record.memory_bytes,
+        }
+    });
+    shown.collect()
+}

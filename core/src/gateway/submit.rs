@@ -1,0 +1,189 @@
+//! Submissions: from specifications to transactions, grouped, and each one's fate.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::request::{Due, Reply, RequestId, Submitted, TaskSpec, TaskState};
+use super::Job;
+use crate::ids::TaskId;
+use crate::record::{Record, TaskRecord, UniqueRecord, Version};
+use crate::rng::Rng;
+use crate::steps::{self, SUBMIT_UNIQUE_GUARD};
+use crate::store::{Batch, Disproved, Refusal, Step};
+use crate::time::Now;
+
+/// A task on its way into the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Submission {
+    request: RequestId,
+    index: usize,
+    id: TaskId,
+    state: TaskState,
+    step: Step,
+    /// The hash of the body, if the task has an idempotency key.
+    body: Option<Arc<str>>,
+    alone: bool,
+}
+
+/// All submissions that are under way.
+#[derive(Debug)]
+pub(super) struct Submissions {
+    rng: Rng,
+    queue: VecDeque<Box<Submission>>,
+    groups: BTreeMap<RequestId, Group>,
+    replies: Vec<(RequestId, Reply)>,
+}
+
+#[derive(Debug)]
+struct Group {
+    ids: Vec<TaskId>,
+    fates: Vec<Option<Submitted>>,
+    missing: usize,
+}
+
+impl Submissions {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self { rng, queue: VecDeque::new(), groups: BTreeMap::new(), replies: Vec::new() }
+    }
+
+    pub(super) fn pending(&self) -> usize {
+        self.groups.len() + self.replies.len()
+    }
+
+    /// Gives each task an id and a place in the next transactions. Answers at once when there is nothing to do.
+    pub(super) fn add(&mut self, now: Now, request: RequestId, specs: Vec<TaskSpec>) -> Option<Reply> {
+        if specs.is_empty() {
+            return Some(Reply::Submitted(Vec::new()));
+        }
+        let mut ids = Vec::with_capacity(specs.len());
+        for (index, spec) in specs.into_iter().enumerate() {
+            let id = TaskId::new(&mut self.rng, now.wall);
+            let body = spec.key.as_ref().map(|key| key.body_hash.clone());
+            let record = record_of(spec, now);
+            let state = if record.due.is_some() { TaskState::Scheduled } else { TaskState::Pending };
+            let step = steps::submit(id, &record, body.clone());
+            self.queue.push_back(Box::new(Submission { request, index, id, state, step, alone: body.is_some(), body }));
+            ids.push(id);
+        }
+        let missing = ids.len();
+        self.groups.insert(request, Group { fates: vec![None; missing], ids, missing });
+        None
+    }
+
+    pub(super) fn forget(&mut self, request: RequestId) {
+        self.groups.remove(&request);
+    }
+
+    /// Adds what waits to a transaction, as far as it fits. What has a key never shares one.
+    pub(super) fn fill<M>(&mut self, batch: &mut Batch<M>, to_job: impl Fn(Box<Submission>) -> M) {
+        while let Some(next) = self.queue.pop_front() {
+            if next.alone && !batch.is_empty() {
+                self.queue.push_front(next);
+                return;
+            }
+            let step = next.step.clone();
+            let alone = next.alone;
+            let copy = next.clone();
+            match batch.push(to_job(next), step) {
+                Ok(()) if alone => return,
+                Ok(()) => {}
+                Err(_) if batch.is_empty() => self.on_refused(&copy, Refusal::TooLarge),
+                Err(_) => {
+                    self.queue.push_front(copy);
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn again(&mut self, submission: Box<Submission>) {
+        self.queue.push_front(submission);
+    }
+
+    pub(super) fn again_alone(&mut self, mut submission: Box<Submission>) {
+        submission.alone = true;
+        self.queue.push_front(submission);
+    }
+
+    pub(super) fn on_accepted(&mut self, it: &Submission) {
+        self.settle(it, Submitted::Accepted { id: it.id, state: it.state });
+    }
+
+    pub(super) fn on_refused(&mut self, it: &Submission, reason: Refusal) {
+        self.settle(it, Submitted::Refused(reason));
+    }
+
+    /// A guard failed: the idempotency key is taken, or the id is, which nobody else can have drawn.
+    pub(super) fn on_disproved(&mut self, it: &Submission, disproved: &Disproved<Job>) {
+        let holder = disproved.at(SUBMIT_UNIQUE_GUARD).filter(|_| it.body.is_some());
+        let fate = match holder {
+            None => Submitted::Refused(Refusal::Invalid),
+            // It was freed meanwhile.
+            Some(None) => return self.again(Box::new(it.clone())),
+            Some(Some(found)) => match UniqueRecord::decode(&found.value) {
+                Ok(first) if Some(&first.body) == it.body.as_ref() => Submitted::Repeated { id: first.task },
+                Ok(first) => Submitted::KeyTaken { id: first.task },
+                Err(_) => Submitted::Refused(Refusal::Invalid),
+            },
+        };
+        self.settle(it, fate);
+    }
+
+    fn settle(&mut self, it: &Submission, fate: Submitted) {
+        let Some(group) = self.groups.get_mut(&it.request) else { return };
+        assert!(group.fates[it.index].is_none(), "a task is settled once");
+        group.fates[it.index] = Some(fate);
+        group.missing -= 1;
+        if group.missing == 0 {
+            let group = self.groups.remove(&it.request).expect("it was there a line ago");
+            self.replies.push((it.request, group.reply()));
+        }
+    }
+
+    /// The replies that are complete.
+    pub(super) fn take_replies(&mut self) -> Vec<(RequestId, Reply)> {
+        std::mem::take(&mut self.replies)
+    }
+
+    /// Time is over: what is not settled is unknown. It goes on being tried.
+    pub(super) fn time_out(&mut self, request: RequestId) -> Option<Reply> {
+        self.groups.remove(&request).map(Group::reply)
+    }
+
+    /// Every request that is still waiting, with what is known.
+    pub(super) fn close(&mut self) -> Vec<(RequestId, Reply)> {
+        let mut replies = self.take_replies();
+        replies.extend(std::mem::take(&mut self.groups).into_iter().map(|(id, group)| (id, group.reply())));
+        replies
+    }
+}
+
+impl Group {
+    fn reply(self) -> Reply {
+        let fates = self.fates.into_iter().zip(self.ids).map(|(fate, id)| fate.unwrap_or(Submitted::Unknown { id }));
+        Reply::Submitted(fates.collect())
+    }
+}
+
+fn record_of(spec: TaskSpec, now: Now) -> TaskRecord {
+    let due = match spec.due {
+        Due::Now => None,
+        Due::In(span) => Some(now.wall.after(span)),
+        Due::At(wall) => Some(wall),
+    };
+    TaskRecord {
+        v: Version,
+        kind: spec.kind,
+        queue: spec.queue,
+        priority: spec.priority,
+        name: spec.name,
+        payload: spec.payload,
+        metadata: spec.metadata,
+        created_at: now.wall,
+        due: due.filter(|due| *due > now.wall),
+        retries_max: spec.retries_max,
+        retry: spec.retry,
+        timeout: spec.timeout,
+        unique: spec.key.map(|key| key.key_hash),
+    }
+}

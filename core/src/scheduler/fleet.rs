@@ -1,0 +1,188 @@
+//! The workers as places to put tasks: grouped by what they take, counted by what they hold, trusted while they report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::balance::{Capacity, Pool, Strategy};
+use crate::ids::{NodeId, QueueName, TaskType};
+use crate::record::OfferRecord;
+use crate::rng::Rng;
+use crate::steps::Recipient;
+use crate::time::Mono;
+use crate::view::ClusterView;
+
+/// Workers that offer the same queues and types.
+type PoolKey = (Vec<QueueName>, Vec<TaskType>);
+
+/// All workers that this scheduler knows.
+#[derive(Debug, Default)]
+pub(super) struct Fleet {
+    pools: BTreeMap<PoolKey, Pool>,
+    members: BTreeMap<NodeId, Member>,
+    /// When each worker's last report is too old to be trusted.
+    stale_at: BTreeSet<(Mono, NodeId)>,
+}
+
+#[derive(Debug, Default)]
+struct Member {
+    /// Claims that it has, and dispatches to it that are under way.
+    held: u32,
+    pool: Option<PoolKey>,
+    stale_at: Option<Mono>,
+    /// A dispatch found its offer gone: not used until the view has caught up.
+    suspect: bool,
+}
+
+impl Fleet {
+    /// A worker reported. Says whether it can be used now and could not before.
+    pub(super) fn beat(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) -> bool {
+        let Some(node) = view.workers.get(worker) else { return false };
+        let trusted_for = Duration::from(node.record.ttl) / 2;
+        let at = now.after(trusted_for.max(Duration::from_millis(100)));
+        let member = self.members.entry(worker.clone()).or_default();
+        if let Some(before) = member.stale_at.replace(at) {
+            self.stale_at.remove(&(before, worker.clone()));
+        }
+        self.stale_at.insert((at, worker.clone()));
+        let before = self.is_placeable(worker);
+        self.refresh(now, worker, view);
+        !before && self.is_placeable(worker)
+    }
+
+    fn is_placeable(&self, worker: &NodeId) -> bool {
+        self.members.get(worker).is_some_and(|member| member.pool.is_some())
+    }
+
+    /// Puts a worker into the pool where it belongs now, or into none.
+    pub(super) fn refresh(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
+        let offer = view.offers.get(worker).map(|offer| offer.record.clone());
+        let node = view.workers.get(worker);
+        let member = self.members.entry(worker.clone()).or_default();
+        let trusted = member.stale_at.is_some_and(|at| at > now) && !member.suspect && node.is_some();
+        let wanted = offer.filter(|_| trusted);
+        let key = wanted.as_ref().map(|offer| pool_key(offer));
+        if member.pool != key {
+            if let Some(old) = member.pool.take() {
+                let pool = self.pools.get_mut(&old).expect("a member's pool exists");
+                pool.remove(worker);
+                if pool.is_empty() {
+                    self.pools.remove(&old);
+                }
+            }
+            member.pool.clone_from(&key);
+        }
+        if let (Some(key), Some(offer), Some(node)) = (key, wanted, node) {
+            let capacity = Capacity { slots: offer.slots, weight: offer.weight, cpu_permille: u32::from(node.record.cpu_permille) };
+            let pool = self.pools.entry(key).or_default();
+            pool.set(worker.clone(), capacity);
+            pool.set_held(worker, member.held);
+        }
+    }
+
+    /// That life of the worker is over. What it holds stays counted until it is taken.
+    pub(super) fn drop_worker(&mut self, worker: &NodeId) {
+        let Some(member) = self.members.get_mut(worker) else { return };
+        if let Some(at) = member.stale_at.take() {
+            self.stale_at.remove(&(at, worker.clone()));
+        }
+        member.suspect = false;
+        if let Some(key) = member.pool.take() {
+            let pool = self.pools.get_mut(&key).expect("a member's pool exists");
+            pool.remove(worker);
+            if pool.is_empty() {
+                self.pools.remove(&key);
+            }
+        }
+        self.forget_if_unused(worker);
+    }
+
+    fn forget_if_unused(&mut self, worker: &NodeId) {
+        if self.members.get(worker).is_some_and(|member| member.held == 0 && member.stale_at.is_none()) {
+            self.members.remove(worker);
+        }
+    }
+
+    /// The worker's offer was found gone: it is not used until [`Fleet::trust`].
+    pub(super) fn suspect(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
+        if let Some(member) = self.members.get_mut(worker) {
+            member.suspect = true;
+        }
+        self.refresh(now, worker, view);
+    }
+
+    /// The view has caught up with what made the worker suspect.
+    pub(super) fn trust(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
+        if let Some(member) = self.members.get_mut(worker) {
+            member.suspect = false;
+            self.refresh(now, worker, view);
+        }
+    }
+
+    /// One more claim, or dispatch under way.
+    pub(super) fn hold(&mut self, worker: &NodeId) {
+        let member = self.members.entry(worker.clone()).or_default();
+        member.held += 1;
+        if let Some(pool) = member.pool.as_ref().and_then(|key| self.pools.get_mut(key)) {
+            pool.hold(worker);
+        }
+    }
+
+    /// One fewer.
+    pub(super) fn release(&mut self, worker: &NodeId) {
+        let Some(member) = self.members.get_mut(worker) else { return };
+        assert!(member.held > 0, "what is released was held");
+        member.held -= 1;
+        if let Some(pool) = member.pool.as_ref().and_then(|key| self.pools.get_mut(key)) {
+            pool.release(worker);
+        }
+        self.forget_if_unused(worker);
+    }
+
+    /// A worker with a free slot for this class.
+    pub(super) fn pick(&mut self, queue: &QueueName, kind: &TaskType, strategy: Strategy, rng: &mut Rng, view: &ClusterView) -> Option<Recipient> {
+        // Workers that differ in what they offer are few kinds; the one with the most free slots goes first.
+        let key = self
+            .pools
+            .iter()
+            .filter(|(key, pool)| takes(key, queue, kind) && pool.free() > 0)
+            .max_by_key(|(_, pool)| pool.free())
+            .map(|(key, _)| key.clone())?;
+        let worker = self.pools.get_mut(&key)?.pick(strategy, rng)?;
+        let (node, offer) = (view.workers.get(&worker)?, view.offers.get(&worker)?);
+        Some(Recipient { registration: node.registration, offer: offer.created, worker })
+    }
+
+    /// Free slots, and all slots, for this class.
+    pub(super) fn capacity(&self, queue: &QueueName, kind: &TaskType) -> (u64, u64) {
+        let fit = self.pools.iter().filter(|(key, _)| takes(key, queue, kind));
+        fit.fold((0, 0), |(free, slots), (_, pool)| (free + pool.free(), slots + pool.slots()))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Mono> {
+        self.stale_at.first().map(|(at, _)| *at)
+    }
+
+    /// Workers that did not report in time are not used any more. Never says that there is something to send.
+    pub(super) fn on_time(&mut self, now: Mono, view: &ClusterView) -> bool {
+        while let Some((_, worker)) = self.stale_at.first().filter(|(at, _)| *at <= now).cloned() {
+            self.stale_at.pop_first();
+            self.members.get_mut(&worker).expect("only members have a report").stale_at = None;
+            self.refresh(now, &worker, view);
+            self.forget_if_unused(&worker);
+        }
+        false
+    }
+
+    /// Whether the worker waits for [`Fleet::trust`].
+    pub(super) fn is_suspect(&self, worker: &NodeId) -> bool {
+        self.members.get(worker).is_some_and(|member| member.suspect)
+    }
+}
+
+fn pool_key(offer: &OfferRecord) -> PoolKey {
+    (offer.queues.clone(), offer.types.clone())
+}
+
+fn takes((queues, types): &PoolKey, queue: &QueueName, kind: &TaskType) -> bool {
+    (queues.is_empty() || queues.contains(queue)) && types.binary_search(kind).is_ok()
+}

@@ -1,0 +1,152 @@
+//! What must be done to claims without an owner, claims that overstay, and tasks that are due.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::rendezvous::Peers;
+use crate::ids::{NodeId, TaskId};
+use crate::keyspace::Place;
+use crate::record::StopReason;
+use crate::time::{Millis, Mono, Now, Wall};
+use crate::view::{Claimed, ClusterView};
+
+/// How often claims are looked at for attempts that run too long.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest sleep for a task that is not due: the wall clock may jump meanwhile.
+const DUE_SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// What must be done to a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Its worker's life is over: take it.
+    TakeLost,
+    /// Its attempt runs too long: flag it.
+    Flag,
+    /// It was flagged, and nothing happened: take it.
+    TakeSilent,
+}
+
+/// Claims and delayed tasks that need a step.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    /// Claims without an owner, and when this scheduler may take them.
+    orphans: BTreeMap<(NodeId, Place), Mono>,
+    orphans_at: BTreeSet<(Mono, NodeId, Place)>,
+    /// Claims whose time is over, and what is to be done.
+    overdue: BTreeMap<(NodeId, Place), Care>,
+    look_at: Option<Mono>,
+    /// Delayed tasks, by when this scheduler may release them.
+    delayed: BTreeSet<(Wall, Wall, TaskId)>,
+    delayed_at: BTreeMap<(Wall, TaskId), Wall>,
+}
+
+impl Upkeep {
+    /// Looks whether a claim has an owner.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one decision")]
+    pub(super) fn judge(
+        &mut self, now: Now, worker: &NodeId, place: Place, claimed: &Claimed, view: &ClusterView, peers: &Peers, step_in_after: Duration,
+    ) {
+        self.look_at.get_or_insert(now.mono.after(LOOK_EVERY));
+        let owner = view.workers.get(worker).map(|node| node.registration);
+        if owner == Some(claimed.record.registration) {
+            return;
+        }
+        let at = if peers.mine(place.task) { now.mono } else { now.mono.after(step_in_after) };
+        let key = (worker.clone(), place);
+        if let Some(before) = self.orphans.insert(key, at) {
+            self.orphans_at.remove(&(before, worker.clone(), place));
+        }
+        self.orphans_at.insert((at, worker.clone(), place));
+    }
+
+    pub(super) fn forget_claim(&mut self, worker: &NodeId, place: Place) {
+        let key = (worker.clone(), place);
+        if let Some(at) = self.orphans.remove(&key) {
+            self.orphans_at.remove(&(at, worker.clone(), place));
+        }
+        self.overdue.remove(&key);
+    }
+
+    /// A delayed task that this scheduler releases when it is due, or a moment later when it is another's to release.
+    pub(super) fn await_due(&mut self, due: Wall, task: TaskId, mine: bool, step_in_after: Duration) {
+        let later = Millis::new(u64::try_from(step_in_after.as_millis()).unwrap_or(u64::MAX));
+        let at = if mine { due } else { due.after(later) };
+        if let Some(before) = self.delayed_at.insert((due, task), at) {
+            self.delayed.remove(&(before, due, task));
+        }
+        self.delayed.insert((at, due, task));
+    }
+
+    pub(super) fn forget_due(&mut self, due: Wall, task: TaskId) {
+        if let Some(at) = self.delayed_at.remove(&(due, task)) {
+            self.delayed.remove(&(at, due, task));
+        }
+    }
+
+    pub(super) fn clear_delayed(&mut self) {
+        self.delayed.clear();
+        self.delayed_at.clear();
+    }
+
+    /// Takes the next delayed task that is due.
+    pub(super) fn pop_due(&mut self, wall: Wall) -> Option<(Wall, TaskId)> {
+        let (_, due, task) = self.delayed.first().copied().filter(|(at, ..)| *at <= wall)?;
+        self.forget_due(due, task);
+        Some((due, task))
+    }
+
+    /// Takes the next claim that needs a step.
+    pub(super) fn pop_claim(&mut self, now: Mono) -> Option<(NodeId, Place, Care)> {
+        if let Some((_, worker, place)) = self.orphans_at.first().filter(|(at, ..)| *at <= now).cloned() {
+            self.forget_claim(&worker, place);
+            return Some((worker, place, Care::TakeLost));
+        }
+        let ((worker, place), care) = self.overdue.pop_first()?;
+        Some((worker, place, care))
+    }
+
+    pub(super) fn deadline(&self, now: Now) -> Option<Mono> {
+        let due = self.delayed.first().map(|(at, ..)| {
+            let wait = Duration::from(at.since(now.wall)).min(DUE_SLEEP_MAX);
+            now.mono.after(wait)
+        });
+        let orphan = self.orphans_at.first().map(|(at, ..)| *at);
+        [due, orphan, self.look_at].into_iter().flatten().min()
+    }
+
+    /// Finds attempts that run too long, by this process's own clock since it first saw their claims. Says whether there
+    /// is something to do.
+    pub(super) fn on_time(&mut self, now: Now, view: &ClusterView, grace: Duration, peers: &Peers) -> bool {
+        if self.look_at.is_some_and(|at| at <= now.mono) {
+            let any = view.claims.values().any(|claims| !claims.is_empty());
+            self.look_at = any.then(|| now.mono.after(LOOK_EVERY));
+            for (worker, claims) in &view.claims {
+                for (place, claimed) in claims {
+                    if let Some(care) = overstays(now.mono, claimed, grace, peers.mine(place.task)) {
+                        self.overdue.insert((worker.clone(), *place), care);
+                    }
+                }
+            }
+        }
+        let due = self.delayed.first().is_some_and(|(at, ..)| *at <= now.wall);
+        let orphan = self.orphans_at.first().is_some_and(|(at, ..)| *at <= now.mono);
+        due || orphan || !self.overdue.is_empty()
+    }
+}
+
+/// What must be done to a claim that this process has seen for a while. Others' claims get a moment more.
+fn overstays(now: Mono, claimed: &Claimed, grace: Duration, mine: bool) -> Option<Care> {
+    let patience = if mine { grace } else { grace * 2 };
+    let end = claimed.seen.after(Duration::from(claimed.record.carry.timeout));
+    if end.after(patience) > now {
+        return None;
+    }
+    match (claimed.record.stop, claimed.flagged) {
+        (None, _) => Some(Care::Flag),
+        (Some(StopReason::Cancel | StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown), Some(since)) => {
+            (since.after(patience) <= now).then_some(Care::TakeSilent)
+        }
+        (Some(_), None) => None,
+    }
+}

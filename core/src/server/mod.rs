@@ -1,0 +1,594 @@
+//! The machine of a scheduler process: one view and one set of lanes for its gateway, its scheduler and its janitor.
+//!
+//! Keeping the view once is what lets a process hold a million waiting tasks; the parts only decide.
+
+mod janitor;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use self::janitor::Janitor;
+use crate::config::ServerConfig;
+use crate::gateway::{self, Gateway, Reply, Request, RequestId};
+use crate::ids::{NodeId, OpId, OpIds, Registration, Revision};
+use crate::keyspace::{Key, Range, Role};
+use crate::lanes::{LaneSpec, Lanes, Settled};
+use crate::machine::{Elapsed, Machine};
+use crate::record::{NodeRecord, Totals, Version};
+use crate::registration::Registering;
+use crate::rng::Rng;
+use crate::scheduler::{self, Scheduler, SchedulerConfig};
+use crate::session::{Session, SessionConfig, SessionNews};
+use crate::steps;
+use crate::store::{Answer, Batch, Step, StoreCall, TxnOutcome, ViewEvent};
+use crate::time::{Millis, Mono, Now};
+use crate::timers::Timers;
+use crate::view::{ClusterView, Fed, Feed, News};
+use crate::worker::Exit;
+
+/// The letters of the lanes.
+const GATEWAY: char = 'g';
+const SCHEDULER: char = 's';
+const JANITOR: char = 'j';
+
+/// What can happen to a scheduler process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Input {
+    /// Nothing but time.
+    Elapsed,
+    /// The store said something.
+    Store {
+        /// The call that it belongs to.
+        op: OpId,
+        /// What it said.
+        answer: Answer,
+    },
+    /// A client asks something.
+    Request {
+        /// Names the reply.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// The client does not wait any more.
+    Forget {
+        /// Its request.
+        id: RequestId,
+    },
+    /// The machine was measured.
+    Load {
+        /// Its busy share, in thousandths.
+        cpu_permille: u16,
+        /// The process's memory, in bytes.
+        memory_bytes: u64,
+    },
+    /// Finish what is under way, and leave.
+    Drain,
+}
+
+impl From<Elapsed> for Input {
+    fn from(_: Elapsed) -> Self {
+        Self::Elapsed
+    }
+}
+
+/// What a scheduler process wants done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// Ask the store.
+    Store(StoreCall),
+    /// Answer a client.
+    Reply {
+        /// Its request.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// End the process.
+    Exit(Exit),
+}
+
+impl From<StoreCall> for Effect {
+    fn from(call: StoreCall) -> Self {
+        Self::Store(call)
+    }
+}
+
+/// Why a scheduler process must be called again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// The session ends, or its lease is to be renewed.
+    Session,
+    /// A lane waits for an answer or for a repetition.
+    Lanes,
+    /// The registration waits.
+    Registering,
+    /// The watch is to be asked for.
+    Feed,
+    /// Something is due, overdue or to be stepped in for.
+    Scheduler,
+    /// A client's request is overdue.
+    Gateway,
+    /// A duty of the one janitor.
+    Janitor,
+    /// There is something to send.
+    Flush,
+    /// The node's key is to be written again.
+    Beat,
+    /// Leaving takes too long.
+    Patience,
+}
+
+/// What a step of this process's does.
+#[derive(Debug)]
+enum Job {
+    Gateway(gateway::Job),
+    Scheduler(scheduler::Job),
+    Janitor(janitor::Job),
+    Beat,
+}
+
+/// A scheduler process.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    now: Now,
+    ops: OpIds,
+    timers: Timers<Timer>,
+    session: Session,
+    registering: Registering,
+    lanes: Lanes<Job>,
+    feed: Feed,
+    view: ClusterView,
+    news: Vec<News>,
+    scheduler: Scheduler,
+    gateway: Gateway,
+    janitor: Janitor,
+    node: NodeRecord,
+    beat_due: bool,
+    leaving: bool,
+    revocation: Option<OpId>,
+    exited: bool,
+}
+
+impl Server {
+    /// A process that begins with nothing but its configuration, a seed and the time.
+    pub fn new(config: ServerConfig, seed: u64, now: Now) -> Self {
+        config.check().expect("checked where the configuration entered");
+        let mut rng = Rng::new(seed);
+        let session = SessionConfig::with_ttl(config.ttl);
+        let life = rng.fork("life").draw();
+        let specs = [
+            LaneSpec { part: GATEWAY, count: config.gateway_lanes },
+            LaneSpec { part: SCHEDULER, count: config.scheduler_lanes },
+            LaneSpec { part: JANITOR, count: 1 },
+        ];
+        let scheduler = SchedulerConfig {
+            id: config.id.clone(),
+            losses_max: config.losses_max,
+            step_in_after: config.step_in_after,
+            silence_grace: config.silence_grace,
+        };
+        Self {
+            now,
+            ops: OpIds::default(),
+            timers: Timers::default(),
+            registering: Registering::new(Key::node(Role::Scheduler, &config.id), life, session.answer_max),
+            session: Session::new(session),
+            lanes: Lanes::new(&config.id, &specs, session.ttl, rng.fork("lanes")),
+            feed: Feed::new(Range::cluster(), rng.fork("feed")),
+            view: ClusterView::default(),
+            news: Vec::new(),
+            scheduler: Scheduler::new(scheduler, rng.fork("placement")),
+            gateway: Gateway::new(config.request_max, rng.fork("task ids")),
+            janitor: Janitor::new(&config, rng.fork("janitor")),
+            node: NodeRecord {
+                v: Version,
+                life,
+                version: config.version.clone(),
+                view: Revision(0),
+                load: 0,
+                cpu_permille: 0,
+                memory_bytes: 0,
+                ttl: Millis::new(u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX)),
+                started_at: now.wall,
+            },
+            beat_due: false,
+            leaving: false,
+            revocation: None,
+            exited: false,
+            config,
+        }
+    }
+
+    /// What it knows of the store.
+    pub fn view(&self) -> &ClusterView {
+        &self.view
+    }
+
+    /// The revision up to which it knows the store; `None` while its view has a gap.
+    pub fn view_at(&self) -> Option<Revision> {
+        self.feed.at()
+    }
+
+    /// Its registration, once it has one.
+    pub fn registration(&self) -> Option<Registration> {
+        self.registering.done()
+    }
+
+    /// Whether it serves: it is registered, its session lives, its view has no gap, and it was not told to leave.
+    pub fn is_ready(&self) -> bool {
+        self.can_place() && !self.leaving
+    }
+
+    /// What its transactions are known to have done.
+    pub fn totals(&self) -> Totals {
+        self.lanes.totals()
+    }
+
+    fn can_place(&self) -> bool {
+        self.registration().is_some() && self.session.lease().is_some() && self.feed.at().is_some()
+    }
+
+    fn can_schedule(&self) -> bool {
+        self.can_place() && !self.leaving && self.lanes.idle(SCHEDULER).is_some()
+    }
+
+    fn flush_soon(&mut self) {
+        if !self.timers.is_armed(Timer::Flush) {
+            let now = self.now.mono;
+            self.timers.arm(now, Timer::Flush, now.after(Duration::from_nanos(1)));
+        }
+    }
+
+    fn exit(&mut self, reason: Exit, out: &mut Vec<Effect>) {
+        if !self.exited {
+            self.exited = true;
+            self.gateway.close(out);
+            out.push(Effect::Exit(reason));
+        }
+    }
+
+    fn on_store(&mut self, op: OpId, answer: Answer, out: &mut Vec<Effect>) {
+        let now = self.now;
+        match answer {
+            Answer::View(event) => self.on_view(op, event),
+            Answer::Txn(outcome) => self.on_txn(op, outcome, out),
+            Answer::Read(answer) => {
+                if self.registration().is_none() {
+                    let lease = self.session.lease();
+                    self.registering.on_read(now.mono, op, answer, lease, &self.node, &mut self.lanes, &mut self.ops, out);
+                    if self.registration().is_some() {
+                        self.on_registered();
+                    }
+                } else if let Some(answer) = self.janitor.on_read(now, op, answer) {
+                    self.gateway.on_read(now, op, answer, &mut self.feed);
+                    self.flush_soon();
+                }
+            }
+            Answer::Lease(answer) => {
+                if self.revocation == Some(op) {
+                    return self.exit(Exit::Drained, out);
+                }
+                let Some(answer) = self.gateway.on_lease(now, op, answer) else { return self.flush_soon() };
+                if let Some(news) = self.session.on_answer(now.mono, op, answer) {
+                    self.on_session(news, out);
+                }
+            }
+            Answer::Compacted(_) => {}
+        }
+    }
+
+    fn on_session(&mut self, news: SessionNews, out: &mut Vec<Effect>) {
+        match news {
+            SessionNews::Opened(_) => self.registering.start(self.now.mono, &self.lanes, &mut self.ops, out),
+            // It holds nothing that others must be kept from: it only stops deciding, as `can_place` says.
+            SessionNews::Ended => {}
+            SessionNews::Reopened(_) => self.flush_soon(),
+            SessionNews::Gone => self.exit(Exit::Deposed, out),
+        }
+    }
+
+    fn on_registered(&mut self) {
+        let now = self.now.mono;
+        self.timers.arm(now, Timer::Beat, now.after(self.config.ttl / 6));
+        self.flush_soon();
+    }
+
+    fn on_view(&mut self, op: OpId, event: ViewEvent) {
+        let now = self.now;
+        let fed = self.feed.on_event(now.mono, op, event);
+        let mut news = std::mem::take(&mut self.news);
+        let restarted = match fed {
+            Fed::Nothing | Fed::Lost => false,
+            Fed::Restart(items) => {
+                self.view = ClusterView::default();
+                self.view.fill(now.mono, items, &mut news);
+                true
+            }
+            Fed::More(items) => {
+                self.view.fill(now.mono, items, &mut news);
+                true
+            }
+            Fed::Changes(changes) => {
+                self.view.apply(now.mono, changes, &mut news);
+                false
+            }
+        };
+        if restarted {
+            if self.feed.at().is_some() {
+                self.scheduler.restart(now, &self.view);
+                self.gateway.restart();
+            }
+        } else {
+            for item in &news {
+                self.scheduler.on_news(now, item, &self.view);
+                self.gateway.on_news(item);
+            }
+        }
+        news.clear();
+        self.news = news;
+        if let Some(at) = self.feed.at() {
+            self.scheduler.on_view_at(now, at, &self.view);
+            self.gateway.on_view_at(at);
+            self.janitor.on_view_at(now.mono, at);
+        }
+        self.flush_soon();
+    }
+
+    fn on_txn(&mut self, op: OpId, outcome: TxnOutcome, out: &mut Vec<Effect>) {
+        let now = self.now;
+        if self.registration().is_none() {
+            if self.registering.on_txn(now.mono, op, &outcome, &mut self.lanes) {
+                self.on_registered();
+            }
+            return;
+        }
+        let news = self.lanes.on_answer(now.mono, op, outcome, &mut self.ops, out);
+        if news.usurped {
+            return self.exit(Exit::Usurped, out);
+        }
+        for settled in news.settled {
+            self.on_settled(settled);
+        }
+        self.flush_soon();
+    }
+
+    /// A lane carries the steps of one part only, so the first one tells whose they are.
+    fn on_settled(&mut self, settled: Settled<Job>) {
+        let (now, reached) = (self.now, self.feed.at());
+        match sort(settled) {
+            Sorted::Gateway(settled) => self.gateway.on_settled(now, settled, &mut self.feed),
+            Sorted::Scheduler(settled) => {
+                if let Some(at) = self.scheduler.on_settled(now, settled, reached, &self.view) {
+                    self.feed.want(now.mono, at);
+                }
+            }
+            Sorted::Janitor(settled) => self.janitor.on_settled(now, settled),
+            Sorted::Beat { applied } => self.beat_due |= !applied,
+            Sorted::Nothing => {}
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<Effect>) {
+        if self.registration().is_none() || self.exited {
+            return;
+        }
+        let now = self.now;
+        self.gateway.advance(now, &self.view, &self.scheduler, &mut self.feed, &mut self.ops, out);
+        while let Some(lane) = self.lanes.idle(GATEWAY) {
+            let batch = self.gateway.next_batch(Job::Gateway);
+            if batch.is_empty() {
+                break;
+            }
+            self.send(lane, batch, out);
+        }
+        while self.can_schedule() {
+            let batch = self.scheduler.plan(now, &self.view, Job::Scheduler);
+            let Some(lane) = self.lanes.idle(SCHEDULER).filter(|_| !batch.is_empty()) else { break };
+            self.send(lane, batch, out);
+        }
+        self.flush_janitor(out);
+        self.leave_when_done(out);
+    }
+
+    fn flush_janitor(&mut self, out: &mut Vec<Effect>) {
+        let (Some(lease), Some(registration)) = (self.session.lease(), self.registration()) else { return };
+        if !self.leaving && self.feed.at().is_some() {
+            self.janitor.advance(self.now, &self.view, &mut self.ops, out);
+        }
+        let Some(lane) = self.lanes.idle(JANITOR) else { return };
+        let mut batch = Batch::default();
+        if self.beat_due {
+            self.node.load = u32::try_from(self.gateway.pending()).unwrap_or(u32::MAX);
+            self.node.view = self.feed.at().unwrap_or(self.node.view);
+            let step = steps::beat(Role::Scheduler, &self.config.id, registration, lease, &self.node);
+            batch.push(Job::Beat, step).expect("a node's key fits an empty transaction");
+            self.beat_due = false;
+        } else if !self.leaving {
+            self.janitor.plan(&self.view, lease, &mut batch);
+        }
+        if !batch.is_empty() {
+            self.send(lane, batch, out);
+        }
+    }
+
+    fn send(&mut self, lane: crate::lanes::LaneIx, batch: Batch<Job>, out: &mut Vec<Effect>) {
+        let mut delta = Totals::default();
+        for job in batch.metas() {
+            delta.add(&job.totals());
+        }
+        self.lanes.send(self.now.mono, lane, batch, &delta, &mut self.ops, out);
+    }
+
+    fn leave_when_done(&mut self, out: &mut Vec<Effect>) {
+        if !self.leaving || self.revocation.is_some() || !self.lanes.is_quiet() || self.gateway.pending() > 0 {
+            return;
+        }
+        let Some(lease) = self.session.lease_if_any() else { return self.exit(Exit::Drained, out) };
+        let op = self.ops.fresh();
+        self.revocation = Some(op);
+        out.push(StoreCall { op, call: crate::store::Call::Revoke { lease } }.into());
+    }
+
+    fn on_drain(&mut self) {
+        if !self.leaving {
+            self.leaving = true;
+            self.gateway.stop_waiting();
+            let now = self.now.mono;
+            self.timers.arm(now, Timer::Patience, now.after(self.config.request_max));
+            self.flush_soon();
+        }
+    }
+
+    fn pass_time(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Some(news) = self.session.expire(now.mono) {
+            self.on_session(news, out);
+        }
+        self.session.on_time(now.mono, &mut self.ops, out);
+        self.registering.on_time(now.mono, &self.lanes, &mut self.ops, out);
+        self.lanes.on_time(now.mono, &mut self.ops, out);
+        self.feed.on_time(now.mono, &mut self.ops, out);
+        let something_due = self.can_schedule() && self.scheduler.on_time(now, &self.view);
+        if something_due | self.gateway.on_time(now, out) | self.janitor.on_time(now.mono) {
+            self.flush_soon();
+        }
+        while let Some(timer) = self.timers.pop_due(now.mono) {
+            match timer {
+                Timer::Flush => self.flush(out),
+                Timer::Beat => {
+                    self.beat_due = true;
+                    self.timers.arm(now.mono, Timer::Beat, now.mono.after(self.config.ttl / 6));
+                    self.flush_soon();
+                }
+                Timer::Patience => self.exit(Exit::Drained, out),
+                Timer::Session | Timer::Lanes | Timer::Registering | Timer::Feed | Timer::Scheduler | Timer::Gateway | Timer::Janitor => {}
+            }
+        }
+    }
+
+    /// The id that it goes by.
+    pub fn id(&self) -> &NodeId {
+        &self.config.id
+    }
+}
+
+impl Machine for Server {
+    type Input = Input;
+    type Effect = Effect;
+    type Timer = Timer;
+
+    fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        assert!(now.mono >= self.now.mono, "the shell's clock went backwards");
+        self.now = now;
+        if self.exited {
+            if let Input::Request { id, .. } = input {
+                out.push(Effect::Reply { id, reply: Reply::NotReady });
+            }
+            return;
+        }
+        self.pass_time(out);
+        match input {
+            Input::Elapsed => {}
+            Input::Store { op, answer } => self.on_store(op, answer, out),
+            Input::Request { id, request } => {
+                let serving = self.registration().is_some() && !self.leaving;
+                self.gateway.on_request(now, id, request, serving, out);
+                self.flush_soon();
+            }
+            Input::Forget { id } => self.gateway.forget(id),
+            Input::Load { cpu_permille, memory_bytes } => {
+                self.node.cpu_permille = cpu_permille;
+                self.node.memory_bytes = memory_bytes;
+            }
+            Input::Drain => self.on_drain(),
+        }
+        assert!(self.deadline().is_none_or(|(at, _)| at > now.mono), "the driver would spin");
+    }
+
+    fn deadline(&self) -> Option<(Mono, Timer)> {
+        if self.exited {
+            return None;
+        }
+        let soon = self.now.mono.after(Duration::from_nanos(1));
+        let after = |at: Option<Mono>, timer| at.map(|at| (at.max(soon), timer));
+        let scheduler = self.scheduler.deadline(self.now, self.can_schedule());
+        [
+            after(self.session.deadline(), Timer::Session),
+            after(self.lanes.deadline(), Timer::Lanes),
+            after(self.registering.deadline(), Timer::Registering),
+            after(self.feed.deadline(), Timer::Feed),
+            after(scheduler.filter(|_| self.can_schedule()), Timer::Scheduler),
+            after(self.gateway.deadline(), Timer::Gateway),
+            after(self.janitor.deadline(), Timer::Janitor),
+            self.timers.earliest(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+impl Job {
+    fn totals(&self) -> Totals {
+        match self {
+            Self::Gateway(job) => job.totals(),
+            Self::Scheduler(job) => job.totals(),
+            Self::Janitor(job) => job.totals(),
+            Self::Beat => Totals::default(),
+        }
+    }
+}
+
+/// A settled batch, as the part that sent it knows it.
+enum Sorted {
+    Gateway(Settled<gateway::Job>),
+    Scheduler(Settled<scheduler::Job>),
+    Janitor(Settled<janitor::Job>),
+    Beat { applied: bool },
+    Nothing,
+}
+
+fn sort(settled: Settled<Job>) -> Sorted {
+    let first = match &settled {
+        Settled::Committed { metas, .. } | Settled::Refused { metas, .. } => metas.first(),
+        Settled::Conflict { lost, spared, .. } => lost.first().map(|it| &it.meta).or(spared.first()),
+    };
+    match first {
+        None => Sorted::Nothing,
+        Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
+        Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
+        Some(Job::Janitor(_)) => Sorted::Janitor(settled.map(Job::janitor)),
+        Some(Job::Beat) => Sorted::Beat { applied: matches!(settled, Settled::Committed { .. }) },
+    }
+}
+
+impl Job {
+    fn gateway(self) -> gateway::Job {
+        let Self::Gateway(job) = self else { unreachable!("a batch belongs to one part") };
+        job
+    }
+
+    fn scheduler(self) -> scheduler::Job {
+        let Self::Scheduler(job) = self else { unreachable!("a batch belongs to one part") };
+        job
+    }
+
+    fn janitor(self) -> janitor::Job {
+        let Self::Janitor(job) = self else { unreachable!("a batch belongs to one part") };
+        job
+    }
+}
+
+/// The nodes whose keys a view shows: whose lanes are in use.
+fn live_nodes(view: &ClusterView) -> BTreeSet<NodeId> {
+    view.workers.keys().chain(view.schedulers.keys()).cloned().collect()
+}
+
+/// One step, for parts that send one at a time.
+fn only(step: Step) -> Vec<Step> {
+    vec![step]
+}
