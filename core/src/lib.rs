@@ -9,6 +9,7 @@ pub mod balance;
 pub mod gateway;
 pub mod ids;
 pub mod keyspace;
+pub mod lock;
 pub mod machine;
 pub mod record;
 pub mod retry;

@@ -183,9 +183,8 @@ fn spelled_keys(source: &Source) -> Vec<String> {
         "/unique/",
     ];
     let parts = ["core/src/", "shell/src/", "sim/src/"];
-    let is_test = source.path.ends_with("/tests.rs") || source.path.contains("/tests/");
     let is_keyspace = source.path == "core/src/keyspace.rs";
-    if is_test || is_keyspace || !parts.iter().any(|it| source.path.starts_with(it)) {
+    if is_keyspace || !parts.iter().any(|it| source.path.starts_with(it)) {
         return Vec::new();
     }
     let body = source.body().len();

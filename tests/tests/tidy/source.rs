@@ -50,8 +50,11 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// What stands before the file's own tests.
+    /// What stands before the file's own tests; nothing in a file that holds the tests of others.
     pub(crate) fn body(&self) -> &str {
+        if self.path.ends_with("/tests.rs") {
+            return "";
+        }
         let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\r\nmod tests {"];
         let end = tests.iter().filter_map(|it| self.text.find(it)).min();
         &self.text[..end.unwrap_or(self.text.len())]
