@@ -65,6 +65,34 @@ pub enum Settled<M> {
     },
 }
 
+impl<M> Settled<M> {
+    /// The same fate, with other memories.
+    pub fn map<N>(self, rename: impl Fn(M) -> N) -> Settled<N> {
+        let all = |metas: Vec<M>| metas.into_iter().map(&rename).collect();
+        match self {
+            Self::Committed { at, metas } => Settled::Committed {
+                at,
+                metas: all(metas),
+            },
+            Self::Refused { reason, metas } => Settled::Refused {
+                reason,
+                metas: all(metas),
+            },
+            Self::Conflict { at, lost, spared } => {
+                let lost = lost.into_iter().map(|it| Disproved {
+                    meta: rename(it.meta),
+                    found: it.found,
+                });
+                Settled::Conflict {
+                    at,
+                    lost: lost.collect(),
+                    spared: all(spared),
+                }
+            }
+        }
+    }
+}
+
 /// What an answer taught.
 #[derive(Debug)]
 pub struct LaneNews<M> {

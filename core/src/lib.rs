@@ -12,6 +12,7 @@ pub mod ids;
 pub mod keyspace;
 pub mod kv;
 pub mod lanes;
+pub mod lock;
 pub mod machine;
 pub mod record;
 pub mod registration;

@@ -17,23 +17,36 @@ use crate::view::{ClusterView, Spot};
 const LANES_MAX: u32 = 100_000;
 
 fn read_task(id: TaskId) -> Next {
-    Next::Ask(Call::Read(Query::Keys(vec![Key::task(id), Key::outcome(id), Key::run(id)])))
+    Next::Ask(Call::Read(Query::Keys(vec![
+        Key::task(id),
+        Key::outcome(id),
+        Key::run(id),
+    ])))
 }
 
 fn is_live(spot: Option<&Spot>) -> bool {
-    matches!(spot, Some(Spot::Entry(..) | Spot::Claim(..) | Spot::Delayed(_)))
+    matches!(
+        spot,
+        Some(Spot::Entry(..) | Spot::Claim(..) | Spot::Delayed(_))
+    )
 }
 
 fn forbidden(state: TaskState) -> Next {
-    Next::Reply(Reply::Forbidden { because: format!("the task is {state}").into() })
+    Next::Reply(Reply::Forbidden {
+        because: format!("the task is {state}").into(),
+    })
 }
 
 pub(super) fn get(errand: &mut Errand, id: TaskId, wait: bool, view: &ClusterView) -> Next {
     if wait && errand.read.is_none() && is_live(view.spot(id)) {
         return Next::AwaitEnd(id);
     }
-    let Some(read) = errand.read.take() else { return read_task(id) };
-    let Some(found) = show::Found::of(id, &read.items) else { return Next::Reply(Reply::NotFound) };
+    let Some(read) = errand.read.take() else {
+        return read_task(id);
+    };
+    let Some(found) = show::Found::of(id, &read.items) else {
+        return Next::Reply(Reply::NotFound);
+    };
     if found.outcome.is_none() {
         if !is_live(view.spot(id)) {
             // The view is ahead of what was read: it has ended in between.
@@ -50,30 +63,50 @@ pub(super) fn cancel(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVi
     if errand.committed {
         return get(errand, id, false, view);
     }
-    let Some(read) = errand.read.take() else { return read_task(id) };
-    let Some(found) = show::Found::of(id, &read.items) else { return Next::Reply(Reply::NotFound) };
+    let Some(read) = errand.read.take() else {
+        return read_task(id);
+    };
+    let Some(found) = show::Found::of(id, &read.items) else {
+        return Next::Reply(Reply::NotFound);
+    };
     if let Some((_, outcome)) = &found.outcome {
         return forbidden(show::state_of(&outcome.outcome));
     }
-    let counted = Totals { cancelled: 1, ..Totals::default() };
+    let counted = Totals {
+        cancelled: 1,
+        ..Totals::default()
+    };
     match view.spot(id) {
         Some(Spot::Entry(queue, place)) => {
-            let waiting = view.entry(queue, *place).expect("a spot and its entry are kept together");
+            let waiting = view
+                .entry(queue, *place)
+                .expect("a spot and its entry are kept together");
             let key = Key::entry(queue, *place);
-            Next::Commit(steps::cancel_waiting(key, waiting.since, id, &waiting.carry, now.wall), counted)
+            Next::Commit(
+                steps::cancel_waiting(key, waiting.since, id, &waiting.carry, now.wall),
+                counted,
+            )
         }
         Some(Spot::Delayed(due)) => {
             let delayed = &view.delayed[&(*due, id)];
             let key = Key::delayed(*due, id);
-            Next::Commit(steps::cancel_waiting(key, delayed.since, id, &delayed.record.carry, now.wall), counted)
+            Next::Commit(
+                steps::cancel_waiting(key, delayed.since, id, &delayed.record.carry, now.wall),
+                counted,
+            )
         }
         Some(Spot::Claim(worker, place)) => {
-            let claimed = view.claim(worker, *place).expect("a spot and its claim are kept together");
+            let claimed = view
+                .claim(worker, *place)
+                .expect("a spot and its claim are kept together");
             if claimed.record.stop == Some(StopReason::Cancel) {
                 errand.committed = true;
                 return read_task(id);
             }
-            Next::Commit(steps::stop(worker, *place, claimed, StopReason::Cancel), Totals::default())
+            Next::Commit(
+                steps::stop(worker, *place, claimed, StopReason::Cancel),
+                Totals::default(),
+            )
         }
         Some(Spot::Dead(_)) | None => read_task(id),
     }
@@ -83,8 +116,12 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
     if errand.committed {
         return get(errand, id, false, view);
     }
-    let Some(read) = errand.read.take() else { return read_task(id) };
-    let Some(found) = show::Found::of(id, &read.items) else { return Next::Reply(Reply::NotFound) };
+    let Some(read) = errand.read.take() else {
+        return read_task(id);
+    };
+    let Some(found) = show::Found::of(id, &read.items) else {
+        return Next::Reply(Reply::NotFound);
+    };
     let Some((since, outcome)) = &found.outcome else {
         return match view.spot(id).filter(|spot| is_live(Some(spot))) {
             Some(_) => forbidden(found.show(view).state),
@@ -92,20 +129,49 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
         };
     };
     let state = show::state_of(&outcome.outcome);
-    let dead = view.dead.get(&found.task.queue).and_then(|dead| dead.get(&id));
+    let dead = view
+        .dead
+        .get(&found.task.queue)
+        .and_then(|dead| dead.get(&id));
     match state {
         TaskState::Failed if dead.is_none() => read_task(id),
         TaskState::Failed | TaskState::Cancelled => {
-            let step = steps::rerun(id, &found.task, *since, dead, found.run.saturating_add(1), now.wall);
-            Next::Commit(step, Totals { rerun: 1, ..Totals::default() })
+            let step = steps::rerun(
+                id,
+                &found.task,
+                *since,
+                dead,
+                found.run.saturating_add(1),
+                now.wall,
+            );
+            Next::Commit(
+                step,
+                Totals {
+                    rerun: 1,
+                    ..Totals::default()
+                },
+            )
         }
-        TaskState::Completed | TaskState::Scheduled | TaskState::Pending | TaskState::Running | TaskState::Retrying => forbidden(state),
+        TaskState::Completed
+        | TaskState::Scheduled
+        | TaskState::Pending
+        | TaskState::Running
+        | TaskState::Retrying => forbidden(state),
     }
 }
 
-pub(super) fn why(errand: &mut Errand, id: TaskId, view: &ClusterView, scheduler: &Scheduler) -> Next {
-    let Some(read) = errand.read.take() else { return read_task(id) };
-    let Some(found) = show::Found::of(id, &read.items) else { return Next::Reply(Reply::NotFound) };
+pub(super) fn why(
+    errand: &mut Errand,
+    id: TaskId,
+    view: &ClusterView,
+    scheduler: &Scheduler,
+) -> Next {
+    let Some(read) = errand.read.take() else {
+        return read_task(id);
+    };
+    let Some(found) = show::Found::of(id, &read.items) else {
+        return Next::Reply(Reply::NotFound);
+    };
     let shown = found.show(view);
     let (reasons, ahead) = match (found.outcome.is_some(), view.spot(id)) {
         (true, _) => (vec![WhyReason::Ended], None),
@@ -116,44 +182,94 @@ pub(super) fn why(errand: &mut Errand, id: TaskId, view: &ClusterView, scheduler
         }
         (false, Some(Spot::Delayed(due))) => {
             let after_failure = shown.state == TaskState::Retrying;
-            (vec![WhyReason::NotDue { due_at: *due, after_failure }], None)
+            (
+                vec![WhyReason::NotDue {
+                    due_at: *due,
+                    after_failure,
+                }],
+                None,
+            )
         }
-        (false, Some(Spot::Claim(worker, _))) => (vec![WhyReason::Running { worker: worker.clone() }], None),
+        (false, Some(Spot::Claim(worker, _))) => (
+            vec![WhyReason::Running {
+                worker: worker.clone(),
+            }],
+            None,
+        ),
         (false, Some(Spot::Dead(_)) | None) => return read_task(id),
     };
-    Next::Reply(Reply::Why(Box::new(Why { id, state: shown.state, reasons, ahead })))
+    Next::Reply(Reply::Why(Box::new(Why {
+        id,
+        state: shown.state,
+        reasons,
+        ahead,
+    })))
 }
 
 pub(super) fn stats(errand: &mut Errand, view: &ClusterView) -> Next {
     let Some(read) = errand.read.take() else {
-        return Next::Ask(Call::Read(Query::Range { range: Range::all_lanes(), limit: LANES_MAX }));
+        return Next::Ask(Call::Read(Query::Range {
+            range: Range::all_lanes(),
+            limit: LANES_MAX,
+        }));
     };
     let mut totals = Totals::default();
     let mut unreadable = 0;
     for item in &read.items {
-        match (Meaning::of(&item.key), LaneRecord::decode(&item.found.value)) {
+        match (
+            Meaning::of(&item.key),
+            LaneRecord::decode(&item.found.value),
+        ) {
             (Meaning::Lane(_) | Meaning::FoldedTotals, Ok(lane)) => totals.add(&lane.totals),
             _ => unreadable += 1,
         }
     }
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let retrying = count(view.delayed.values().filter(|delayed| delayed.record.carry.retries > 0).count());
+    let retrying = count(
+        view.delayed
+            .values()
+            .filter(|delayed| delayed.record.carry.retries > 0)
+            .count(),
+    );
     Next::Reply(Reply::Stats(Box::new(StatsView {
         totals,
         scheduled: count(view.delayed.len()) - retrying,
-        pending: count(view.entries.values().map(std::collections::BTreeMap::len).sum()),
-        running: count(view.claims.values().map(std::collections::BTreeMap::len).sum()),
+        pending: count(
+            view.entries
+                .values()
+                .map(std::collections::BTreeMap::len)
+                .sum(),
+        ),
+        running: count(
+            view.claims
+                .values()
+                .map(std::collections::BTreeMap::len)
+                .sum(),
+        ),
         retrying,
-        dead: count(view.dead.values().map(std::collections::BTreeMap::len).sum()),
+        dead: count(
+            view.dead
+                .values()
+                .map(std::collections::BTreeMap::len)
+                .sum(),
+        ),
         schedulers: count(view.schedulers.len()),
         workers: count(view.workers.len()),
-        slots: view.offers.values().map(|offer| u64::from(offer.record.slots)).sum(),
+        slots: view
+            .offers
+            .values()
+            .map(|offer| u64::from(offer.record.slots))
+            .sum(),
         foreign: view.foreign() + unreadable,
     })))
 }
 
 pub(super) fn configure_queue(
-    errand: &Errand, queue: &QueueName, strategy: Option<Strategy>, paused: Option<bool>, view: &ClusterView,
+    errand: &Errand,
+    queue: &QueueName,
+    strategy: Option<Strategy>,
+    paused: Option<bool>,
+    view: &ClusterView,
 ) -> Next {
     if errand.committed {
         return Next::Reply(Reply::Queues(vec![show::queue(queue, view)]));
@@ -162,7 +278,10 @@ pub(super) fn configure_queue(
     let mut config = view.config(queue);
     config.strategy = strategy.unwrap_or(config.strategy);
     config.paused = paused.unwrap_or(config.paused);
-    Next::Commit(steps::configure_queue(queue, before.map(|(since, _)| *since), &config), Totals::default())
+    Next::Commit(
+        steps::configure_queue(queue, before.map(|(since, _)| *since), &config),
+        Totals::default(),
+    )
 }
 
 pub(super) fn drain(errand: &Errand, node: &NodeId, view: &ClusterView) -> Next {
@@ -170,10 +289,18 @@ pub(super) fn drain(errand: &Errand, node: &NodeId, view: &ClusterView) -> Next 
         return Next::Reply(Reply::NotFound);
     }
     if errand.committed {
-        let shown = show::nodes(view).into_iter().filter(|it| it.id == *node && it.role == crate::keyspace::Role::Worker);
+        let shown = show::nodes(view)
+            .into_iter()
+            .filter(|it| it.id == *node && it.role == crate::keyspace::Role::Worker);
         return Next::Reply(Reply::Nodes(shown.collect()));
     }
     let before = view.node_configs.get(node).map(|(since, _)| *since);
-    let config = NodeConfig { v: Version, drain: true };
-    Next::Commit(steps::configure_node(node, before, &config), Totals::default())
+    let config = NodeConfig {
+        v: Version,
+        drain: true,
+    };
+    Next::Commit(
+        steps::configure_node(node, before, &config),
+        Totals::default(),
+    )
 }

@@ -55,7 +55,8 @@ pub(super) enum Next {
 
 impl Errand {
     pub(super) fn new(request: Request, draw: u64) -> Self {
-        let waiter = NodeId::new(&format!("waiter-{draw:016x}")).expect("hexadecimal digits make a name");
+        let waiter =
+            NodeId::new(&format!("waiter-{draw:016x}")).expect("hexadecimal digits make a name");
         Self {
             request,
             read: None,
@@ -82,7 +83,10 @@ impl Errand {
     /// The task that it is about.
     pub(super) fn task(&self) -> Option<TaskId> {
         match &self.request {
-            Request::Get { task, .. } | Request::Why(task) | Request::Cancel(task) | Request::Rerun(task) => Some(*task),
+            Request::Get { task, .. }
+            | Request::Why(task)
+            | Request::Cancel(task)
+            | Request::Rerun(task) => Some(*task),
             Request::Submit(_)
             | Request::List { .. }
             | Request::Stats
@@ -120,11 +124,16 @@ impl Errand {
 
     /// The lease of a waiter that nobody waits for any more.
     pub(super) fn lease_to_revoke(&self) -> Option<LeaseId> {
-        self.lock.lease().filter(|_| matches!(self.request, Request::LockTake { .. }))
+        self.lock
+            .lease()
+            .filter(|_| matches!(self.request, Request::LockTake { .. }))
     }
 
     pub(super) fn token(&self, lease: LeaseId) -> LockToken {
-        LockToken { waiter: self.waiter.clone(), lease }
+        LockToken {
+            waiter: self.waiter.clone(),
+            lease,
+        }
     }
 
     /// Decides what to do with all that is known.
@@ -141,10 +150,20 @@ impl Errand {
             Request::Stats => decide::stats(self, view),
             Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
             Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
-            Request::ConfigureQueue { queue, strategy, paused } => decide::configure_queue(self, &queue, strategy, paused, view),
+            Request::ConfigureQueue {
+                queue,
+                strategy,
+                paused,
+            } => decide::configure_queue(self, &queue, strategy, paused, view),
             Request::Drain(node) => decide::drain(self, &node, view),
-            Request::List { filter, limit, after } => list::next(self, &filter, limit, after.as_ref(), view),
-            Request::LockTake { lock, owner, ttl, .. } => locks::take(self, &lock, owner, ttl, view),
+            Request::List {
+                filter,
+                limit,
+                after,
+            } => list::next(self, &filter, limit, after.as_ref(), view),
+            Request::LockTake {
+                lock, owner, ttl, ..
+            } => locks::take(self, &lock, owner, ttl, view),
             Request::LockRenew { lock, token } => locks::renew(self, &lock, &token, view),
             Request::LockRelease { token, .. } => locks::release(self, &token),
         }

@@ -46,19 +46,28 @@ impl Stage {
 
 /// The fence of `token`'s waiter, if it holds the lock now.
 fn fence_of(lock: &LockName, token: &LockToken, view: &ClusterView) -> Option<Fence> {
-    let waiters = view.locks.get(lock)?;
-    crate::lock::holder(waiters).filter(|(holder, _)| **holder == token.waiter).map(|(_, fence)| fence)
+    view.locks.get(lock)?.fence_of(&token.waiter)
 }
 
 fn waits(lock: &LockName, token: &LockToken, view: &ClusterView) -> bool {
-    view.locks.get(lock).is_some_and(|waiters| waiters.contains_key(&token.waiter))
+    view.locks
+        .get(lock)
+        .is_some_and(|waiters| waiters.rank(&token.waiter).is_some())
 }
 
-pub(super) fn take(errand: &mut Errand, lock: &LockName, owner: Option<Arc<str>>, ttl: Duration, view: &ClusterView) -> Next {
+pub(super) fn take(
+    errand: &mut Errand,
+    lock: &LockName,
+    owner: Option<Arc<str>>,
+    ttl: Duration,
+    view: &ClusterView,
+) -> Next {
     let (lease, ttl) = match errand.lock {
         Stage::Begin => return Next::Ask(Call::Grant { ttl }),
         Stage::Leased { lease, ttl } => (lease, ttl),
-        Stage::Held { .. } | Stage::Gone | Stage::Done => return Next::Reply(Reply::Refused(crate::store::Refusal::LeaseGone)),
+        Stage::Held { .. } | Stage::Gone | Stage::Done => {
+            return Next::Reply(Reply::Refused(crate::store::Refusal::LeaseGone));
+        }
     };
     let token = errand.token(lease);
     if let Some(fence) = fence_of(lock, &token, view) {
@@ -76,15 +85,31 @@ pub(super) fn take(errand: &mut Errand, lock: &LockName, owner: Option<Arc<str>>
     }
     let key = Key::lock_waiter(lock, &token.waiter);
     let record = LockRecord { v: Version, owner };
-    let write = Write::Put { key: key.clone(), value: record.encode(), lease: Some(lease) };
-    Next::Commit(Step::new(vec![Guard::Absent(key)], vec![write]), Totals::default())
+    let write = Write::Put {
+        key: key.clone(),
+        value: record.encode(),
+        lease: Some(lease),
+    };
+    Next::Commit(
+        Step::new(vec![Guard::Absent(key)], vec![write]),
+        Totals::default(),
+    )
 }
 
-pub(super) fn renew(errand: &mut Errand, lock: &LockName, token: &LockToken, view: &ClusterView) -> Next {
+pub(super) fn renew(
+    errand: &mut Errand,
+    lock: &LockName,
+    token: &LockToken,
+    view: &ClusterView,
+) -> Next {
     match errand.lock {
         Stage::Begin => Next::Ask(Call::Renew { lease: token.lease }),
         Stage::Leased { ttl, .. } => match fence_of(lock, token, view) {
-            Some(fence) => Next::Reply(Reply::Lock { fence, token: token.clone(), ttl }),
+            Some(fence) => Next::Reply(Reply::Lock {
+                fence,
+                token: token.clone(),
+                ttl,
+            }),
             None => Next::Reply(not_held()),
         },
         Stage::Held { .. } | Stage::Gone | Stage::Done => Next::Reply(not_held()),
@@ -94,10 +119,14 @@ pub(super) fn renew(errand: &mut Errand, lock: &LockName, token: &LockToken, vie
 pub(super) fn release(errand: &mut Errand, token: &LockToken) -> Next {
     match errand.lock {
         Stage::Begin => Next::Ask(Call::Revoke { lease: token.lease }),
-        Stage::Leased { .. } | Stage::Held { .. } | Stage::Gone | Stage::Done => Next::Reply(Reply::Done),
+        Stage::Leased { .. } | Stage::Held { .. } | Stage::Gone | Stage::Done => {
+            Next::Reply(Reply::Done)
+        }
     }
 }
 
 fn not_held() -> Reply {
-    Reply::Forbidden { because: "the lock is not held any more".into() }
+    Reply::Forbidden {
+        because: "the lock is not held any more".into(),
+    }
 }

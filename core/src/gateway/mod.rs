@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use self::errand::{Errand, Next};
 pub use self::request::{
-    Due, Filter, IdempotencyKey, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView, Submitted, TaskSpec, TaskState,
-    TaskView, UnknownState, Why, WhyReason,
+    Due, Filter, IdempotencyKey, LockToken, NodeView, QueueView, Reply, Request, RequestId,
+    StatsView, Submitted, TaskSpec, TaskState, TaskView, UnknownState, Why, WhyReason,
 };
 use self::submit::{Submission, Submissions};
 use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
@@ -41,13 +41,20 @@ pub(crate) enum Job {
     /// Accepts a task.
     Submit(Box<Submission>),
     /// Does what a request asks for.
-    Errand { id: RequestId, step: Step, totals: Totals },
+    Errand {
+        id: RequestId,
+        step: Step,
+        totals: Totals,
+    },
 }
 
 impl Job {
     pub(crate) fn totals(&self) -> Totals {
         match self {
-            Self::Submit(_) => Totals { accepted: 1, ..Totals::default() },
+            Self::Submit(_) => Totals {
+                accepted: 1,
+                ..Totals::default()
+            },
             Self::Errand { totals, .. } => *totals,
         }
     }
@@ -97,9 +104,19 @@ impl Gateway {
     }
 
     /// Takes a request. Requests that change something are refused while the process does not serve.
-    pub(crate) fn on_request(&mut self, now: Now, id: RequestId, request: Request, serving: bool, out: &mut Vec<Effect>) {
+    pub(crate) fn on_request(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        request: Request,
+        serving: bool,
+        out: &mut Vec<Effect>,
+    ) {
         if !serving {
-            out.push(Effect::Reply { id, reply: Reply::NotReady });
+            out.push(Effect::Reply {
+                id,
+                reply: Reply::NotReady,
+            });
             return;
         }
         let patience = request.patience(self.request_max);
@@ -143,7 +160,9 @@ impl Gateway {
     }
 
     fn end_errand(&mut self, id: RequestId) {
-        let Some(errand) = self.errands.remove(&id) else { return };
+        let Some(errand) = self.errands.remove(&id) else {
+            return;
+        };
         self.runnable.remove(&id);
         self.awaiting_locks.remove(&id);
         if let Some(op) = errand.op {
@@ -176,7 +195,9 @@ impl Gateway {
     }
 
     fn give_up_waiting(&mut self, id: RequestId) {
-        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let Some(errand) = self.errands.get_mut(&id) else {
+            return;
+        };
         errand.stop_waiting();
         let task = errand.task();
         self.stop_awaiting_end(id, task);
@@ -189,7 +210,11 @@ impl Gateway {
             out.push(Effect::Reply { id, reply });
         }
         for (id, errand) in std::mem::take(&mut self.errands) {
-            let reply = if errand.has_committed() { Reply::TimedOut } else { Reply::NotReady };
+            let reply = if errand.has_committed() {
+                Reply::TimedOut
+            } else {
+                Reply::NotReady
+            };
             out.push(Effect::Reply { id, reply });
         }
     }
@@ -227,7 +252,12 @@ impl Gateway {
 
     /// The view has reached `at`.
     pub(crate) fn on_view_at(&mut self, at: Revision) {
-        while let Some((_, id)) = self.awaiting_view.first().copied().filter(|(wanted, _)| *wanted <= at) {
+        while let Some((_, id)) = self
+            .awaiting_view
+            .first()
+            .copied()
+            .filter(|(wanted, _)| *wanted <= at)
+        {
             self.awaiting_view.pop_first();
             if let Some(errand) = self.errands.get_mut(&id) {
                 errand.awaits_view = None;
@@ -248,8 +278,12 @@ impl Gateway {
 
     /// Takes what an errand read.
     pub(crate) fn on_read(&mut self, now: Now, op: OpId, answer: ReadAnswer, feed: &mut Feed) {
-        let Some(id) = self.by_op.remove(&op) else { return };
-        let Some(errand) = self.errands.get_mut(&id) else { return };
+        let Some(id) = self.by_op.remove(&op) else {
+            return;
+        };
+        let Some(errand) = self.errands.get_mut(&id) else {
+            return;
+        };
         errand.op = None;
         match answer {
             ReadAnswer::Items { at, items, more } => {
@@ -263,8 +297,15 @@ impl Gateway {
     }
 
     /// Takes the answer to a lock's lease, or hands it on when it is another's.
-    pub(crate) fn on_lease(&mut self, _now: Now, op: OpId, answer: LeaseAnswer) -> Option<LeaseAnswer> {
-        let Some(id) = self.by_op.remove(&op) else { return Some(answer) };
+    pub(crate) fn on_lease(
+        &mut self,
+        _now: Now,
+        op: OpId,
+        answer: LeaseAnswer,
+    ) -> Option<LeaseAnswer> {
+        let Some(id) = self.by_op.remove(&op) else {
+            return Some(answer);
+        };
         if let Some(errand) = self.errands.get_mut(&id) {
             errand.op = None;
             errand.on_lease(answer);
@@ -275,13 +316,27 @@ impl Gateway {
 
     /// Lets every errand that can go on do so.
     pub(crate) fn advance(
-        &mut self, now: Now, view: &ClusterView, scheduler: &Scheduler, feed: &mut Feed, ops: &mut OpIds, out: &mut Vec<Effect>,
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        scheduler: &Scheduler,
+        feed: &mut Feed,
+        ops: &mut OpIds,
+        out: &mut Vec<Effect>,
     ) {
         for lease in self.to_revoke.drain(..) {
-            out.push(StoreCall { op: ops.fresh(), call: Call::Revoke { lease } }.into());
+            out.push(
+                StoreCall {
+                    op: ops.fresh(),
+                    call: Call::Revoke { lease },
+                }
+                .into(),
+            );
         }
         for id in std::mem::take(&mut self.runnable) {
-            let Some(errand) = self.errands.get_mut(&id) else { continue };
+            let Some(errand) = self.errands.get_mut(&id) else {
+                continue;
+            };
             if errand.is_busy() {
                 continue;
             }
@@ -322,13 +377,18 @@ impl Gateway {
     pub(crate) fn next_batch<M>(&mut self, to_job: impl Fn(Job) -> M) -> Batch<M> {
         let mut batch = Batch::default();
         while let Some((id, step, totals)) = self.steps.pop_front() {
-            let job = Job::Errand { id, step: step.clone(), totals };
+            let job = Job::Errand {
+                id,
+                step: step.clone(),
+                totals,
+            };
             if batch.push(to_job(job), step.clone()).is_err() {
                 self.steps.push_front((id, step, totals));
                 return batch;
             }
         }
-        self.submissions.fill(&mut batch, |submission| to_job(Job::Submit(submission)));
+        self.submissions
+            .fill(&mut batch, |submission| to_job(Job::Submit(submission)));
         batch
     }
 
@@ -346,14 +406,18 @@ impl Gateway {
             Settled::Conflict { at, lost, spared } => {
                 for disproved in lost {
                     match &disproved.meta {
-                        Job::Submit(submission) => self.submissions.on_disproved(submission, &disproved),
+                        Job::Submit(submission) => {
+                            self.submissions.on_disproved(submission, &disproved)
+                        }
                         Job::Errand { id, .. } => self.on_step(now, *id, Some(false), at, feed),
                     }
                 }
                 for job in spared.into_iter().rev() {
                     match job {
                         Job::Submit(submission) => self.submissions.again(submission),
-                        Job::Errand { id, step, totals } => self.steps.push_front((id, step, totals)),
+                        Job::Errand { id, step, totals } => {
+                            self.steps.push_front((id, step, totals))
+                        }
                     }
                 }
             }
@@ -361,7 +425,9 @@ impl Gateway {
                 let alone = metas.len() == 1;
                 for job in metas {
                     match job {
-                        Job::Submit(submission) if alone => self.submissions.on_refused(&submission, reason),
+                        Job::Submit(submission) if alone => {
+                            self.submissions.on_refused(&submission, reason)
+                        }
                         // One of them is at fault: each is tried alone.
                         Job::Submit(submission) => self.submissions.again_alone(submission),
                         Job::Errand { id, .. } => {
@@ -377,8 +443,17 @@ impl Gateway {
     }
 
     /// An errand's step was applied, disproved, or refused (`None`).
-    fn on_step(&mut self, now: Now, id: RequestId, applied: Option<bool>, at: Revision, feed: &mut Feed) {
-        let Some(errand) = self.errands.get_mut(&id) else { return };
+    fn on_step(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        applied: Option<bool>,
+        at: Revision,
+        feed: &mut Feed,
+    ) {
+        let Some(errand) = self.errands.get_mut(&id) else {
+            return;
+        };
         errand.committing = false;
         errand.read = None;
         errand.committed |= applied == Some(true);
@@ -399,13 +474,19 @@ impl Gateway {
                 out.push(Effect::Reply { id, reply });
                 continue;
             }
-            let Some(errand) = self.errands.get(&id) else { continue };
+            let Some(errand) = self.errands.get(&id) else {
+                continue;
+            };
             if errand.waits_for_end() {
-                self.deadlines.arm(now.mono, id, now.mono.after(self.request_max));
+                self.deadlines
+                    .arm(now.mono, id, now.mono.after(self.request_max));
                 self.give_up_waiting(id);
             } else {
                 self.end_errand(id);
-                out.push(Effect::Reply { id, reply: Reply::TimedOut });
+                out.push(Effect::Reply {
+                    id,
+                    reply: Reply::TimedOut,
+                });
             }
         }
         !self.runnable.is_empty() || !self.to_revoke.is_empty()

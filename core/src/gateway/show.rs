@@ -25,10 +25,21 @@ impl Found {
     pub(super) fn of(id: TaskId, items: &[Item]) -> Option<Self> {
         let item = |key: Key| items.iter().find(|item| item.key == key);
         let task = TaskRecord::decode(&item(Key::task(id))?.found.value).ok()?;
-        let outcome = item(Key::outcome(id))
-            .and_then(|item| Some((item.found.modified, OutcomeRecord::decode(&item.found.value).ok()?)));
-        let run = item(Key::run(id)).and_then(|item| RunRecord::decode(&item.found.value).ok()).map_or(0, |record| record.run);
-        Some(Self { id, task, outcome, run })
+        let outcome = item(Key::outcome(id)).and_then(|item| {
+            Some((
+                item.found.modified,
+                OutcomeRecord::decode(&item.found.value).ok()?,
+            ))
+        });
+        let run = item(Key::run(id))
+            .and_then(|item| RunRecord::decode(&item.found.value).ok())
+            .map_or(0, |record| record.run);
+        Some(Self {
+            id,
+            task,
+            outcome,
+            run,
+        })
     }
 
     /// Everything about the task. What has not ended is as the view shows it.
@@ -120,8 +131,15 @@ fn show_live(shown: &mut TaskView, view: &ClusterView) {
         }
         Some(Spot::Delayed(due)) => {
             shown.due_at = Some(*due);
-            let carry = view.delayed.get(&(*due, shown.id)).map(|delayed| &delayed.record.carry);
-            shown.state = if carry.is_some_and(|carry| carry.retries > 0) { TaskState::Retrying } else { TaskState::Scheduled };
+            let carry = view
+                .delayed
+                .get(&(*due, shown.id))
+                .map(|delayed| &delayed.record.carry);
+            shown.state = if carry.is_some_and(|carry| carry.retries > 0) {
+                TaskState::Retrying
+            } else {
+                TaskState::Scheduled
+            };
             if let Some(carry) = carry {
                 show_carry(shown, carry);
             }
@@ -154,7 +172,12 @@ pub(super) fn queue(name: &QueueName, view: &ClusterView) -> QueueView {
         paused: config.paused,
         pending: count(entries.map_or(0, BTreeMap::len)),
         running: view.running(name),
-        delayed: count(view.delayed.values().filter(|delayed| delayed.record.queue == *name).count()),
+        delayed: count(
+            view.delayed
+                .values()
+                .filter(|delayed| delayed.record.queue == *name)
+                .count(),
+        ),
         dead: count(view.dead.get(name).map_or(0, BTreeMap::len)),
         oldest: entries.and_then(|entries| entries.keys().map(|place| place.timestamp).min()),
     }
@@ -165,29 +188,51 @@ pub(super) fn queues(view: &ClusterView) -> Vec<QueueView> {
     let mut names: std::collections::BTreeSet<&QueueName> = view.entries.keys().collect();
     names.extend(view.queue_configs.keys());
     names.extend(view.dead.keys());
-    names.extend(view.claims.values().flat_map(BTreeMap::values).map(|claimed| &claimed.record.queue));
+    names.extend(
+        view.claims
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|claimed| &claimed.record.queue),
+    );
     names.extend(view.delayed.values().map(|delayed| &delayed.record.queue));
     names.into_iter().map(|name| queue(name, view)).collect()
 }
 
 /// Every live node.
 pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
-    let schedulers = view.schedulers.iter().map(|(id, node)| (Role::Scheduler, id, node));
-    let workers = view.workers.iter().map(|(id, node)| (Role::Worker, id, node));
+    let schedulers = view
+        .schedulers
+        .iter()
+        .map(|(id, node)| (Role::Scheduler, id, node));
+    let workers = view
+        .workers
+        .iter()
+        .map(|(id, node)| (Role::Worker, id, node));
     let shown = schedulers.chain(workers).map(|(role, id, node)| {
-        let offer = view.offers.get(id).filter(|_| role == Role::Worker).map(|offer| &offer.record);
+        let offer = view
+            .offers
+            .get(id)
+            .filter(|_| role == Role::Worker)
+            .map(|offer| &offer.record);
         NodeView {
             id: id.clone(),
             role,
             version: node.record.version.clone(),
             started_at: node.record.started_at,
             slots: offer.map_or(0, |offer| offer.slots),
-            claims: if role == Role::Worker { count(view.claims.get(id).map_or(0, BTreeMap::len)) } else { 0 },
+            claims: if role == Role::Worker {
+                count(view.claims.get(id).map_or(0, BTreeMap::len))
+            } else {
+                0
+            },
             weight: offer.map_or(0, |offer| offer.weight),
             queues: offer.map(|offer| offer.queues.clone()).unwrap_or_default(),
             types: offer.map(|offer| offer.types.clone()).unwrap_or_default(),
             labels: offer.map(|offer| offer.labels.clone()).unwrap_or_default(),
-            draining: view.node_configs.get(id).is_some_and(|(_, config)| config.drain),
+            draining: view
+                .node_configs
+                .get(id)
+                .is_some_and(|(_, config)| config.drain),
             cpu_permille: node.record.cpu_permille,
             memory_bytes: node.record.memory_bytes,
         }

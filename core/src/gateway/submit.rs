@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::request::{Due, Reply, RequestId, Submitted, TaskSpec, TaskState};
 use super::Job;
+use super::request::{Due, Reply, RequestId, Submitted, TaskSpec, TaskState};
 use crate::ids::TaskId;
 use crate::record::{Record, TaskRecord, UniqueRecord, Version};
 use crate::rng::Rng;
@@ -43,7 +43,12 @@ struct Group {
 
 impl Submissions {
     pub(super) fn new(rng: Rng) -> Self {
-        Self { rng, queue: VecDeque::new(), groups: BTreeMap::new(), replies: Vec::new() }
+        Self {
+            rng,
+            queue: VecDeque::new(),
+            groups: BTreeMap::new(),
+            replies: Vec::new(),
+        }
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -51,7 +56,12 @@ impl Submissions {
     }
 
     /// Gives each task an id and a place in the next transactions. Answers at once when there is nothing to do.
-    pub(super) fn add(&mut self, now: Now, request: RequestId, specs: Vec<TaskSpec>) -> Option<Reply> {
+    pub(super) fn add(
+        &mut self,
+        now: Now,
+        request: RequestId,
+        specs: Vec<TaskSpec>,
+    ) -> Option<Reply> {
         if specs.is_empty() {
             return Some(Reply::Submitted(Vec::new()));
         }
@@ -60,13 +70,32 @@ impl Submissions {
             let id = TaskId::new(&mut self.rng, now.wall);
             let body = spec.key.as_ref().map(|key| key.body_hash.clone());
             let record = record_of(spec, now);
-            let state = if record.due.is_some() { TaskState::Scheduled } else { TaskState::Pending };
+            let state = if record.due.is_some() {
+                TaskState::Scheduled
+            } else {
+                TaskState::Pending
+            };
             let step = steps::submit(id, &record, body.clone());
-            self.queue.push_back(Box::new(Submission { request, index, id, state, step, alone: body.is_some(), body }));
+            self.queue.push_back(Box::new(Submission {
+                request,
+                index,
+                id,
+                state,
+                step,
+                alone: body.is_some(),
+                body,
+            }));
             ids.push(id);
         }
         let missing = ids.len();
-        self.groups.insert(request, Group { fates: vec![None; missing], ids, missing });
+        self.groups.insert(
+            request,
+            Group {
+                fates: vec![None; missing],
+                ids,
+                missing,
+            },
+        );
         None
     }
 
@@ -106,7 +135,13 @@ impl Submissions {
     }
 
     pub(super) fn on_accepted(&mut self, it: &Submission) {
-        self.settle(it, Submitted::Accepted { id: it.id, state: it.state });
+        self.settle(
+            it,
+            Submitted::Accepted {
+                id: it.id,
+                state: it.state,
+            },
+        );
     }
 
     pub(super) fn on_refused(&mut self, it: &Submission, reason: Refusal) {
@@ -115,13 +150,17 @@ impl Submissions {
 
     /// A guard failed: the idempotency key is taken, or the id is, which nobody else can have drawn.
     pub(super) fn on_disproved(&mut self, it: &Submission, disproved: &Disproved<Job>) {
-        let holder = disproved.at(SUBMIT_UNIQUE_GUARD).filter(|_| it.body.is_some());
+        let holder = disproved
+            .at(SUBMIT_UNIQUE_GUARD)
+            .filter(|_| it.body.is_some());
         let fate = match holder {
             None => Submitted::Refused(Refusal::Invalid),
             // It was freed meanwhile.
             Some(None) => return self.again(Box::new(it.clone())),
             Some(Some(found)) => match UniqueRecord::decode(&found.value) {
-                Ok(first) if Some(&first.body) == it.body.as_ref() => Submitted::Repeated { id: first.task },
+                Ok(first) if Some(&first.body) == it.body.as_ref() => {
+                    Submitted::Repeated { id: first.task }
+                }
                 Ok(first) => Submitted::KeyTaken { id: first.task },
                 Err(_) => Submitted::Refused(Refusal::Invalid),
             },
@@ -130,12 +169,17 @@ impl Submissions {
     }
 
     fn settle(&mut self, it: &Submission, fate: Submitted) {
-        let Some(group) = self.groups.get_mut(&it.request) else { return };
+        let Some(group) = self.groups.get_mut(&it.request) else {
+            return;
+        };
         assert!(group.fates[it.index].is_none(), "a task is settled once");
         group.fates[it.index] = Some(fate);
         group.missing -= 1;
         if group.missing == 0 {
-            let group = self.groups.remove(&it.request).expect("it was there a line ago");
+            let group = self
+                .groups
+                .remove(&it.request)
+                .expect("it was there a line ago");
             self.replies.push((it.request, group.reply()));
         }
     }
@@ -153,14 +197,22 @@ impl Submissions {
     /// Every request that is still waiting, with what is known.
     pub(super) fn close(&mut self) -> Vec<(RequestId, Reply)> {
         let mut replies = self.take_replies();
-        replies.extend(std::mem::take(&mut self.groups).into_iter().map(|(id, group)| (id, group.reply())));
+        replies.extend(
+            std::mem::take(&mut self.groups)
+                .into_iter()
+                .map(|(id, group)| (id, group.reply())),
+        );
         replies
     }
 }
 
 impl Group {
     fn reply(self) -> Reply {
-        let fates = self.fates.into_iter().zip(self.ids).map(|(fate, id)| fate.unwrap_or(Submitted::Unknown { id }));
+        let fates = self
+            .fates
+            .into_iter()
+            .zip(self.ids)
+            .map(|(fate, id)| fate.unwrap_or(Submitted::Unknown { id }));
         Reply::Submitted(fates.collect())
     }
 }

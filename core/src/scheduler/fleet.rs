@@ -36,7 +36,9 @@ struct Member {
 impl Fleet {
     /// A worker reported. Says whether it can be used now and could not before.
     pub(super) fn beat(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) -> bool {
-        let Some(node) = view.workers.get(worker) else { return false };
+        let Some(node) = view.workers.get(worker) else {
+            return false;
+        };
         let trusted_for = Duration::from(node.record.ttl) / 2;
         let at = now.after(trusted_for.max(Duration::from_millis(100)));
         let member = self.members.entry(worker.clone()).or_default();
@@ -50,7 +52,9 @@ impl Fleet {
     }
 
     fn is_placeable(&self, worker: &NodeId) -> bool {
-        self.members.get(worker).is_some_and(|member| member.pool.is_some())
+        self.members
+            .get(worker)
+            .is_some_and(|member| member.pool.is_some())
     }
 
     /// Puts a worker into the pool where it belongs now, or into none.
@@ -58,7 +62,8 @@ impl Fleet {
         let offer = view.offers.get(worker).map(|offer| offer.record.clone());
         let node = view.workers.get(worker);
         let member = self.members.entry(worker.clone()).or_default();
-        let trusted = member.stale_at.is_some_and(|at| at > now) && !member.suspect && node.is_some();
+        let trusted =
+            member.stale_at.is_some_and(|at| at > now) && !member.suspect && node.is_some();
         let wanted = offer.filter(|_| trusted);
         let key = wanted.as_ref().map(|offer| pool_key(offer));
         if member.pool != key {
@@ -72,7 +77,11 @@ impl Fleet {
             member.pool.clone_from(&key);
         }
         if let (Some(key), Some(offer), Some(node)) = (key, wanted, node) {
-            let capacity = Capacity { slots: offer.slots, weight: offer.weight, cpu_permille: u32::from(node.record.cpu_permille) };
+            let capacity = Capacity {
+                slots: offer.slots,
+                weight: offer.weight,
+                cpu_permille: node.record.cpu_permille,
+            };
             let pool = self.pools.entry(key).or_default();
             pool.set(worker.clone(), capacity);
             pool.set_held(worker, member.held);
@@ -81,7 +90,9 @@ impl Fleet {
 
     /// That life of the worker is over. What it holds stays counted until it is taken.
     pub(super) fn drop_worker(&mut self, worker: &NodeId) {
-        let Some(member) = self.members.get_mut(worker) else { return };
+        let Some(member) = self.members.get_mut(worker) else {
+            return;
+        };
         if let Some(at) = member.stale_at.take() {
             self.stale_at.remove(&(at, worker.clone()));
         }
@@ -97,7 +108,11 @@ impl Fleet {
     }
 
     fn forget_if_unused(&mut self, worker: &NodeId) {
-        if self.members.get(worker).is_some_and(|member| member.held == 0 && member.stale_at.is_none()) {
+        if self
+            .members
+            .get(worker)
+            .is_some_and(|member| member.held == 0 && member.stale_at.is_none())
+        {
             self.members.remove(worker);
         }
     }
@@ -129,7 +144,9 @@ impl Fleet {
 
     /// One fewer.
     pub(super) fn release(&mut self, worker: &NodeId) {
-        let Some(member) = self.members.get_mut(worker) else { return };
+        let Some(member) = self.members.get_mut(worker) else {
+            return;
+        };
         assert!(member.held > 0, "what is released was held");
         member.held -= 1;
         if let Some(pool) = member.pool.as_ref().and_then(|key| self.pools.get_mut(key)) {
@@ -139,7 +156,14 @@ impl Fleet {
     }
 
     /// A worker with a free slot for this class.
-    pub(super) fn pick(&mut self, queue: &QueueName, kind: &TaskType, strategy: Strategy, rng: &mut Rng, view: &ClusterView) -> Option<Recipient> {
+    pub(super) fn pick(
+        &mut self,
+        queue: &QueueName,
+        kind: &TaskType,
+        strategy: Strategy,
+        rng: &mut Rng,
+        view: &ClusterView,
+    ) -> Option<Recipient> {
         // Workers that differ in what they offer are few kinds; the one with the most free slots goes first.
         let key = self
             .pools
@@ -149,13 +173,19 @@ impl Fleet {
             .map(|(key, _)| key.clone())?;
         let worker = self.pools.get_mut(&key)?.pick(strategy, rng)?;
         let (node, offer) = (view.workers.get(&worker)?, view.offers.get(&worker)?);
-        Some(Recipient { registration: node.registration, offer: offer.created, worker })
+        Some(Recipient {
+            registration: node.registration,
+            offer: offer.created,
+            worker,
+        })
     }
 
     /// Free slots, and all slots, for this class.
     pub(super) fn capacity(&self, queue: &QueueName, kind: &TaskType) -> (u64, u64) {
         let fit = self.pools.iter().filter(|(key, _)| takes(key, queue, kind));
-        fit.fold((0, 0), |(free, slots), (_, pool)| (free + pool.free(), slots + pool.slots()))
+        fit.fold((0, 0), |(free, slots), (_, pool)| {
+            (free + pool.free(), slots + pool.slots())
+        })
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -166,7 +196,10 @@ impl Fleet {
     pub(super) fn on_time(&mut self, now: Mono, view: &ClusterView) -> bool {
         while let Some((_, worker)) = self.stale_at.first().filter(|(at, _)| *at <= now).cloned() {
             self.stale_at.pop_first();
-            self.members.get_mut(&worker).expect("only members have a report").stale_at = None;
+            self.members
+                .get_mut(&worker)
+                .expect("only members have a report")
+                .stale_at = None;
             self.refresh(now, &worker, view);
             self.forget_if_unused(&worker);
         }
@@ -175,7 +208,9 @@ impl Fleet {
 
     /// Whether the worker waits for [`Fleet::trust`].
     pub(super) fn is_suspect(&self, worker: &NodeId) -> bool {
-        self.members.get(worker).is_some_and(|member| member.suspect)
+        self.members
+            .get(worker)
+            .is_some_and(|member| member.suspect)
     }
 }
 

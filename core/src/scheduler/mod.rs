@@ -13,8 +13,8 @@ mod upkeep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-pub(crate) use self::plan::Job;
 use self::fleet::Fleet;
+pub(crate) use self::plan::Job;
 use self::ready::Ready;
 use self::rendezvous::Peers;
 use self::upkeep::Upkeep;
@@ -94,7 +94,15 @@ impl Scheduler {
         for (worker, claims) in &view.claims {
             for (place, claimed) in claims {
                 self.on_claim_came(worker, *place);
-                self.upkeep.judge(now, worker, *place, claimed, view, &self.peers, self.config.step_in_after);
+                self.upkeep.judge(
+                    now,
+                    worker,
+                    *place,
+                    claimed,
+                    view,
+                    &self.peers,
+                    self.config.step_in_after,
+                );
             }
         }
         for reserved in self.reserved.values() {
@@ -112,7 +120,12 @@ impl Scheduler {
         }
         self.upkeep.clear_delayed();
         for (due, task) in view.delayed.keys() {
-            self.upkeep.await_due(*due, *task, self.peers.mine(*task), self.config.step_in_after);
+            self.upkeep.await_due(
+                *due,
+                *task,
+                self.peers.mine(*task),
+                self.config.step_in_after,
+            );
         }
     }
 
@@ -120,11 +133,21 @@ impl Scheduler {
     pub(crate) fn on_news(&mut self, now: Now, news: &News, view: &ClusterView) {
         match news {
             News::EntryCame(queue, place) => self.admit(now.mono, queue, *place, view),
-            News::EntryWent(queue, place, kind) => self.ready.remove(&(queue.clone(), kind.clone()), *place),
+            News::EntryWent(queue, place, kind) => {
+                self.ready.remove(&(queue.clone(), kind.clone()), *place)
+            }
             News::ClaimCame(worker, place) => {
                 self.on_claim_came(worker, *place);
                 if let Some(claimed) = view.claim(worker, *place) {
-                    self.upkeep.judge(now, worker, *place, claimed, view, &self.peers, self.config.step_in_after);
+                    self.upkeep.judge(
+                        now,
+                        worker,
+                        *place,
+                        claimed,
+                        view,
+                        &self.peers,
+                        self.config.step_in_after,
+                    );
                 }
             }
             News::ClaimChanged(..) | News::PlaceLost(_) | News::LocksChanged => {}
@@ -134,7 +157,12 @@ impl Scheduler {
                 self.ready.capacity_changed();
             }
             News::DelayedCame(due, task) => {
-                self.upkeep.await_due(*due, *task, self.peers.mine(*task), self.config.step_in_after);
+                self.upkeep.await_due(
+                    *due,
+                    *task,
+                    self.peers.mine(*task),
+                    self.config.step_in_after,
+                );
             }
             News::DelayedWent(due, task) => self.upkeep.forget_due(*due, *task),
             News::WorkerCame(worker, _) | News::WorkerBeat(worker) => {
@@ -145,7 +173,15 @@ impl Scheduler {
             News::WorkerWent(worker, _) => {
                 self.fleet.drop_worker(worker);
                 for (place, claimed) in view.claims.get(worker).into_iter().flatten() {
-                    self.upkeep.judge(now, worker, *place, claimed, view, &self.peers, self.config.step_in_after);
+                    self.upkeep.judge(
+                        now,
+                        worker,
+                        *place,
+                        claimed,
+                        view,
+                        &self.peers,
+                        self.config.step_in_after,
+                    );
                 }
             }
             News::OfferChanged(worker) => {
@@ -174,12 +210,21 @@ impl Scheduler {
             Parked::Entry(queue, place) => self.admit(now.mono, &queue, place, view),
             Parked::Claim(worker, place) => {
                 if let Some(claimed) = view.claim(&worker, place) {
-                    self.upkeep.judge(now, &worker, place, claimed, view, &self.peers, self.config.step_in_after);
+                    self.upkeep.judge(
+                        now,
+                        &worker,
+                        place,
+                        claimed,
+                        view,
+                        &self.peers,
+                        self.config.step_in_after,
+                    );
                 }
             }
             Parked::Delayed(due, task) => {
                 if view.delayed.contains_key(&(due, task)) {
-                    self.upkeep.await_due(due, task, true, self.config.step_in_after);
+                    self.upkeep
+                        .await_due(due, task, true, self.config.step_in_after);
                 }
             }
             Parked::Worker(worker) => {
@@ -198,16 +243,28 @@ impl Scheduler {
 
     /// Makes a waiting task a candidate, unless a dispatch of it is under way.
     fn admit(&mut self, now: Mono, queue: &QueueName, place: Place, view: &ClusterView) {
-        let Some(waiting) = view.entry(queue, place) else { return };
+        let Some(waiting) = view.entry(queue, place) else {
+            return;
+        };
         if self.reserved.contains_key(&place.task) {
             return;
         }
         let config = view.config(queue);
-        self.ready.insert(now, queue, &waiting.carry.kind, &config, place, self.peers.mine(place.task));
+        self.ready.insert(
+            now,
+            queue,
+            &waiting.carry.kind,
+            &config,
+            place,
+            self.peers.mine(place.task),
+        );
     }
 
     fn on_claim_came(&mut self, worker: &NodeId, place: Place) {
-        let own = self.reserved.get(&place.task).is_some_and(|it| it.worker == *worker && it.place == place);
+        let own = self
+            .reserved
+            .get(&place.task)
+            .is_some_and(|it| it.worker == *worker && it.place == place);
         if own {
             // The claim takes over the slot that was reserved for it.
             self.reserved.remove(&place.task);
@@ -217,7 +274,12 @@ impl Scheduler {
     }
 
     /// Why a waiting task of this queue and type is not placed, the first thing first.
-    pub(crate) fn why(&self, queue: &QueueName, kind: &TaskType, view: &ClusterView) -> Vec<WhyReason> {
+    pub(crate) fn why(
+        &self,
+        queue: &QueueName,
+        kind: &TaskType,
+        view: &ClusterView,
+    ) -> Vec<WhyReason> {
         let mut reasons = Vec::new();
         if view.config(queue).paused {
             reasons.push(WhyReason::QueuePaused);
@@ -226,9 +288,16 @@ impl Scheduler {
             reasons.push(WhyReason::NoWorkers);
             return reasons;
         }
-        let serving: Vec<_> =
-            view.offers.values().filter(|offer| offer.record.queues.is_empty() || offer.record.queues.contains(queue)).collect();
-        let able: BTreeSet<_> = serving.iter().filter(|offer| offer.record.types.contains(kind)).map(|offer| offer.created).collect();
+        let serving: Vec<_> = view
+            .offers
+            .values()
+            .filter(|offer| offer.record.queues.is_empty() || offer.record.queues.contains(queue))
+            .collect();
+        let able: BTreeSet<_> = serving
+            .iter()
+            .filter(|offer| offer.record.types.contains(kind))
+            .map(|offer| offer.created)
+            .collect();
         let (free, slots) = self.fleet.capacity(queue, kind);
         if serving.is_empty() {
             reasons.push(WhyReason::NoWorkerServesQueue);
@@ -246,15 +315,26 @@ impl Scheduler {
     /// When [`Scheduler::on_time`] must be called. While it cannot act (no lane is free, or the view has a gap), what is
     /// due waits for that.
     pub(crate) fn deadline(&self, now: Now, can_act: bool) -> Option<Mono> {
-        let upkeep = if can_act { self.upkeep.deadline(now) } else { None };
-        [self.fleet.deadline(), self.ready.deadline(), upkeep].into_iter().flatten().min()
+        let upkeep = if can_act {
+            self.upkeep.deadline(now)
+        } else {
+            None
+        };
+        [self.fleet.deadline(), self.ready.deadline(), upkeep]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Does what only time causes. Says whether there may be something to send.
     pub(crate) fn on_time(&mut self, now: Now, view: &ClusterView) -> bool {
         let stale = self.fleet.on_time(now.mono, view);
-        let stepped_in = self.ready.on_time(now.mono, self.config.step_in_after, &self.fleet);
-        let upkeep = self.upkeep.on_time(now, view, self.config.silence_grace, &self.peers);
+        let stepped_in = self
+            .ready
+            .on_time(now.mono, self.config.step_in_after, &self.fleet);
+        let upkeep = self
+            .upkeep
+            .on_time(now, view, self.config.silence_grace, &self.peers);
         stale || stepped_in || upkeep
     }
 }

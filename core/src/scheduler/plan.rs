@@ -18,9 +18,17 @@ const DISPATCH_OFFER_GUARD: usize = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Job {
     /// Gives a task to a worker.
-    Dispatch { queue: QueueName, place: Place, worker: NodeId },
+    Dispatch {
+        queue: QueueName,
+        place: Place,
+        worker: NodeId,
+    },
     /// Takes a claim from a worker.
-    Take { worker: NodeId, place: Place, takeover: Takeover },
+    Take {
+        worker: NodeId,
+        place: Place,
+        takeover: Takeover,
+    },
     /// Tells a worker to stop an attempt.
     Flag { worker: NodeId, place: Place },
     /// Makes a delayed task wait.
@@ -31,14 +39,28 @@ impl Job {
     pub(crate) fn totals(&self) -> Totals {
         let none = Totals::default();
         match self {
-            Self::Dispatch { .. } => Totals { dispatched: 1, ..none },
+            Self::Dispatch { .. } => Totals {
+                dispatched: 1,
+                ..none
+            },
             Self::Take { takeover, .. } => match takeover {
                 Takeover::Requeued => Totals { lost: 1, ..none },
-                Takeover::Failed => Totals { lost: 1, failed: 1, ..none },
-                Takeover::Cancelled => Totals { lost: 1, cancelled: 1, ..none },
+                Takeover::Failed => Totals {
+                    lost: 1,
+                    failed: 1,
+                    ..none
+                },
+                Takeover::Cancelled => Totals {
+                    lost: 1,
+                    cancelled: 1,
+                    ..none
+                },
             },
             Self::Flag { .. } => none,
-            Self::Release { .. } => Totals { released: 1, ..none },
+            Self::Release { .. } => Totals {
+                released: 1,
+                ..none
+            },
         }
     }
 }
@@ -46,7 +68,12 @@ impl Job {
 impl Scheduler {
     /// The next transaction's steps: first what has no owner, then what is due, then what waits. `to_job` wraps them for
     /// the lanes.
-    pub(crate) fn plan<M>(&mut self, now: Now, view: &ClusterView, to_job: impl Fn(Job) -> M) -> Batch<M> {
+    pub(crate) fn plan<M>(
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        to_job: impl Fn(Job) -> M,
+    ) -> Batch<M> {
         let mut batch = Batch::default();
         self.plan_care(now, view, &mut batch, &to_job);
         self.plan_due(now, view, &mut batch, &to_job);
@@ -54,40 +81,108 @@ impl Scheduler {
         batch
     }
 
-    fn plan_care<M>(&mut self, now: Now, view: &ClusterView, batch: &mut Batch<M>, to_job: &impl Fn(Job) -> M) {
+    fn plan_care<M>(
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        batch: &mut Batch<M>,
+        to_job: &impl Fn(Job) -> M,
+    ) {
         while has_room(batch) {
-            let Some((worker, place, care)) = self.upkeep.pop_claim(now.mono) else { return };
-            let Some(claimed) = view.claim(&worker, place) else { continue };
+            let Some((worker, place, care)) = self.upkeep.pop_claim(now.mono) else {
+                return;
+            };
+            let Some(claimed) = view.claim(&worker, place) else {
+                continue;
+            };
             let (step, job) = match care {
                 Care::Flag => {
                     let step = steps::stop(&worker, place, claimed, StopReason::TimeOut);
-                    (step, Job::Flag { worker: worker.clone(), place })
+                    (
+                        step,
+                        Job::Flag {
+                            worker: worker.clone(),
+                            place,
+                        },
+                    )
                 }
                 Care::TakeLost | Care::TakeSilent => {
-                    let from = if care == Care::TakeLost { TakenFrom::Lost } else { TakenFrom::Silent };
-                    let (step, takeover) = steps::take(&worker, place, claimed, from, self.config.losses_max, now.wall);
-                    (step, Job::Take { worker: worker.clone(), place, takeover })
+                    let from = if care == Care::TakeLost {
+                        TakenFrom::Lost
+                    } else {
+                        TakenFrom::Silent
+                    };
+                    let (step, takeover) = steps::take(
+                        &worker,
+                        place,
+                        claimed,
+                        from,
+                        self.config.losses_max,
+                        now.wall,
+                    );
+                    (
+                        step,
+                        Job::Take {
+                            worker: worker.clone(),
+                            place,
+                            takeover,
+                        },
+                    )
                 }
             };
             if batch.push(to_job(job), step).is_err() {
-                return self.upkeep.judge(now, &worker, place, claimed, view, &self.peers, self.config.step_in_after);
+                return self.upkeep.judge(
+                    now,
+                    &worker,
+                    place,
+                    claimed,
+                    view,
+                    &self.peers,
+                    self.config.step_in_after,
+                );
             }
         }
     }
 
-    fn plan_due<M>(&mut self, now: Now, view: &ClusterView, batch: &mut Batch<M>, to_job: &impl Fn(Job) -> M) {
+    fn plan_due<M>(
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        batch: &mut Batch<M>,
+        to_job: &impl Fn(Job) -> M,
+    ) {
         while has_room(batch) {
-            let Some((due, task)) = self.upkeep.pop_due(now.wall) else { return };
-            let Some(delayed) = view.delayed.get(&(due, task)) else { continue };
-            if batch.push(to_job(Job::Release { due, task }), steps::release(due, task, delayed)).is_err() {
-                return self.upkeep.await_due(due, task, true, self.config.step_in_after);
+            let Some((due, task)) = self.upkeep.pop_due(now.wall) else {
+                return;
+            };
+            let Some(delayed) = view.delayed.get(&(due, task)) else {
+                continue;
+            };
+            if batch
+                .push(
+                    to_job(Job::Release { due, task }),
+                    steps::release(due, task, delayed),
+                )
+                .is_err()
+            {
+                return self
+                    .upkeep
+                    .await_due(due, task, true, self.config.step_in_after);
             }
         }
     }
 
-    fn plan_dispatches<M>(&mut self, now: Now, view: &ClusterView, batch: &mut Batch<M>, to_job: &impl Fn(Job) -> M) {
+    fn plan_dispatches<M>(
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        batch: &mut Batch<M>,
+        to_job: &impl Fn(Job) -> M,
+    ) {
         while has_room(batch) {
-            let Some((place, class, strategy)) = self.ready.first() else { return };
+            let Some((place, class, strategy)) = self.ready.first() else {
+                return;
+            };
             let (queue, kind) = &class;
             let Some(waiting) = view.entry(queue, place) else {
                 self.ready.take(&class, place);
@@ -98,20 +193,38 @@ impl Scheduler {
                 continue;
             };
             let step = steps::dispatch(queue, place, waiting, &to, now.wall);
-            let job = Job::Dispatch { queue: queue.clone(), place, worker: to.worker.clone() };
+            let job = Job::Dispatch {
+                queue: queue.clone(),
+                place,
+                worker: to.worker.clone(),
+            };
             if batch.push(to_job(job), step).is_err() {
                 return;
             }
             self.ready.take(&class, place);
             self.fleet.hold(&to.worker);
-            let reserved = Reserved { worker: to.worker, queue: queue.clone(), place, committed: None };
+            let reserved = Reserved {
+                worker: to.worker,
+                queue: queue.clone(),
+                place,
+                committed: None,
+            };
             let before = self.reserved.insert(place.task, reserved);
-            assert!(before.is_none(), "a task that is being placed is no candidate");
+            assert!(
+                before.is_none(),
+                "a task that is being placed is no candidate"
+            );
         }
     }
 
     /// Learns what became of a batch of its own. Says up to which revision the view is needed.
-    pub(crate) fn on_settled(&mut self, now: Now, settled: Settled<Job>, reached: Option<Revision>, view: &ClusterView) -> Option<Revision> {
+    pub(crate) fn on_settled(
+        &mut self,
+        now: Now,
+        settled: Settled<Job>,
+        reached: Option<Revision>,
+        view: &ClusterView,
+    ) -> Option<Revision> {
         match settled {
             Settled::Committed { at, metas } => {
                 for job in metas {
@@ -141,25 +254,48 @@ impl Scheduler {
         }
     }
 
-    fn on_committed(&mut self, now: Now, at: Revision, job: Job, reached: Option<Revision>, view: &ClusterView) {
-        let Job::Dispatch { place, .. } = job else { return };
-        let Some(reserved) = self.reserved.get_mut(&place.task) else { return };
+    fn on_committed(
+        &mut self,
+        now: Now,
+        at: Revision,
+        job: Job,
+        reached: Option<Revision>,
+        view: &ClusterView,
+    ) {
+        let Job::Dispatch { place, .. } = job else {
+            return;
+        };
+        let Some(reserved) = self.reserved.get_mut(&place.task) else {
+            return;
+        };
         assert!(reserved.committed.is_none(), "a dispatch commits once");
         reserved.committed = Some(at);
         if reached.is_some_and(|reached| reached >= at) {
             self.unpark(now, Parked::Reserved(place.task), view);
         } else {
-            self.parked.entry(at).or_default().push(Parked::Reserved(place.task));
+            self.parked
+                .entry(at)
+                .or_default()
+                .push(Parked::Reserved(place.task));
         }
     }
 
-    fn on_disproved(&mut self, now: Now, at: Revision, disproved: Disproved<Job>, view: &ClusterView) {
+    fn on_disproved(
+        &mut self,
+        now: Now,
+        at: Revision,
+        disproved: Disproved<Job>,
+        view: &ClusterView,
+    ) {
         if let Job::Dispatch { worker, .. } = &disproved.meta
             && disproved.at(DISPATCH_OFFER_GUARD).is_some()
             && !self.fleet.is_suspect(worker)
         {
             self.fleet.suspect(now.mono, worker, view);
-            self.parked.entry(at).or_default().push(Parked::Worker(worker.clone()));
+            self.parked
+                .entry(at)
+                .or_default()
+                .push(Parked::Worker(worker.clone()));
         }
         self.park(at, disproved.meta);
     }
@@ -167,8 +303,15 @@ impl Scheduler {
     /// The job was not done: it is decided again once the view has reached `at`.
     fn park(&mut self, at: Revision, job: Job) {
         let parked = match job {
-            Job::Dispatch { queue, place, worker } => {
-                let reserved = self.reserved.get(&place.task).is_some_and(|it| it.committed.is_none() && it.worker == worker);
+            Job::Dispatch {
+                queue,
+                place,
+                worker,
+            } => {
+                let reserved = self
+                    .reserved
+                    .get(&place.task)
+                    .is_some_and(|it| it.committed.is_none() && it.worker == worker);
                 if reserved {
                     self.reserved.remove(&place.task);
                     self.fleet.release(&worker);
@@ -176,7 +319,9 @@ impl Scheduler {
                 }
                 Parked::Entry(queue, place)
             }
-            Job::Take { worker, place, .. } | Job::Flag { worker, place } => Parked::Claim(worker, place),
+            Job::Take { worker, place, .. } | Job::Flag { worker, place } => {
+                Parked::Claim(worker, place)
+            }
             Job::Release { due, task } => Parked::Delayed(due, task),
         };
         self.parked.entry(at).or_default().push(parked);

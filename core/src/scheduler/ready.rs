@@ -46,10 +46,22 @@ impl Ready {
         *self = Self::default();
     }
 
-    pub(super) fn insert(&mut self, now: Mono, queue: &QueueName, kind: &TaskType, config: &QueueConfig, place: Place, mine: bool) {
+    pub(super) fn insert(
+        &mut self,
+        now: Mono,
+        queue: &QueueName,
+        kind: &TaskType,
+        config: &QueueConfig,
+        place: Place,
+        mine: bool,
+    ) {
         let class = (queue.clone(), kind.clone());
         if !self.classes.contains_key(&class) {
-            let tasks = Tasks { strategy: config.strategy, paused: config.paused, ..Tasks::default() };
+            let tasks = Tasks {
+                strategy: config.strategy,
+                paused: config.paused,
+                ..Tasks::default()
+            };
             self.classes.insert(class.clone(), tasks);
         }
         if mine {
@@ -75,14 +87,20 @@ impl Ready {
             if let Some(head) = head {
                 self.heads.remove(&(head, class.clone()));
             }
-            let index = if was_blocked { &mut self.blocked } else { &mut self.heads };
+            let index = if was_blocked {
+                &mut self.blocked
+            } else {
+                &mut self.heads
+            };
             index.insert((place, class));
         }
     }
 
     /// Forgets a task.
     pub(super) fn remove(&mut self, class: &Class, place: Place) {
-        let Some(tasks) = self.classes.get_mut(class) else { return };
+        let Some(tasks) = self.classes.get_mut(class) else {
+            return;
+        };
         if let Some(seen) = tasks.foreign.remove(&place) {
             tasks.by_seen.remove(&(seen, place));
             self.foreign -= 1;
@@ -92,7 +110,11 @@ impl Ready {
     }
 
     fn classes_of(&self, queue: &QueueName) -> Vec<Class> {
-        self.classes.keys().filter(|(name, _)| name == queue).cloned().collect()
+        self.classes
+            .keys()
+            .filter(|(name, _)| name == queue)
+            .cloned()
+            .collect()
     }
 
     fn remove_mine(&mut self, class: &Class, place: Place) {
@@ -105,7 +127,11 @@ impl Ready {
         let was_blocked = self.blocked.remove(&(place, class.clone()));
         self.heads.remove(&(place, class.clone()));
         if let Some(next) = tasks.mine.first() {
-            let index = if was_blocked { &mut self.blocked } else { &mut self.heads };
+            let index = if was_blocked {
+                &mut self.blocked
+            } else {
+                &mut self.heads
+            };
             index.insert((*next, class.clone()));
         }
     }
@@ -170,7 +196,9 @@ impl Ready {
         for (class, tasks) in &mut self.classes {
             let (free, _) = fleet.capacity(&class.0, &class.1);
             tasks.room_since = (free > 0).then(|| tasks.room_since.unwrap_or(now));
-            let waited = tasks.room_since.is_some_and(|since| since.after(step_in_after) <= now);
+            let waited = tasks
+                .room_since
+                .is_some_and(|since| since.after(step_in_after) <= now);
             let mut room = if waited && !tasks.paused { free } else { 0 };
             while let Some((seen, place)) = tasks.by_seen.first().copied().filter(|_| room > 0) {
                 if seen.after(step_in_after) > now {
@@ -199,12 +227,19 @@ mod tests {
 
     fn place(millis: u64) -> Place {
         let timestamp = Wall::from_millis(millis);
-        Place { priority: Priority::NORMAL, timestamp, task: TaskId::floor_of(timestamp) }
+        Place {
+            priority: Priority::NORMAL,
+            timestamp,
+            task: TaskId::floor_of(timestamp),
+        }
     }
 
     fn insert(ready: &mut Ready, kind: &str, millis: u64, paused: bool) -> Class {
         let class: Class = ("q".parse().unwrap(), kind.parse().unwrap());
-        let config = QueueConfig { paused, ..QueueConfig::default() };
+        let config = QueueConfig {
+            paused,
+            ..QueueConfig::default()
+        };
         ready.insert(Mono::ZERO, &class.0, &class.1, &config, place(millis), true);
         class
     }
@@ -230,7 +265,11 @@ mod tests {
         ready.block(&a, place(1));
         assert_eq!(ready.first().unwrap().0, place(2));
         insert(&mut ready, "a", 0, false);
-        assert_eq!(ready.first().unwrap().0, place(2), "an earlier task of a blocked class is blocked too");
+        assert_eq!(
+            ready.first().unwrap().0,
+            place(2),
+            "an earlier task of a blocked class is blocked too"
+        );
         ready.capacity_changed();
         assert_eq!(ready.first().unwrap().0, place(0));
     }
@@ -242,7 +281,13 @@ mod tests {
         assert!(ready.first().is_none());
         ready.configured(&a.0, &QueueConfig::default());
         assert_eq!(ready.first().unwrap().0, place(1));
-        ready.configured(&a.0, &QueueConfig { paused: true, ..QueueConfig::default() });
+        ready.configured(
+            &a.0,
+            &QueueConfig {
+                paused: true,
+                ..QueueConfig::default()
+            },
+        );
         assert!(ready.first().is_none());
     }
 }

@@ -15,18 +15,27 @@ pub(super) struct Peers {
 
 impl Peers {
     pub(super) fn new(me: NodeId) -> Self {
-        Self { my_salt: salt(&me), me, others: Vec::new() }
+        Self {
+            my_salt: salt(&me),
+            me,
+            others: Vec::new(),
+        }
     }
 
     /// These live; this one counts itself in.
     pub(super) fn set(&mut self, live: impl Iterator<Item = NodeId>) {
-        self.others = live.filter(|id| *id != self.me).map(|id| (salt(&id), id)).collect();
+        self.others = live
+            .filter(|id| *id != self.me)
+            .map(|id| (salt(&id), id))
+            .collect();
     }
 
     /// Whether this scheduler is the one to try `task` first.
     pub(super) fn mine(&self, task: TaskId) -> bool {
         let mine = (score(task, self.my_salt), &self.me);
-        self.others.iter().all(|(salt, id)| mine > (score(task, *salt), id))
+        self.others
+            .iter()
+            .all(|(salt, id)| mine > (score(task, *salt), id))
     }
 }
 
@@ -71,7 +80,10 @@ mod tests {
             assert_eq!(first.len(), 1);
             shares[first[0]] += 1;
         }
-        assert!(shares.iter().all(|share| (850..1_150).contains(share)), "{shares:?}");
+        assert!(
+            shares.iter().all(|share| (850..1_150).contains(share)),
+            "{shares:?}"
+        );
     }
 
     #[test]

@@ -45,14 +45,25 @@ impl Upkeep {
     /// Looks whether a claim has an owner.
     #[allow(clippy::too_many_arguments, reason = "the parts of one decision")]
     pub(super) fn judge(
-        &mut self, now: Now, worker: &NodeId, place: Place, claimed: &Claimed, view: &ClusterView, peers: &Peers, step_in_after: Duration,
+        &mut self,
+        now: Now,
+        worker: &NodeId,
+        place: Place,
+        claimed: &Claimed,
+        view: &ClusterView,
+        peers: &Peers,
+        step_in_after: Duration,
     ) {
         self.look_at.get_or_insert(now.mono.after(LOOK_EVERY));
         let owner = view.workers.get(worker).map(|node| node.registration);
         if owner == Some(claimed.record.registration) {
             return;
         }
-        let at = if peers.mine(place.task) { now.mono } else { now.mono.after(step_in_after) };
+        let at = if peers.mine(place.task) {
+            now.mono
+        } else {
+            now.mono.after(step_in_after)
+        };
         let key = (worker.clone(), place);
         if let Some(before) = self.orphans.insert(key, at) {
             self.orphans_at.remove(&(before, worker.clone(), place));
@@ -69,7 +80,13 @@ impl Upkeep {
     }
 
     /// A delayed task that this scheduler releases when it is due, or a moment later when it is another's to release.
-    pub(super) fn await_due(&mut self, due: Wall, task: TaskId, mine: bool, step_in_after: Duration) {
+    pub(super) fn await_due(
+        &mut self,
+        due: Wall,
+        task: TaskId,
+        mine: bool,
+        step_in_after: Duration,
+    ) {
         let later = Millis::new(u64::try_from(step_in_after.as_millis()).unwrap_or(u64::MAX));
         let at = if mine { due } else { due.after(later) };
         if let Some(before) = self.delayed_at.insert((due, task), at) {
@@ -91,14 +108,23 @@ impl Upkeep {
 
     /// Takes the next delayed task that is due.
     pub(super) fn pop_due(&mut self, wall: Wall) -> Option<(Wall, TaskId)> {
-        let (_, due, task) = self.delayed.first().copied().filter(|(at, ..)| *at <= wall)?;
+        let (_, due, task) = self
+            .delayed
+            .first()
+            .copied()
+            .filter(|(at, ..)| *at <= wall)?;
         self.forget_due(due, task);
         Some((due, task))
     }
 
     /// Takes the next claim that needs a step.
     pub(super) fn pop_claim(&mut self, now: Mono) -> Option<(NodeId, Place, Care)> {
-        if let Some((_, worker, place)) = self.orphans_at.first().filter(|(at, ..)| *at <= now).cloned() {
+        if let Some((_, worker, place)) = self
+            .orphans_at
+            .first()
+            .filter(|(at, ..)| *at <= now)
+            .cloned()
+        {
             self.forget_claim(&worker, place);
             return Some((worker, place, Care::TakeLost));
         }
@@ -117,20 +143,30 @@ impl Upkeep {
 
     /// Finds attempts that run too long, by this process's own clock since it first saw their claims. Says whether there
     /// is something to do.
-    pub(super) fn on_time(&mut self, now: Now, view: &ClusterView, grace: Duration, peers: &Peers) -> bool {
+    pub(super) fn on_time(
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        grace: Duration,
+        peers: &Peers,
+    ) -> bool {
         if self.look_at.is_some_and(|at| at <= now.mono) {
             let any = view.claims.values().any(|claims| !claims.is_empty());
             self.look_at = any.then(|| now.mono.after(LOOK_EVERY));
             for (worker, claims) in &view.claims {
                 for (place, claimed) in claims {
-                    if let Some(care) = overstays(now.mono, claimed, grace, peers.mine(place.task)) {
+                    if let Some(care) = overstays(now.mono, claimed, grace, peers.mine(place.task))
+                    {
                         self.overdue.insert((worker.clone(), *place), care);
                     }
                 }
             }
         }
         let due = self.delayed.first().is_some_and(|(at, ..)| *at <= now.wall);
-        let orphan = self.orphans_at.first().is_some_and(|(at, ..)| *at <= now.mono);
+        let orphan = self
+            .orphans_at
+            .first()
+            .is_some_and(|(at, ..)| *at <= now.mono);
         due || orphan || !self.overdue.is_empty()
     }
 }
@@ -138,15 +174,23 @@ impl Upkeep {
 /// What must be done to a claim that this process has seen for a while. Others' claims get a moment more.
 fn overstays(now: Mono, claimed: &Claimed, grace: Duration, mine: bool) -> Option<Care> {
     let patience = if mine { grace } else { grace * 2 };
-    let end = claimed.seen.after(Duration::from(claimed.record.carry.timeout));
+    let end = claimed
+        .seen
+        .after(Duration::from(claimed.record.carry.timeout));
     if end.after(patience) > now {
         return None;
     }
     match (claimed.record.stop, claimed.flagged) {
         (None, _) => Some(Care::Flag),
-        (Some(StopReason::Cancel | StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown), Some(since)) => {
-            (since.after(patience) <= now).then_some(Care::TakeSilent)
-        }
+        (
+            Some(
+                StopReason::Cancel
+                | StopReason::TimeOut
+                | StopReason::Fenced
+                | StopReason::Shutdown,
+            ),
+            Some(since),
+        ) => (since.after(patience) <= now).then_some(Care::TakeSilent),
         (Some(_), None) => None,
     }
 }

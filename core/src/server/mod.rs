@@ -22,7 +22,7 @@ use crate::rng::Rng;
 use crate::scheduler::{self, Scheduler, SchedulerConfig};
 use crate::session::{Session, SessionConfig, SessionNews};
 use crate::steps;
-use crate::store::{Answer, Batch, Step, StoreCall, TxnOutcome, ViewEvent};
+use crate::store::{Answer, Batch, StoreCall, TxnOutcome, ViewEvent};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::Timers;
 use crate::view::{ClusterView, Fed, Feed, News};
@@ -156,14 +156,25 @@ pub struct Server {
 impl Server {
     /// A process that begins with nothing but its configuration, a seed and the time.
     pub fn new(config: ServerConfig, seed: u64, now: Now) -> Self {
-        config.check().expect("checked where the configuration entered");
+        config
+            .check()
+            .expect("checked where the configuration entered");
         let mut rng = Rng::new(seed);
         let session = SessionConfig::with_ttl(config.ttl);
         let life = rng.fork("life").draw();
         let specs = [
-            LaneSpec { part: GATEWAY, count: config.gateway_lanes },
-            LaneSpec { part: SCHEDULER, count: config.scheduler_lanes },
-            LaneSpec { part: JANITOR, count: 1 },
+            LaneSpec {
+                part: GATEWAY,
+                count: config.gateway_lanes,
+            },
+            LaneSpec {
+                part: SCHEDULER,
+                count: config.scheduler_lanes,
+            },
+            LaneSpec {
+                part: JANITOR,
+                count: 1,
+            },
         ];
         let scheduler = SchedulerConfig {
             id: config.id.clone(),
@@ -175,7 +186,11 @@ impl Server {
             now,
             ops: OpIds::default(),
             timers: Timers::default(),
-            registering: Registering::new(Key::node(Role::Scheduler, &config.id), life, session.answer_max),
+            registering: Registering::new(
+                Key::node(Role::Scheduler, &config.id),
+                life,
+                session.answer_max,
+            ),
             session: Session::new(session),
             lanes: Lanes::new(&config.id, &specs, session.ttl, rng.fork("lanes")),
             feed: Feed::new(Range::cluster(), rng.fork("feed")),
@@ -239,7 +254,8 @@ impl Server {
     fn flush_soon(&mut self) {
         if !self.timers.is_armed(Timer::Flush) {
             let now = self.now.mono;
-            self.timers.arm(now, Timer::Flush, now.after(Duration::from_nanos(1)));
+            self.timers
+                .arm(now, Timer::Flush, now.after(Duration::from_nanos(1)));
         }
     }
 
@@ -259,7 +275,16 @@ impl Server {
             Answer::Read(answer) => {
                 if self.registration().is_none() {
                     let lease = self.session.lease();
-                    self.registering.on_read(now.mono, op, answer, lease, &self.node, &mut self.lanes, &mut self.ops, out);
+                    self.registering.on_read(
+                        now.mono,
+                        op,
+                        answer,
+                        lease,
+                        &self.node,
+                        &mut self.lanes,
+                        &mut self.ops,
+                        out,
+                    );
                     if self.registration().is_some() {
                         self.on_registered();
                     }
@@ -272,7 +297,9 @@ impl Server {
                 if self.revocation == Some(op) {
                     return self.exit(Exit::Drained, out);
                 }
-                let Some(answer) = self.gateway.on_lease(now, op, answer) else { return self.flush_soon() };
+                let Some(answer) = self.gateway.on_lease(now, op, answer) else {
+                    return self.flush_soon();
+                };
                 if let Some(news) = self.session.on_answer(now.mono, op, answer) {
                     self.on_session(news, out);
                 }
@@ -283,7 +310,10 @@ impl Server {
 
     fn on_session(&mut self, news: SessionNews, out: &mut Vec<Effect>) {
         match news {
-            SessionNews::Opened(_) => self.registering.start(self.now.mono, &self.lanes, &mut self.ops, out),
+            SessionNews::Opened(_) => {
+                self.registering
+                    .start(self.now.mono, &self.lanes, &mut self.ops, out)
+            }
             // It holds nothing that others must be kept from: it only stops deciding, as `can_place` says.
             SessionNews::Ended => {}
             SessionNews::Reopened(_) => self.flush_soon(),
@@ -293,7 +323,8 @@ impl Server {
 
     fn on_registered(&mut self) {
         let now = self.now.mono;
-        self.timers.arm(now, Timer::Beat, now.after(self.config.ttl / 6));
+        self.timers
+            .arm(now, Timer::Beat, now.after(self.config.ttl / 6));
         self.flush_soon();
     }
 
@@ -341,12 +372,17 @@ impl Server {
     fn on_txn(&mut self, op: OpId, outcome: TxnOutcome, out: &mut Vec<Effect>) {
         let now = self.now;
         if self.registration().is_none() {
-            if self.registering.on_txn(now.mono, op, &outcome, &mut self.lanes) {
+            if self
+                .registering
+                .on_txn(now.mono, op, &outcome, &mut self.lanes)
+            {
                 self.on_registered();
             }
             return;
         }
-        let news = self.lanes.on_answer(now.mono, op, outcome, &mut self.ops, out);
+        let news = self
+            .lanes
+            .on_answer(now.mono, op, outcome, &mut self.ops, out);
         if news.usurped {
             return self.exit(Exit::Usurped, out);
         }
@@ -377,7 +413,14 @@ impl Server {
             return;
         }
         let now = self.now;
-        self.gateway.advance(now, &self.view, &self.scheduler, &mut self.feed, &mut self.ops, out);
+        self.gateway.advance(
+            now,
+            &self.view,
+            &self.scheduler,
+            &mut self.feed,
+            &mut self.ops,
+            out,
+        );
         while let Some(lane) = self.lanes.idle(GATEWAY) {
             let batch = self.gateway.next_batch(Job::Gateway);
             if batch.is_empty() {
@@ -387,7 +430,9 @@ impl Server {
         }
         while self.can_schedule() {
             let batch = self.scheduler.plan(now, &self.view, Job::Scheduler);
-            let Some(lane) = self.lanes.idle(SCHEDULER).filter(|_| !batch.is_empty()) else { break };
+            let Some(lane) = self.lanes.idle(SCHEDULER).filter(|_| !batch.is_empty()) else {
+                break;
+            };
             self.send(lane, batch, out);
         }
         self.flush_janitor(out);
@@ -395,17 +440,30 @@ impl Server {
     }
 
     fn flush_janitor(&mut self, out: &mut Vec<Effect>) {
-        let (Some(lease), Some(registration)) = (self.session.lease(), self.registration()) else { return };
+        let (Some(lease), Some(registration)) = (self.session.lease(), self.registration()) else {
+            return;
+        };
         if !self.leaving && self.feed.at().is_some() {
-            self.janitor.advance(self.now, &self.view, &mut self.ops, out);
+            self.janitor
+                .advance(self.now, &self.view, &mut self.ops, out);
         }
-        let Some(lane) = self.lanes.idle(JANITOR) else { return };
+        let Some(lane) = self.lanes.idle(JANITOR) else {
+            return;
+        };
         let mut batch = Batch::default();
         if self.beat_due {
             self.node.load = u32::try_from(self.gateway.pending()).unwrap_or(u32::MAX);
             self.node.view = self.feed.at().unwrap_or(self.node.view);
-            let step = steps::beat(Role::Scheduler, &self.config.id, registration, lease, &self.node);
-            batch.push(Job::Beat, step).expect("a node's key fits an empty transaction");
+            let step = steps::beat(
+                Role::Scheduler,
+                &self.config.id,
+                registration,
+                lease,
+                &self.node,
+            );
+            batch
+                .push(Job::Beat, step)
+                .expect("a node's key fits an empty transaction");
             self.beat_due = false;
         } else if !self.leaving {
             self.janitor.plan(&self.view, lease, &mut batch);
@@ -420,17 +478,30 @@ impl Server {
         for job in batch.metas() {
             delta.add(&job.totals());
         }
-        self.lanes.send(self.now.mono, lane, batch, &delta, &mut self.ops, out);
+        self.lanes
+            .send(self.now.mono, lane, batch, &delta, &mut self.ops, out);
     }
 
     fn leave_when_done(&mut self, out: &mut Vec<Effect>) {
-        if !self.leaving || self.revocation.is_some() || !self.lanes.is_quiet() || self.gateway.pending() > 0 {
+        if !self.leaving
+            || self.revocation.is_some()
+            || !self.lanes.is_quiet()
+            || self.gateway.pending() > 0
+        {
             return;
         }
-        let Some(lease) = self.session.lease_if_any() else { return self.exit(Exit::Drained, out) };
+        let Some(lease) = self.session.lease_if_any() else {
+            return self.exit(Exit::Drained, out);
+        };
         let op = self.ops.fresh();
         self.revocation = Some(op);
-        out.push(StoreCall { op, call: crate::store::Call::Revoke { lease } }.into());
+        out.push(
+            StoreCall {
+                op,
+                call: crate::store::Call::Revoke { lease },
+            }
+            .into(),
+        );
     }
 
     fn on_drain(&mut self) {
@@ -438,7 +509,8 @@ impl Server {
             self.leaving = true;
             self.gateway.stop_waiting();
             let now = self.now.mono;
-            self.timers.arm(now, Timer::Patience, now.after(self.config.request_max));
+            self.timers
+                .arm(now, Timer::Patience, now.after(self.config.request_max));
             self.flush_soon();
         }
     }
@@ -449,7 +521,8 @@ impl Server {
             self.on_session(news, out);
         }
         self.session.on_time(now.mono, &mut self.ops, out);
-        self.registering.on_time(now.mono, &self.lanes, &mut self.ops, out);
+        self.registering
+            .on_time(now.mono, &self.lanes, &mut self.ops, out);
         self.lanes.on_time(now.mono, &mut self.ops, out);
         self.feed.on_time(now.mono, &mut self.ops, out);
         let something_due = self.can_schedule() && self.scheduler.on_time(now, &self.view);
@@ -461,11 +534,18 @@ impl Server {
                 Timer::Flush => self.flush(out),
                 Timer::Beat => {
                     self.beat_due = true;
-                    self.timers.arm(now.mono, Timer::Beat, now.mono.after(self.config.ttl / 6));
+                    self.timers
+                        .arm(now.mono, Timer::Beat, now.mono.after(self.config.ttl / 6));
                     self.flush_soon();
                 }
                 Timer::Patience => self.exit(Exit::Drained, out),
-                Timer::Session | Timer::Lanes | Timer::Registering | Timer::Feed | Timer::Scheduler | Timer::Gateway | Timer::Janitor => {}
+                Timer::Session
+                | Timer::Lanes
+                | Timer::Registering
+                | Timer::Feed
+                | Timer::Scheduler
+                | Timer::Gateway
+                | Timer::Janitor => {}
             }
         }
     }
@@ -482,11 +562,17 @@ impl Machine for Server {
     type Timer = Timer;
 
     fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
-        assert!(now.mono >= self.now.mono, "the shell's clock went backwards");
+        assert!(
+            now.mono >= self.now.mono,
+            "the shell's clock went backwards"
+        );
         self.now = now;
         if self.exited {
             if let Input::Request { id, .. } = input {
-                out.push(Effect::Reply { id, reply: Reply::NotReady });
+                out.push(Effect::Reply {
+                    id,
+                    reply: Reply::NotReady,
+                });
             }
             return;
         }
@@ -500,13 +586,19 @@ impl Machine for Server {
                 self.flush_soon();
             }
             Input::Forget { id } => self.gateway.forget(id),
-            Input::Load { cpu_permille, memory_bytes } => {
+            Input::Load {
+                cpu_permille,
+                memory_bytes,
+            } => {
                 self.node.cpu_permille = cpu_permille;
                 self.node.memory_bytes = memory_bytes;
             }
             Input::Drain => self.on_drain(),
         }
-        assert!(self.deadline().is_none_or(|(at, _)| at > now.mono), "the driver would spin");
+        assert!(
+            self.deadline().is_none_or(|(at, _)| at > now.mono),
+            "the driver would spin"
+        );
     }
 
     fn deadline(&self) -> Option<(Mono, Timer)> {
@@ -555,40 +647,49 @@ enum Sorted {
 fn sort(settled: Settled<Job>) -> Sorted {
     let first = match &settled {
         Settled::Committed { metas, .. } | Settled::Refused { metas, .. } => metas.first(),
-        Settled::Conflict { lost, spared, .. } => lost.first().map(|it| &it.meta).or(spared.first()),
+        Settled::Conflict { lost, spared, .. } => {
+            lost.first().map(|it| &it.meta).or(spared.first())
+        }
     };
     match first {
         None => Sorted::Nothing,
         Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
         Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
         Some(Job::Janitor(_)) => Sorted::Janitor(settled.map(Job::janitor)),
-        Some(Job::Beat) => Sorted::Beat { applied: matches!(settled, Settled::Committed { .. }) },
+        Some(Job::Beat) => Sorted::Beat {
+            applied: matches!(settled, Settled::Committed { .. }),
+        },
     }
 }
 
 impl Job {
     fn gateway(self) -> gateway::Job {
-        let Self::Gateway(job) = self else { unreachable!("a batch belongs to one part") };
+        let Self::Gateway(job) = self else {
+            unreachable!("a batch belongs to one part")
+        };
         job
     }
 
     fn scheduler(self) -> scheduler::Job {
-        let Self::Scheduler(job) = self else { unreachable!("a batch belongs to one part") };
+        let Self::Scheduler(job) = self else {
+            unreachable!("a batch belongs to one part")
+        };
         job
     }
 
     fn janitor(self) -> janitor::Job {
-        let Self::Janitor(job) = self else { unreachable!("a batch belongs to one part") };
+        let Self::Janitor(job) = self else {
+            unreachable!("a batch belongs to one part")
+        };
         job
     }
 }
 
 /// The nodes whose keys a view shows: whose lanes are in use.
 fn live_nodes(view: &ClusterView) -> BTreeSet<NodeId> {
-    view.workers.keys().chain(view.schedulers.keys()).cloned().collect()
-}
-
-/// One step, for parts that send one at a time.
-fn only(step: Step) -> Vec<Step> {
-    vec![step]
+    view.workers
+        .keys()
+        .chain(view.schedulers.keys())
+        .cloned()
+        .collect()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::news::News;
 use crate::ids::{LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType};
 use crate::keyspace::{Meaning, Place, Role};
+use crate::lock::Waiters;
 use crate::record::{
     Carry, ClaimRecord, DeadRecord, DecodeError, DelayedRecord, EntryRecord, LockRecord,
     NodeConfig, NodeRecord, OfferRecord, QueueConfig, Record,
@@ -107,10 +108,10 @@ pub struct ClusterView {
     pub queue_configs: BTreeMap<QueueName, (Revision, QueueConfig)>,
     /// Orders to nodes, with their modification revision.
     pub node_configs: BTreeMap<NodeId, (Revision, NodeConfig)>,
-    /// Waiters of users' locks, with the creation revision of their keys.
-    pub locks: BTreeMap<LockName, BTreeMap<NodeId, Revision>>,
-    /// Waiters of the janitor's lock, with the creation revision of their keys.
-    pub janitors: BTreeMap<NodeId, Revision>,
+    /// Waiters of users' locks.
+    pub locks: BTreeMap<LockName, Waiters>,
+    /// Waiters of the janitor's lock.
+    pub janitors: Waiters,
     spots: BTreeMap<TaskId, Spot>,
     kinds: BTreeSet<TaskType>,
     running: BTreeMap<QueueName, u64>,
@@ -240,11 +241,11 @@ impl ClusterView {
                 self.locks
                     .entry(lock)
                     .or_default()
-                    .insert(waiter, found.created);
+                    .set(waiter, found.created);
                 news.push(News::LocksChanged);
             }
             Meaning::JanitorWaiter(waiter) => {
-                self.janitors.insert(waiter, found.created);
+                self.janitors.set(waiter, found.created);
                 news.push(News::LocksChanged);
             }
             // Not in the watched range.
@@ -431,7 +432,12 @@ impl ClusterView {
                 self.node_configs.remove(&node);
             }
             Meaning::LockWaiter(lock, waiter) => {
-                remove_inner(&mut self.locks, &lock, &waiter);
+                if let Some(waiters) = self.locks.get_mut(&lock) {
+                    waiters.remove(&waiter);
+                    if waiters.holder().is_none() {
+                        self.locks.remove(&lock);
+                    }
+                }
                 news.push(News::LocksChanged);
             }
             Meaning::JanitorWaiter(waiter) => {

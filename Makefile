@@ -1,0 +1,100 @@
+# Everything that people and scripts call. `make help` lists it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Where .ci/tools puts what the machine does not have.
+export PATH := $(CURDIR)/.tools/bin:$(CURDIR)/.tools:$(PATH)
+
+CARGO ?= cargo
+# How many seeds the simulator and the other explorations take, and from which on.
+SEEDS ?= 1000
+FIRST ?= 0
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 300
+
+LAST := $$(($(FIRST) + $(SEEDS)))
+# Not `target`: the cfg would rebuild the world at each switch.
+MADSIM_TARGET := target/madsim
+
+CLI := $(wildcard shell/src/main.rs)
+SIM := $(wildcard sim/src/main.rs sim/src/bin.rs sim/src/bin/*.rs)
+SIM_SHELL := $(wildcard sim/src/madsim.rs sim/src/madsim/mod.rs)
+SIM_PORT := $(wildcard tests/tests/sim_port*.rs tests/tests/sim_port/main.rs)
+CHAOS := $(wildcard tests/tests/chaos*.rs tests/tests/chaos/main.rs)
+FUZZ := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+
+# Says plainly that a thing does not exist yet, and fails.
+need = $(if $(strip $($(1))),true,echo 'make $@: $(2) is not part of this version yet' >&2; exit 1)
+
+.PHONY: help
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: ## Build, then run a whole cluster in one process with a demo workload: no Docker, no etcd
+	@$(call need,CLI,the windlass command)
+	command -v protoc >/dev/null || bash .ci/tools
+	$(CARGO) run --release --locked -p windlass -- dev --demo
+
+.PHONY: test
+test: tools ## The whole suite: format, lints, documentation, tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
+	$(CARGO) nextest run --locked --workspace
+	$(CARGO) test --locked --workspace --doc
+
+.PHONY: tools
+tools: ## Install what the tests need and the machine lacks: protoc, etcd, cargo-nextest
+	bash .ci/tools
+	$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-nextest
+
+.PHONY: fix
+fix: ## Format, and repair what clippy can
+	$(CARGO) clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+.PHONY: bench
+bench: ## Placement decisions a second, then tasks a second through the embedded store
+	$(CARGO) bench --locked -p windlass-core
+	@$(call need,CLI,the windlass command)
+	$(CARGO) run --release --locked -p windlass -- bench run --store embedded
+
+.PHONY: sim
+sim: ## Simulate SEEDS clusters under faults, tier 1
+	@$(call need,SIM,the simulator)
+	$(CARGO) run --profile sim --locked -p windlass-sim -- run --seeds $(FIRST)..$(LAST)
+
+.PHONY: sim-shell
+sim-shell: ## The real driver loop on a simulated executor, tier 2: one process a seed
+	@$(call need,SIM_SHELL,the simulation of the driver loop)
+	RUSTFLAGS='--cfg madsim' CARGO_TARGET_DIR=$(MADSIM_TARGET) $(CARGO) build --locked -p windlass-sim --profile sim
+	for ((seed = $(FIRST); seed < $(LAST); seed++)); do $(MADSIM_TARGET)/sim/windlass-sim shell --seed $$seed; done
+
+.PHONY: sim-port
+sim-port: tools ## The real etcd client on a simulated network, tier 3
+	@$(call need,SIM_PORT,the simulation of the etcd port)
+	WINDLASS_SEEDS=$(FIRST)..$(LAST) $(CARGO) nextest run --locked -p windlass-tests -E 'binary(/^sim_port/)'
+
+.PHONY: chaos
+chaos: tools ## The real binary, a real etcd, real signals and cut networks, tier 4
+	@$(call need,CHAOS,the chaos suite)
+	WINDLASS_SEEDS=$(FIRST)..$(LAST) $(CARGO) nextest run --locked -p windlass-tests -E 'binary(/^chaos/)'
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for FUZZ_SECONDS; needs a nightly toolchain and cargo-fuzz
+	@$(call need,FUZZ,a fuzz target)
+	$(CARGO) +nightly fuzz --version >/dev/null || { echo 'make fuzz: install a nightly toolchain and cargo-fuzz first' >&2; exit 1; }
+	for target in $(FUZZ); do $(CARGO) +nightly fuzz run --fuzz-dir fuzz $$target -- -max_total_time=$(FUZZ_SECONDS); done
+
+.PHONY: coverage
+coverage: tools ## Which lines the tests reach, as pages in target/llvm-cov
+	$(CARGO) llvm-cov --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-llvm-cov
+	$(CARGO) llvm-cov nextest --locked --workspace --html
+
+.PHONY: licences
+licences: ## Licences, advisories and doubles among the dependencies; needs cargo-deny
+	$(CARGO) deny --version >/dev/null 2>&1 || { echo 'make licences: install cargo-deny first' >&2; exit 1; }
+	$(CARGO) deny --locked check
