@@ -315,6 +315,26 @@ fn a_changed_weight_counts_at_once() {
 }
 
 #[test]
+fn nobody_waits_for_what_a_smaller_weight_or_a_former_worker_got() {
+    let after_the_light_one_was_picked = || {
+        let mut pool = pool_of([1, 1_000].map(|weight| capacity(1, weight)));
+        let mut rng = Rng::new(4);
+        while pool.pick(Strategy::Weighted, &mut rng) != Some(id(0)) {}
+        (pool, rng)
+    };
+    let (mut pool, mut rng) = after_the_light_one_was_picked();
+    pool.set(id(0), capacity(1, 1_000));
+    let grown = shares(&mut pool, Strategy::Weighted, &mut rng, 100);
+    assert!(grown[&id(0)].abs_diff(50) <= 1, "{grown:?}");
+
+    let (mut pool, mut rng) = after_the_light_one_was_picked();
+    pool.remove(&id(0));
+    pool.set(id(7), capacity(1, 1));
+    let fresh = shares(&mut pool, Strategy::Weighted, &mut rng, 500);
+    assert_eq!(fresh[&id(7)], 1);
+}
+
+#[test]
 fn random_picks_are_even() {
     let mut pool = pool_of((0..10).map(|_| capacity(1, 1)));
     pool.set_held(&id(4), 1);
@@ -375,19 +395,25 @@ fn idle_workers_take_turns_and_schedulers_start_at_different_ones() {
 #[test]
 fn new_ranks_leave_the_round_where_it_was() {
     let name = |text: &str| text.parse::<NodeId>().unwrap();
-    let (mut pool, mut rng) = (Pool::default(), Rng::new(1));
-    for text in ["a", "b", "z"] {
-        pool.set(name(text), capacity(1, 1));
+    for leaves in [false, true] {
+        let (mut pool, mut rng) = (Pool::default(), Rng::new(1));
+        for letter in 'a'..='z' {
+            pool.set(name(&letter.to_string()), capacity(1, 1));
+        }
+        while pool.pick(Strategy::RoundRobin, &mut rng) != Some(name("a")) {}
+        if leaves {
+            pool.remove(&name("a"));
+        }
+        // Each joins right behind "y" and before the last one, until the room between them is used up.
+        for length in (1..=100).rev() {
+            pool.set(name(&format!("y{}", "-".repeat(length))), capacity(0, 1));
+        }
+        pool.assert_consistent();
+        for letter in 'b'..='z' {
+            let picked = pool.pick(Strategy::RoundRobin, &mut rng);
+            assert_eq!(picked, Some(name(&letter.to_string())));
+        }
     }
-    while pool.pick(Strategy::RoundRobin, &mut rng) != Some(name("a")) {}
-    // Each joins right behind "a" and before the last one, until the room between them is used up.
-    for length in (1..=100).rev() {
-        pool.set(name(&format!("a{}", "-".repeat(length))), capacity(0, 1));
-    }
-    pool.assert_consistent();
-    assert_eq!(pool.pick(Strategy::RoundRobin, &mut rng), Some(name("b")));
-    assert_eq!(pool.pick(Strategy::RoundRobin, &mut rng), Some(name("z")));
-    assert_eq!(pool.pick(Strategy::RoundRobin, &mut rng), Some(name("a")));
 }
 
 #[test]
