@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use windlass_core::ids::{IdError, TaskType};
 use windlass_core::record::Json;
+use windlass_core::worker::Start;
 
 use super::context::Context;
 use super::failure::HandlerFailure;
@@ -37,7 +38,7 @@ type Run = Arc<dyn Fn(Json, Context) -> BoxFuture<'static, Result<Json, Trouble>
 /// What runs attempts of one type.
 pub(super) enum Handler {
     /// Answers at once, never waits and never panics: it runs where the order to start it arrives.
-    Instant(fn(Json, &Context) -> Result<Json, HandlerFailure>),
+    Instant(fn(Start) -> Result<Json, HandlerFailure>),
     /// Runs in a tokio task of its own.
     Task(Run),
     /// Runs a command.

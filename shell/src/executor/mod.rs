@@ -108,29 +108,27 @@ impl Executor {
 
     /// Starts an attempt. Never waits.
     pub fn start(&self, start: Start) {
-        let control = Arc::new(Control::new(start.run, Arc::clone(&self.events)));
-        let limit = self.result_len_max;
+        let (id, limit) = (start.run, self.result_len_max);
         match self.handlers.get(&start.kind) {
             None => {
                 let failure = HandlerFailure::retry(format!("no handler for {}", start.kind));
-                control.end(|| RunEvent::Failed(failure.into_error()));
+                (self.events)(id, RunEvent::Failed(failure.into_error()));
             }
             Some(Handler::Instant(run)) => {
-                let (ctx, payload) = Context::new(start, Arc::clone(&control));
-                let result = run(payload, &ctx).map_err(Trouble::Failed);
-                control.end(|| ending(result, limit, None));
+                let result = run(start).map_err(Trouble::Failed);
+                (self.events)(id, ending(result, limit, None));
             }
             Some(Handler::Task(run)) => {
-                let (ending, run) = (self.track(Arc::clone(&control)), Arc::clone(run));
-                let (ctx, payload) = Context::new(start, control);
+                let (ending, run) = (self.track(id), Arc::clone(run));
+                let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
                 // Called within the task: even before its first await it may panic.
                 let run = async move { run(payload, ctx).await };
                 self.runtime.spawn(ending.of(limit, run));
             }
             #[cfg(not(madsim))]
             Some(Handler::Process(command)) => {
-                let ending = self.track(Arc::clone(&control));
-                let (ctx, payload) = Context::new(start, control);
+                let ending = self.track(id);
+                let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
                 let link = self.guardian.clone();
                 let link = link.expect("a guardian is linked when there are commands");
                 let run = process::run(link, command.clone(), payload, ctx, limit, self.grace);
@@ -168,8 +166,10 @@ impl Executor {
         lock(&self.runs).len()
     }
 
-    fn track(&self, control: Arc<Control>) -> Ending {
-        lock(&self.runs).insert(control.run(), Arc::clone(&control));
+    fn track(&self, run: OpId) -> Ending {
+        let control = Arc::new(Control::new(run, Arc::clone(&self.events)));
+        let earlier = lock(&self.runs).insert(run, Arc::clone(&control));
+        assert!(earlier.is_none(), "no run is started twice");
         Ending {
             control,
             runs: Arc::clone(&self.runs),

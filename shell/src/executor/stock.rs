@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use serde::Deserialize;
 use windlass_core::record::Json;
+use windlass_core::worker::Start;
 
 use super::context::Context;
 use super::failure::HandlerFailure;
@@ -14,8 +15,8 @@ use super::handlers::{Handler, Trouble, parse};
 /// The stock types.
 pub(super) fn handlers() -> [(&'static str, Handler); 4] {
     [
-        ("noop", Handler::Instant(|_, _| Ok(Json::null()))),
-        ("echo", Handler::Instant(|payload, _| Ok(payload))),
+        ("noop", Handler::Instant(|_| Ok(Json::null()))),
+        ("echo", Handler::Instant(|start| Ok(start.payload))),
         ("fail", Handler::Instant(fail)),
         (
             "sleep",
@@ -31,9 +32,9 @@ struct Fail {
     times: u32,
 }
 
-fn fail(payload: Json, ctx: &Context) -> Result<Json, HandlerFailure> {
-    let Fail { times } = parse(&payload, ctx.kind())?;
-    let attempt = ctx.attempt();
+fn fail(start: Start) -> Result<Json, HandlerFailure> {
+    let Fail { times } = parse(&start.payload, &start.kind)?;
+    let attempt = start.attempt;
     if attempt.0 <= times {
         Err(HandlerFailure::retry(format!(
             "attempt {attempt} of {times} that were to fail"

@@ -93,10 +93,7 @@ fn commands(folder: &Path) -> (Vec<String>, PathBuf) {
 fn guardian_of(worker: i32) -> Option<i32> {
     std::fs::read_dir("/proc").unwrap().find_map(|entry| {
         let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let (name, rest) = stat.rsplit_once(')')?;
-        let parent: i32 = rest.split_ascii_whitespace().nth(1)?.parse().ok()?;
-        (parent == worker && name.ends_with("(wl-guardian")).then_some(pid)
+        (name_of(pid) == "wl-guardian" && parent_of(pid) == Some(worker)).then_some(pid)
     })
 }
 
@@ -165,13 +162,18 @@ async fn a_killed_guardian_takes_its_commands_along_and_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
     let mut handlers = Handlers::new();
-    let command = telling(&pids, &child(&pids, ""));
+    let command = telling(&pids, &(child(&pids, "") + &child(&pids, "setsid")));
     handlers.add_command("run", &command).unwrap();
     handlers.add_command("one", "echo 1").unwrap();
     let mut rig = Rig::new(handlers);
     let run = rig.start("run", "null");
-    let told = pids_in(&pids, 2).await;
-    let guardian = parent_of(told[0]);
+    let told = pids_in(&pids, 3).await;
+    let is_guardian = |&pid: &i32| name_of(pid) == "wl-guardian";
+    let guardian = told
+        .iter()
+        .filter_map(|&pid| parent_of(pid))
+        .find(is_guardian);
+    let guardian = guardian.expect("one of them is the command itself");
     kill_process(Pid::from_raw(guardian).unwrap(), Signal::KILL).unwrap();
     let (ended, event) = rig.next().await;
     assert_eq!(ended, run);
@@ -188,14 +190,15 @@ async fn until_it_runs_again(rig: &mut Rig) {
     }
 }
 
-fn parent_of(pid: i32) -> i32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, rest) = stat.rsplit_once(')').unwrap();
-    rest.split_ascii_whitespace()
-        .nth(1)
-        .unwrap()
-        .parse()
-        .unwrap()
+fn name_of(pid: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+    name.unwrap_or_default().trim_end().to_owned()
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 async fn a_guardian_ignores_what_ends_a_unit() {
@@ -209,7 +212,7 @@ async fn a_guardian_ignores_what_ends_a_unit() {
     let mut rig = Rig::of_command(&script);
     let run = rig.start("run", "null");
     let told = pids_in(&pids, 1).await;
-    let guardian = Pid::from_raw(parent_of(told[0])).unwrap();
+    let guardian = parent_of(told[0]).and_then(Pid::from_raw).unwrap();
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         kill_process(guardian, signal).unwrap();
     }

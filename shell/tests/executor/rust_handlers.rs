@@ -1,6 +1,6 @@
 //! Handlers in Rust, and the stock types.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         the_context_tells_what_the_worker_knows,
         an_unknown_type_fails_and_may_be_retried_elsewhere,
         noop_and_echo_answer_within_the_start,
+        noops_cost_next_to_nothing,
         sleep_sleeps_and_stops,
         fail_fails_as_often_as_it_is_told,
         stopping_what_has_ended_does_nothing,
@@ -261,6 +262,22 @@ async fn noop_and_echo_answer_within_the_start() {
     let spelled = r#"{"b":1.50, "a":"\u0000"}"#;
     assert_eq!(rig.result("echo", spelled).await, spelled);
     assert_eq!(rig.executor.live(), 0);
+}
+
+async fn noops_cost_next_to_nothing() {
+    const COUNT: u64 = 200_000;
+    let mut rig = Rig::new(Handlers::new());
+    let starts: Vec<_> = (1..=COUNT).map(|run| start(run, "noop", "null")).collect();
+    let began = Instant::now();
+    starts
+        .into_iter()
+        .for_each(|start| rig.executor.start(start));
+    for _ in 0..COUNT {
+        assert!(matches!(rig.next().await, (_, RunEvent::Completed(_))));
+    }
+    let rate = COUNT as f64 / began.elapsed().as_secs_f64();
+    eprintln!("{rate:.0} noops a second");
+    assert!(rate > 5_000.0, "only {rate:.0} noops a second");
 }
 
 async fn sleep_sleeps_and_stops() {

@@ -1,6 +1,7 @@
 //! The worker's end: keeps a guardian alive, and hands it commands.
 
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,10 +12,13 @@ use tokio::sync::{mpsc, oneshot};
 use windlass_core::ids::OpId;
 
 use super::wire::{End, Order, PIPES, Parcel, Report, Socket};
-use super::{Launch, processes};
+use super::{GUARDIAN_VAR, Launch, processes};
 
 /// How long to wait before another guardian is started when one could not be, or died.
 const RESTART_GAP: Duration = Duration::from_millis(200);
+
+/// Why runs fail whose guardian is gone.
+const DIED: &str = "the guardian died";
 
 /// What became of a command: how it ended, or why nobody knows.
 type Fate = Result<End, String>;
@@ -126,14 +130,15 @@ struct Entrusted {
 async fn keep(launch: Launch, mut inbox: mpsc::UnboundedReceiver<Request>) {
     let mut until = None;
     loop {
-        let reason = match start(&launch) {
+        let name = format!("{}-{}", std::process::id(), processes::machine_nanos());
+        let reason = match start(&launch, &name) {
             Ok((guardian, socket)) => {
                 let mut desk = Desk::new(socket, until);
                 let Some(reason) = desk.serve(&mut inbox).await else {
                     return;
                 };
                 until = desk.until;
-                desk.abandon(guardian, &reason).await;
+                desk.abandon(guardian, name, &reason).await;
                 reason
             }
             Err(error) => format!("cannot start a guardian: {error}"),
@@ -155,10 +160,11 @@ async fn keep(launch: Launch, mut inbox: mpsc::UnboundedReceiver<Request>) {
     }
 }
 
-fn start(launch: &Launch) -> std::io::Result<(Child, Socket)> {
+fn start(launch: &Launch, name: &str) -> std::io::Result<(Child, Socket)> {
     let (ours, theirs) = Socket::pair()?;
     let guardian = Command::new(&launch.program)
         .args(&launch.args)
+        .env(GUARDIAN_VAR, name)
         .stdin(theirs)
         .stdout(Stdio::null())
         // Out of reach of what a terminal sends to the worker's own group.
@@ -196,17 +202,26 @@ impl Desk {
             tokio::select! { biased;
                 received = self.socket.receive(&mut buffer) => match received {
                     Ok(Some((report, _))) => self.on_report(report),
-                    Ok(None) => return Some("the guardian died".to_owned()),
+                    Ok(None) => return Some(DIED.to_owned()),
                     Err(error) => return Some(format!("lost the guardian: {error}")),
                 },
                 sent = send(&self.socket, self.outbox.front()), if !self.outbox.is_empty() => {
                     let (run, _) = self.outbox.pop_front().expect("it was just sent");
-                    if let (Err(error), Some(run)) = (sent, run) {
-                        self.tell(run, Err(format!("cannot hand over the command: {error}")));
+                    match sent {
+                        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Some(DIED.to_owned()),
+                        Err(error) => self.on_unsent(run, &error),
+                        Ok(()) => {}
                     }
                 }
                 request = inbox.recv() => self.on_request(request?),
             }
+        }
+    }
+
+    fn on_unsent(&mut self, run: Option<OpId>, error: &std::io::Error) {
+        if let Some(run) = run {
+            let reason = format!("cannot hand the command to the guardian: {error}");
+            self.tell(run, Err(reason));
         }
     }
 
@@ -257,13 +272,15 @@ impl Desk {
     }
 
     /// Does what the dead guardian cannot do any more.
-    async fn abandon(&mut self, mut guardian: Child, reason: &str) {
+    async fn abandon(&mut self, mut guardian: Child, name: String, reason: &str) {
         // It may have lost its socket only.
         let _ = guardian.kill().await;
+        for group in self.entrusted.values().filter_map(|command| command.group) {
+            processes::signal_group(group, Signal::KILL);
+        }
+        // It fails only while the runtime shuts down, and this process with it.
+        let _ = tokio::task::spawn_blocking(move || processes::kill_all_of(&name)).await;
         for (_, command) in self.entrusted.drain() {
-            if let Some(group) = command.group {
-                processes::signal_group(group, Signal::KILL);
-            }
             let _ = command.fate.send(Err(reason.to_owned()));
         }
     }

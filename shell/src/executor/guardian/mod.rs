@@ -11,7 +11,7 @@
 //! Each command leads its own process group, which is killed when the command has ended, however it ended: nothing that
 //! an attempt has started outlives it. The guardian adopts what leaves its group and its parent (it is their
 //! subreaper), and kills that too. If the guardian itself is killed, the kernel kills the commands (by their parent
-//! death signal), and the worker kills their groups and starts another guardian.
+//! death signal), and the worker kills what they started and starts another guardian.
 //!
 //! Linux only: it needs subreapers, parent death signals and `/proc`.
 
@@ -36,6 +36,9 @@ pub const FENCED_GRACE: Duration = Duration::from_millis(200);
 
 /// Names the run to which a process belongs, in its environment.
 const RUN_VAR: &str = "WINDLASS_RUN";
+
+/// Names the guardian to which a process belongs, in its environment: unlike everything else, that outlives it.
+const GUARDIAN_VAR: &str = "WINDLASS_GUARDIAN";
 
 /// The word that makes the guardian's program a trampoline.
 const EXEC_WORD: &str = "exec";

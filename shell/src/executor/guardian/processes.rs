@@ -1,11 +1,18 @@
 //! What the guardian knows of processes, and does to them.
 
 use std::fs;
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
 use windlass_core::ids::OpId;
 
-use super::RUN_VAR;
+use super::{GUARDIAN_VAR, RUN_VAR};
+
+/// How often a dead guardian's processes are looked for: each time finds only what was started during the one before.
+const KILL_ROUNDS_MAX: usize = 20;
+
+/// How long killed processes have to vanish.
+const KILL_ROUND: Duration = Duration::from_millis(5);
 
 /// A child of this process, dead or alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +25,8 @@ pub(super) struct Child {
 /// name nobody else.
 pub(super) fn children() -> Vec<Child> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let Ok(entries) = fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .filter_map(|entry| {
-            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+    everybody()
+        .filter_map(|pid| {
             let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
             let (parent, group) = lineage(&String::from_utf8_lossy(&stat))?;
             (parent == own).then_some(Child {
@@ -32,6 +35,12 @@ pub(super) fn children() -> Vec<Child> {
             })
         })
         .collect()
+}
+
+/// The ids of all processes of the machine that can be seen.
+fn everybody() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// The parent and the group in a line of `/proc/PID/stat`. The name in it may contain anything, so it counts from its
@@ -45,14 +54,44 @@ fn lineage(stat: &str) -> Option<(i32, i32)> {
 
 /// The run that a process was started for, if it was started with that knowledge.
 pub(super) fn run_of(pid: Pid) -> Option<OpId> {
-    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
-    environment
-        .split(|&byte| byte == 0)
-        .find_map(|entry| {
-            let entry = std::str::from_utf8(entry).ok()?;
-            entry.strip_prefix(RUN_VAR)?.strip_prefix('=')?.parse().ok()
-        })
-        .map(OpId)
+    let environment = environment(pid)?;
+    let run = value_of(&environment, RUN_VAR)?;
+    run.parse().ok().map(OpId)
+}
+
+/// Kills every process that was started with the knowledge that it belongs to this guardian. Blocks.
+pub(super) fn kill_all_of(guardian: &str) {
+    for _ in 0..KILL_ROUNDS_MAX {
+        let mut found = false;
+        for pid in everybody().filter_map(Pid::from_raw) {
+            // From here on the descriptor names the process, whatever becomes of its id.
+            let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+                continue;
+            };
+            let environment = environment(pid).unwrap_or_default();
+            if value_of(&environment, GUARDIAN_VAR) == Some(guardian) {
+                found = true;
+                // It fails when it has ended meanwhile.
+                let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+            }
+        }
+        if !found {
+            return;
+        }
+        std::thread::sleep(KILL_ROUND);
+    }
+}
+
+fn environment(pid: Pid) -> Option<Vec<u8>> {
+    fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()
+}
+
+fn value_of<'a>(environment: &'a [u8], name: &str) -> Option<&'a str> {
+    let mut entries = environment.split(|&byte| byte == 0);
+    entries.find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        std::str::from_utf8(value).ok()
+    })
 }
 
 /// How a child ended: exit code, or signal.
@@ -126,6 +165,16 @@ mod tests {
         assert_eq!(lineage("12 (sh) S 1 12 12 0"), Some((1, 12)));
         assert_eq!(lineage("12 (sh"), None);
         assert_eq!(lineage(""), None);
+    }
+
+    #[test]
+    fn a_variable_is_found_by_its_whole_name() {
+        let environment = b"A=1\0AB=2\0=3\0B\0C=\xff\0B=x=y\0";
+        assert_eq!(value_of(environment, "A"), Some("1"));
+        assert_eq!(value_of(environment, "AB"), Some("2"));
+        assert_eq!(value_of(environment, "B"), Some("x=y"));
+        assert_eq!(value_of(environment, "C"), None);
+        assert_eq!(value_of(environment, "D"), None);
     }
 
     #[test]
