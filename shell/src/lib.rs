@@ -2,4 +2,5 @@
 
 pub mod clock;
 pub mod driver;
+pub mod executor;
 pub mod store;

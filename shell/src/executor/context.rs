@@ -1,0 +1,181 @@
+//! What a handler knows of the attempt it runs, and how it hears and is heard.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use windlass_core::ids::{Attempt, Fence, OpId, QueueName, TaskId, TaskType};
+use windlass_core::record::{Json, StopReason};
+use windlass_core::worker::{RunEvent, Start};
+
+/// Where the events of all runs go.
+pub(super) type Events = Arc<dyn Fn(OpId, RunEvent) + Send + Sync>;
+
+/// One run, as the executor sees it: whether it was stopped, and whether it has ended.
+pub(super) struct Control {
+    run: OpId,
+    stop: CancellationToken,
+    reason: OnceLock<StopReason>,
+    events: Events,
+    /// Held while an event is sent, so that nothing follows the ending.
+    ended: Mutex<bool>,
+}
+
+impl Control {
+    pub(super) fn new(run: OpId, events: Events) -> Self {
+        Self {
+            run,
+            stop: CancellationToken::new(),
+            reason: OnceLock::new(),
+            events,
+            ended: Mutex::new(false),
+        }
+    }
+
+    /// Orders the handler to stop. The first reason stays.
+    pub(super) fn stop(&self, reason: StopReason) {
+        let _ = self.reason.set(reason);
+        self.stop.cancel();
+    }
+
+    /// Tells how the run ended, unless it has been told.
+    pub(super) fn end(&self, event: impl FnOnce() -> RunEvent) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*ended {
+            *ended = true;
+            (self.events)(self.run, event());
+        }
+    }
+
+    fn progress(&self, progress: Json) {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*ended {
+            (self.events)(self.run, RunEvent::Progress(progress));
+        }
+    }
+
+    pub(super) fn run(&self) -> OpId {
+        self.run
+    }
+
+    pub(super) fn reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
+    }
+}
+
+struct Facts {
+    task: TaskId,
+    kind: TaskType,
+    queue: QueueName,
+    name: Option<Arc<str>>,
+    attempt: Attempt,
+    fence: Fence,
+    metadata: BTreeMap<String, String>,
+    timeout: Duration,
+    control: Arc<Control>,
+}
+
+/// An attempt, as its handler sees it. Cheap to clone.
+#[derive(Clone)]
+pub struct Context(Arc<Facts>);
+
+impl Context {
+    /// The context of `start`, and its payload.
+    pub(super) fn new(start: Start, control: Arc<Control>) -> (Self, Json) {
+        let facts = Facts {
+            task: start.task,
+            kind: start.kind,
+            queue: start.queue,
+            name: start.name,
+            attempt: start.attempt,
+            fence: start.fence,
+            metadata: start.metadata,
+            timeout: start.timeout.into(),
+            control,
+        };
+        (Self(Arc::new(facts)), start.payload)
+    }
+
+    /// Shows `progress` to people. The newest wins; some may be skipped; none is shown once the attempt has ended.
+    pub fn progress(&self, progress: Json) {
+        self.0.control.progress(progress);
+    }
+
+    /// Resolves when the handler is to stop.
+    pub async fn cancelled(&self) {
+        self.0.control.stop.cancelled().await;
+    }
+
+    /// Whether the handler is to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.control.stop.is_cancelled()
+    }
+
+    /// Fires when the handler is to stop. For everything that the handler calls.
+    pub fn token(&self) -> &CancellationToken {
+        &self.0.control.stop
+    }
+
+    /// Why the handler is to stop, if it is.
+    pub fn reason(&self) -> Option<StopReason> {
+        self.0.control.reason()
+    }
+
+    /// Which task.
+    pub fn task(&self) -> TaskId {
+        self.0.task
+    }
+
+    /// The task's type.
+    pub fn kind(&self) -> &TaskType {
+        &self.0.kind
+    }
+
+    /// Where the task waited.
+    pub fn queue(&self) -> &QueueName {
+        &self.0.queue
+    }
+
+    /// What people call the task.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// How many attempts there were, this one included.
+    pub fn attempt(&self) -> Attempt {
+        self.0.attempt
+    }
+
+    /// Larger than that of every earlier attempt: whatever this handler writes to should refuse smaller ones.
+    pub fn fence(&self) -> Fence {
+        self.0.fence
+    }
+
+    /// The task's labels.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.0.metadata
+    }
+
+    /// How long the attempt may run before it is stopped.
+    pub fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
+    pub(super) fn run(&self) -> OpId {
+        self.0.control.run
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("task", &self.0.task)
+            .field("kind", &self.0.kind)
+            .field("attempt", &self.0.attempt)
+            .field("fence", &self.0.fence)
+            .field("reason", &self.reason())
+            .finish_non_exhaustive()
+    }
+}

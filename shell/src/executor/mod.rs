@@ -1,0 +1,249 @@
+//! Runs attempts: [`Handlers`] says with what, [`Executor`] starts and stops them. It decides nothing: when an attempt
+//! starts, when it is stopped and what follows from its end is the worker machine's.
+//!
+//! Each start is answered by exactly one ending event, whatever the handler does: return, panic, be dropped with its
+//! runtime, or die with its process. Nothing follows the ending.
+
+mod context;
+mod failure;
+#[cfg(not(madsim))]
+pub mod guardian;
+mod handlers;
+#[cfg(not(madsim))]
+mod process;
+mod stock;
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::runtime::Handle;
+use windlass_core::ids::OpId;
+use windlass_core::record::{Json, StopReason};
+use windlass_core::worker::{RunEvent, Start};
+
+pub use self::context::Context;
+use self::context::{Control, Events};
+pub use self::failure::{ERROR_LEN_MAX, HandlerFailure};
+use self::handlers::{Handler, Trouble};
+pub use self::handlers::{Handlers, RegisterError};
+
+/// The default of [`ExecutorOptions::result_len_max`].
+pub const RESULT_LEN_DEFAULT: usize = 256 * 1_024;
+
+/// The largest value of [`ExecutorOptions::result_len_max`]: what a record in the store has room for.
+pub const RESULT_LEN_MAX: usize = 1_024 * 1_024;
+
+/// How an executor runs attempts.
+#[derive(Debug, Clone)]
+pub struct ExecutorOptions {
+    /// The longest result, in bytes of JSON, at most [`RESULT_LEN_MAX`]. A longer one fails the task.
+    pub result_len_max: usize,
+    /// How long a command that is to stop has between SIGTERM and SIGKILL; a fenced one has less.
+    pub grace: Duration,
+    /// How this program is started as a guardian of commands.
+    #[cfg(not(madsim))]
+    pub guardian: guardian::Launch,
+}
+
+impl Default for ExecutorOptions {
+    fn default() -> Self {
+        Self {
+            result_len_max: RESULT_LEN_DEFAULT,
+            grace: Duration::from_secs(2),
+            #[cfg(not(madsim))]
+            guardian: guardian::Launch::default(),
+        }
+    }
+}
+
+/// The runs that have not ended.
+type Runs = Mutex<HashMap<OpId, Arc<Control>>>;
+
+/// Starts and stops attempts. Cheap to clone. Runs go on when the last clone is dropped; those of its runtime do not
+/// outlive that.
+#[derive(Clone)]
+pub struct Executor {
+    handlers: Arc<Handlers>,
+    events: Events,
+    runs: Arc<Runs>,
+    runtime: Handle,
+    result_len_max: usize,
+    #[cfg(not(madsim))]
+    grace: Duration,
+    #[cfg(not(madsim))]
+    guardian: Option<guardian::Link>,
+}
+
+impl Executor {
+    /// An executor that tells `events` what becomes of each run. `events` must not block; it may be called within
+    /// [`Executor::start`]. To be called within a tokio runtime, which then runs the handlers.
+    pub fn new(
+        handlers: Handlers,
+        events: impl Fn(OpId, RunEvent) + Send + Sync + Clone + 'static,
+        options: ExecutorOptions,
+    ) -> Self {
+        assert!(
+            options.result_len_max <= RESULT_LEN_MAX,
+            "a result fits into a record"
+        );
+        Self {
+            events: Arc::new(events),
+            runs: Arc::default(),
+            runtime: Handle::current(),
+            result_len_max: options.result_len_max,
+            #[cfg(not(madsim))]
+            grace: options.grace,
+            #[cfg(not(madsim))]
+            guardian: handlers
+                .have_commands()
+                .then(|| guardian::Link::open(options.guardian)),
+            handlers: Arc::new(handlers),
+        }
+    }
+
+    /// Starts an attempt. Never waits.
+    pub fn start(&self, start: Start) {
+        let (id, limit) = (start.run, self.result_len_max);
+        match self.handlers.get(&start.kind) {
+            None => {
+                let failure = HandlerFailure::retry(format!("no handler for {}", start.kind));
+                (self.events)(id, RunEvent::Failed(failure.into_error()));
+            }
+            Some(Handler::Instant(run)) => {
+                let result = run(start).map_err(Trouble::Failed);
+                (self.events)(id, ending(result, limit, None));
+            }
+            Some(Handler::Task(run)) => {
+                let (ending, run) = (self.track(id), Arc::clone(run));
+                let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
+                // Called within the task: even before its first await it may panic.
+                let run = async move { run(payload, ctx).await };
+                self.runtime.spawn(ending.of(limit, run));
+            }
+            #[cfg(not(madsim))]
+            Some(Handler::Process(command)) => {
+                let ending = self.track(id);
+                let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
+                let link = self.guardian.clone();
+                let link = link.expect("a guardian is linked when there are commands");
+                let run = process::run(link, command.clone(), payload, ctx, limit, self.grace);
+                self.runtime.spawn(ending.of(limit, run));
+            }
+        }
+    }
+
+    /// Orders a run to stop. Never waits; a run that has ended is left alone.
+    pub fn stop(&self, run: OpId, reason: StopReason) {
+        let control = lock(&self.runs).get(&run).map(Arc::clone);
+        if let Some(control) = control {
+            control.stop(reason);
+        }
+    }
+
+    /// Tells that the worker's session lasts for `remaining` from now. Commands are killed when that time is over and
+    /// was not renewed, even if this process cannot do anything by then. Before the first call they run unbounded.
+    pub fn renew(&self, remaining: Duration) {
+        #[cfg(not(madsim))]
+        if let Some(link) = &self.guardian {
+            link.renew(remaining);
+        }
+        #[cfg(madsim)]
+        let _ = remaining;
+    }
+
+    /// The handlers that it runs.
+    pub fn handlers(&self) -> &Handlers {
+        &self.handlers
+    }
+
+    /// How many runs have been started by a task or process of their own and have not ended.
+    pub fn live(&self) -> usize {
+        lock(&self.runs).len()
+    }
+
+    fn track(&self, run: OpId) -> Ending {
+        let control = Arc::new(Control::new(run, Arc::clone(&self.events)));
+        let earlier = lock(&self.runs).insert(run, Arc::clone(&control));
+        assert!(earlier.is_none(), "no run is started twice");
+        Ending {
+            control,
+            runs: Arc::clone(&self.runs),
+        }
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("handlers", &self.handlers)
+            .field("live", &self.live())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sees to it that a run ends with one event, even if its task is dropped.
+struct Ending {
+    control: Arc<Control>,
+    runs: Arc<Runs>,
+}
+
+impl Ending {
+    async fn of(self, limit: usize, handler: impl Future<Output = Result<Json, Trouble>>) {
+        let result = AssertUnwindSafe(handler)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| {
+                let message = format!("the handler panicked: {}", words_of(&*panic));
+                Err(Trouble::Failed(HandlerFailure::retry(message)))
+            });
+        self.tell(|reason| ending(result, limit, reason));
+    }
+
+    fn tell(&self, event: impl FnOnce(Option<StopReason>) -> RunEvent) {
+        lock(&self.runs).remove(&self.control.run());
+        self.control.end(|| event(self.control.reason()));
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.tell(|reason| {
+            let failure = HandlerFailure::retry("the handler was dropped before it ended");
+            ending(Err(failure.into()), 0, reason)
+        });
+    }
+}
+
+/// How a run ended. What failed after it was told to stop was stopped; what succeeded nevertheless succeeded.
+fn ending(result: Result<Json, Trouble>, limit: usize, stop: Option<StopReason>) -> RunEvent {
+    match result {
+        Ok(result) if result.as_str().len() > limit => {
+            let message = format!(
+                "the result has {} bytes, more than the {limit} that are allowed",
+                result.as_str().len()
+            );
+            RunEvent::Failed(HandlerFailure::fail_now(message).into_error())
+        }
+        Ok(result) => RunEvent::Completed(result),
+        Err(Trouble::Stopped) => RunEvent::Stopped,
+        Err(Trouble::Failed(_)) if stop.is_some() => RunEvent::Stopped,
+        Err(Trouble::Failed(failure)) => RunEvent::Failed(failure.into_error()),
+    }
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn lock(runs: &Runs) -> std::sync::MutexGuard<'_, HashMap<OpId, Arc<Control>>> {
+    runs.lock().unwrap_or_else(PoisonError::into_inner)
+}
