@@ -1,1 +1,14 @@
-//! To be filled.
+//! The deterministic simulator of Windlass: the real machines on one discrete-event loop over the store's model.
+//!
+//! A [`world::World`] is a store, scheduler processes and workers, with a network that delays, loses and repeats, and
+//! nodes that crash, pause and wake up. The same seed gives the same run. [`ledger::Ledger`] notes every start and end of
+//! a handler; [`audit`] judges the store at the end.
+//!
+//! Not modelled yet: clock drift between nodes, a store that loses its own state, more than one store member, and the
+//! shell around the machines.
+
+pub mod audit;
+pub mod ledger;
+pub mod network;
+pub mod node;
+pub mod world;

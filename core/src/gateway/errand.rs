@@ -47,6 +47,8 @@ pub(super) enum Next {
     Ask(Call),
     /// Apply a step, which counts this.
     Commit(Step, Totals),
+    /// Apply a step in a transaction of its own.
+    CommitAlone(Step),
     /// Wait until the task has no place any more.
     AwaitEnd(TaskId),
     /// Wait until the waiters of some lock change.

@@ -7,7 +7,7 @@ use super::errand::{Errand, Next};
 use super::request::{LockToken, Reply};
 use crate::ids::{Fence, LeaseId, LockName};
 use crate::keyspace::Key;
-use crate::record::{LockRecord, Record, Totals, Version};
+use crate::record::{LockRecord, Record, Version};
 use crate::store::{Call, Guard, LeaseAnswer, Step, Write};
 use crate::view::ClusterView;
 
@@ -90,10 +90,7 @@ pub(super) fn take(
         value: record.encode(),
         lease: Some(lease),
     };
-    Next::Commit(
-        Step::new(vec![Guard::Absent(key)], vec![write]),
-        Totals::default(),
-    )
+    Next::CommitAlone(Step::new(vec![Guard::Absent(key)], vec![write]))
 }
 
 pub(super) fn renew(

@@ -75,6 +75,8 @@ pub(crate) struct Gateway {
     awaiting_locks: BTreeSet<RequestId>,
     /// Steps that wait for a lane.
     steps: VecDeque<(RequestId, Step, Totals)>,
+    /// Steps that share a transaction with nobody: two waiters of one lock must not get the same fence.
+    lone_steps: VecDeque<(RequestId, Step)>,
     deadlines: Timers<RequestId>,
     /// Leases of waiters whose request ended without the lock.
     to_revoke: Vec<LeaseId>,
@@ -93,6 +95,7 @@ impl Gateway {
             awaiting_end: BTreeMap::new(),
             awaiting_locks: BTreeSet::new(),
             steps: VecDeque::new(),
+            lone_steps: VecDeque::new(),
             deadlines: Timers::default(),
             to_revoke: Vec::new(),
         }
@@ -173,6 +176,7 @@ impl Gateway {
         }
         self.stop_awaiting_end(id, errand.task());
         self.steps.retain(|(owner, ..)| *owner != id);
+        self.lone_steps.retain(|(owner, _)| *owner != id);
         self.to_revoke.extend(errand.lease_to_revoke());
     }
 
@@ -363,6 +367,10 @@ impl Gateway {
                     errand.committing = true;
                     self.steps.push_back((id, step, totals));
                 }
+                Next::CommitAlone(step) => {
+                    errand.committing = true;
+                    self.lone_steps.push_back((id, step));
+                }
                 Next::AwaitEnd(task) => {
                     self.awaiting_end.entry(task).or_default().insert(id);
                 }
@@ -374,8 +382,19 @@ impl Gateway {
     }
 
     /// The next transaction's steps. `to_job` wraps them for the lanes.
-    pub(crate) fn next_batch<M>(&mut self, to_job: impl Fn(Job) -> M) -> Batch<M> {
+    pub(crate) fn next_batch<M: std::fmt::Debug>(&mut self, to_job: impl Fn(Job) -> M) -> Batch<M> {
         let mut batch = Batch::default();
+        if let Some((id, step)) = self.lone_steps.pop_front() {
+            let job = Job::Errand {
+                id,
+                step: step.clone(),
+                totals: Totals::default(),
+            };
+            batch
+                .push(to_job(job), step)
+                .expect("a waiter's key fits an empty transaction");
+            return batch;
+        }
         while let Some((id, step, totals)) = self.steps.pop_front() {
             let job = Job::Errand {
                 id,

@@ -88,6 +88,10 @@ impl Scheduler {
         self.fleet = Fleet::default();
         self.upkeep = Upkeep::default();
         self.peers.set(view.schedulers.keys().cloned());
+        // First what is in flight, so that a claim that the read shows finds the slot that was reserved for it.
+        for reserved in self.reserved.values() {
+            self.fleet.hold(&reserved.worker);
+        }
         for worker in view.workers.keys() {
             self.fleet.beat(now.mono, worker, view);
         }
@@ -104,9 +108,6 @@ impl Scheduler {
                     self.config.step_in_after,
                 );
             }
-        }
-        for reserved in self.reserved.values() {
-            self.fleet.hold(&reserved.worker);
         }
         self.reclassify(now, view);
     }

@@ -1,0 +1,112 @@
+//! A simulated process: one machine, its inbox while it sleeps, and how its handlers behave.
+
+use std::collections::VecDeque;
+
+use windlass_core::ids::OpId;
+use windlass_core::machine::Machine;
+use windlass_core::server::{self, Server};
+use windlass_core::store::{Answer, StoreCall};
+use windlass_core::time::{Mono, Now};
+use windlass_core::worker::{self, Worker};
+
+/// The machine of a node.
+#[derive(Debug)]
+pub enum Brain {
+    /// A scheduler process.
+    Server(Box<Server>),
+    /// A worker.
+    Worker(Box<Worker>),
+}
+
+/// An input for either kind of machine.
+#[derive(Debug, Clone)]
+pub enum AnyInput {
+    /// Nothing but time.
+    Elapsed,
+    /// The store said something.
+    Store(OpId, Answer),
+    /// For a scheduler process.
+    Server(server::Input),
+    /// For a worker.
+    Worker(worker::Input),
+}
+
+/// What either kind of machine wants.
+#[derive(Debug)]
+pub enum AnyEffect {
+    /// Ask the store.
+    Store(StoreCall),
+    /// For a scheduler process's surroundings.
+    Server(server::Effect),
+    /// For a worker's surroundings.
+    Worker(worker::Effect),
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct Node {
+    /// Its machine; nothing while it is down: everything volatile is gone.
+    pub brain: Option<Brain>,
+    /// Counts its lives: what belongs to a former life does not reach this one.
+    pub life: u64,
+    /// It does not run until then; what arrives waits.
+    pub frozen_until: Option<Mono>,
+    /// What arrived while it was frozen.
+    pub inbox: VecDeque<AnyInput>,
+    /// When the last piece of news reached it: news of one connection arrive in order.
+    pub last_news: Mono,
+    /// The earliest wake-up that was asked for.
+    pub wake_at: Option<Mono>,
+}
+
+impl Brain {
+    /// Lets the machine handle one input.
+    pub fn handle(&mut self, now: Now, input: AnyInput) -> Vec<AnyEffect> {
+        match self {
+            Self::Server(server) => {
+                let input = match input {
+                    AnyInput::Elapsed => server::Input::Elapsed,
+                    AnyInput::Store(op, answer) => server::Input::Store { op, answer },
+                    AnyInput::Server(input) => input,
+                    AnyInput::Worker(_) => return Vec::new(),
+                };
+                let mut out = Vec::new();
+                server.handle(now, input, &mut out);
+                let wrap = |effect| {
+                    if let server::Effect::Store(call) = effect {
+                        AnyEffect::Store(call)
+                    } else {
+                        AnyEffect::Server(effect)
+                    }
+                };
+                out.into_iter().map(wrap).collect()
+            }
+            Self::Worker(worker) => {
+                let input = match input {
+                    AnyInput::Elapsed => worker::Input::Elapsed,
+                    AnyInput::Store(op, answer) => worker::Input::Store { op, answer },
+                    AnyInput::Worker(input) => input,
+                    AnyInput::Server(_) => return Vec::new(),
+                };
+                let mut out = Vec::new();
+                worker.handle(now, input, &mut out);
+                let wrap = |effect| {
+                    if let worker::Effect::Store(call) = effect {
+                        AnyEffect::Store(call)
+                    } else {
+                        AnyEffect::Worker(effect)
+                    }
+                };
+                out.into_iter().map(wrap).collect()
+            }
+        }
+    }
+
+    /// When the machine must be called again.
+    pub fn deadline(&self) -> Option<Mono> {
+        match self {
+            Self::Server(server) => server.deadline().map(|(at, _)| at),
+            Self::Worker(worker) => worker.deadline().map(|(at, _)| at),
+        }
+    }
+}
