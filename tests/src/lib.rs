@@ -1,1 +1,3 @@
-//! To be filled.
+//! What the black-box tests share.
+
+pub mod etcd;
