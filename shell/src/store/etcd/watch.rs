@@ -31,6 +31,8 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How often etcd is asked for progress at most.
 const ASK_INTERVAL: Duration = Duration::from_millis(5);
+/// How often, at least, while it does not answer.
+const ASK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -182,7 +184,7 @@ impl Feed {
                 if let Err(gap) = self.on_events(reached, response.events) {
                     return gap;
                 }
-            } else if header > reached.told || stream.take_asked() {
+            } else if stream.take_asked() || header > reached.told {
                 let after = reached.told;
                 reached.told = after.max(header);
                 self.tell(ViewEvent::Delta {
@@ -197,7 +199,9 @@ impl Feed {
     async fn open(&self, told: Revision) -> Option<Stream> {
         let options = WatchOptions::new()
             .with_range(self.link.prefix().raw(&self.range.to))
-            .with_start_revision(raw_revision(told.next()))
+            // Not the one after: of a watch that begins in the future etcd tells no progress. What was told before is
+            // dropped on arrival.
+            .with_start_revision(raw_revision(told).max(1))
             .with_fragment()
             .with_progress_notify();
         let from = self.link.prefix().raw(&self.range.from);
@@ -312,11 +316,12 @@ struct Stream {
     created_until: Option<Instant>,
     /// When etcd said something last.
     heard: Instant,
-    /// Since when a question is open.
-    open_since: Option<Instant>,
-    /// When etcd may be asked again.
+    /// Since when etcd was asked and said nothing at all.
+    silent_since: Option<Instant>,
+    /// When etcd may be asked again, and how much later once more. It forgets what it is asked while it still catches up.
     next_ask: Instant,
-    /// Somebody wants to know the progress and etcd was not asked yet.
+    interval: Duration,
+    /// Somebody wants to know the progress and etcd was not asked since.
     wanted: bool,
     /// Somebody wants to know the progress and etcd was asked.
     asked: bool,
@@ -331,8 +336,9 @@ impl Stream {
             joined: None,
             created_until: Some(until),
             heard: now,
-            open_since: None,
+            silent_since: None,
             next_ask: now,
+            interval: ASK_INTERVAL,
             wanted: false,
             asked: false,
         }
@@ -341,40 +347,42 @@ impl Stream {
     /// The next complete response, or `None` when there was something else to do. Fails when the stream has ended.
     async fn next(&mut self, progress: &Notify) -> Result<Option<PbWatchResponse>, String> {
         let may_ask = self.created_until.is_none();
-        let idle = self.heard + IDLE_MAX;
-        let silent = self
+        let must_ask = self.wanted || self.asked || self.silent_since.is_some();
+        let ask_at = if must_ask {
+            self.next_ask
+        } else {
+            self.heard + IDLE_MAX
+        };
+        let give_up_at = self
             .created_until
-            .or_else(|| self.open_since.map(|since| since + SILENCE_MAX));
+            .or_else(|| self.silent_since.map(|since| since + SILENCE_MAX));
         tokio::select! { biased;
             received = self.responses.message() => match received {
                 Ok(Some(response)) => Ok(self.on_response(response.0)),
                 Ok(None) => Err("etcd ended the stream".to_owned()),
                 Err(error) => Err(describe(&error)),
             },
-            () = sleep_until(silent.unwrap_or(idle)), if silent.is_some() => {
+            () = sleep_until(give_up_at.unwrap_or(ask_at)), if give_up_at.is_some() => {
                 Err("etcd is silent".to_owned())
             }
             () = progress.notified(), if !self.wanted => {
                 self.wanted = true;
+                self.next_ask = self.next_ask.min(Instant::now() + ASK_INTERVAL);
                 Ok(None)
             }
-            () = sleep_until(self.next_ask), if self.wanted && may_ask => {
-                self.wanted = false;
-                self.asked = true;
-                self.ask().await
-            }
-            () = sleep_until(idle), if may_ask && self.open_since.is_none() => self.ask().await,
+            () = sleep_until(ask_at), if may_ask => self.ask().await,
         }
     }
 
-    /// Whether the response that was just received answers somebody's question.
+    /// Whether the progress that was just received answers somebody's question.
     fn take_asked(&mut self) -> bool {
+        self.interval = ASK_INTERVAL;
         std::mem::take(&mut self.asked)
     }
 
     fn on_response(&mut self, response: PbWatchResponse) -> Option<PbWatchResponse> {
         self.heard = Instant::now();
-        self.open_since = None;
+        self.silent_since = None;
         if response.created {
             self.created_until = None;
         }
@@ -394,9 +402,11 @@ impl Stream {
     }
 
     async fn ask(&mut self) -> Result<Option<PbWatchResponse>, String> {
+        self.asked |= std::mem::take(&mut self.wanted);
         let now = Instant::now();
-        self.next_ask = now + ASK_INTERVAL;
-        let since = *self.open_since.get_or_insert(now);
+        self.next_ask = now + self.interval;
+        self.interval = (self.interval * 2).min(ASK_INTERVAL_MAX);
+        let since = *self.silent_since.get_or_insert(now);
         match timeout_at(since + SILENCE_MAX, self.sender.request_progress()).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(error)) => Err(describe(&error)),
