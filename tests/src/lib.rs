@@ -1,1 +1,4 @@
-//! To be filled.
+//! What the black-box tests share.
+
+pub mod etcd;
+pub mod proxy;

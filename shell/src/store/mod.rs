@@ -1,5 +1,8 @@
 //! Stores, as the machines' ports see them: a call goes out, its answer comes back as an input.
 
+#[cfg(not(madsim))]
+pub mod etcd;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,0 +1,266 @@
+//! The way to a connection: members are looked at one by one, so that what is wrong can be said.
+
+use std::path::Path;
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identity, TlsOptions};
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tonic::Code;
+use windlass_core::keyspace::Range;
+use windlass_core::store::Refusal;
+
+use super::config::{EtcdConfig, EtcdError};
+use super::fate::{Fate, describe};
+use super::wire::Prefix;
+
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+/// How often an open connection is tested. etcd ends connections that are tested more often than every 5 s.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PONG_MAX: Duration = Duration::from_secs(3);
+
+/// The first release of each line that is free of known data loss and open doors.
+const SOUND: [(u32, u32, u32); 3] = [(3, 5, 33), (3, 6, 14), (3, 7, 1)];
+
+/// A connection to all members of an etcd that is fit, lets us in and serves reads.
+pub(super) async fn connect(config: &EtcdConfig) -> Result<Client, EtcdError> {
+    let urls = config.urls()?;
+    let options = options(config)?;
+    let until = Instant::now() + config.patience;
+    inspect(&urls, &options, until).await?;
+    let client = loop {
+        match timeout_at(until, Client::connect(&urls, Some(options.clone()))).await {
+            Ok(Ok(client)) => break client,
+            // The login may have gone to a member that is down.
+            Ok(Err(error)) if Instant::now() >= until => return Err(failure(&urls, &error)),
+            Ok(Err(_)) => sleep(Duration::from_millis(50)).await,
+            Err(_) => return Err(silent(&urls)),
+        }
+    };
+    serves(&client, config, &urls, until).await?;
+    Ok(client)
+}
+
+fn options(config: &EtcdConfig) -> Result<ConnectOptions, EtcdError> {
+    let mut options = ConnectOptions::new()
+        .with_connect_timeout(CONNECT_MAX)
+        .with_keep_alive(PING_INTERVAL, PONG_MAX)
+        .with_keep_alive_while_idle(false)
+        .with_require_leader(true)
+        .with_auto_token_refresh(true);
+    if let Some(login) = &config.login {
+        let password = text(&login.password_file)?;
+        let password = password.lines().next().unwrap_or_default();
+        options = options.with_user(&login.user, password);
+    }
+    if config.urls()?.iter().any(|url| url.starts_with("https:")) {
+        let tls = config.tls.clone().unwrap_or_default();
+        let mut trust = match &tls.ca {
+            Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(text(ca)?)),
+            None => TlsOptions::new().with_native_roots(),
+        };
+        if let Some((certificate, key)) = &tls.identity {
+            trust = trust.identity(Identity::from_pem(text(certificate)?, text(key)?));
+        }
+        options = options.with_tls(trust);
+    }
+    Ok(options)
+}
+
+fn text(path: &Path) -> Result<String, EtcdError> {
+    std::fs::read_to_string(path).map_err(|source| EtcdError::File {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Asks every member for its version. Some may be down, but not all.
+async fn inspect(
+    urls: &[String],
+    options: &ConnectOptions,
+    until: Instant,
+) -> Result<(), EtcdError> {
+    let versions = join_all(urls.iter().map(|url| version(url, options, until))).await;
+    let mut answered = false;
+    let mut worst = None;
+    for (url, version) in urls.iter().zip(versions) {
+        match version {
+            Ok(version) => {
+                answered = true;
+                judge(url, &version)?;
+            }
+            Err(error) => {
+                tracing::warn!(endpoint = url, %error, "an etcd member cannot be used");
+                let telling = matches!(error, EtcdError::Login { .. });
+                if telling || worst.is_none() {
+                    worst = Some(error);
+                }
+            }
+        }
+    }
+    match worst {
+        Some(error) if !answered => Err(error),
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn version(
+    url: &String,
+    options: &ConnectOptions,
+    until: Instant,
+) -> Result<String, EtcdError> {
+    let alone = std::slice::from_ref(url);
+    let asked = async {
+        let mut client = Client::connect(alone, Some(options.clone())).await?;
+        let status = client.status().await?;
+        Ok(status.version().to_owned())
+    };
+    // One silent member must not use up the time of all.
+    let until = until.min(Instant::now() + CONNECT_MAX);
+    match timeout_at(until, asked).await {
+        Ok(Ok(version)) => Ok(version),
+        // Some releases let only root ask for it.
+        Ok(Err(Error::GRpcStatus(status))) if status.code() == Code::PermissionDenied => {
+            Ok("of unknown version".to_owned())
+        }
+        Ok(Err(error)) => Err(failure(alone, &error)),
+        Err(_) => Err(silent(alone)),
+    }
+}
+
+fn judge(endpoint: &str, version: &str) -> Result<(), EtcdError> {
+    let Some(parsed @ (major, minor, patch)) = parse(version) else {
+        tracing::warn!(endpoint, version, "cannot tell whether this etcd is fit");
+        return Ok(());
+    };
+    if (major, minor) == (3, 5) && patch <= 2 {
+        return Err(EtcdError::Unfit {
+            endpoint: endpoint.to_owned(),
+            version: version.to_owned(),
+        });
+    }
+    if !is_sound(parsed) {
+        tracing::warn!(
+            endpoint,
+            version,
+            "this etcd has known faults; 3.5.33, 3.6.14 and 3.7.1 are free of them"
+        );
+    }
+    Ok(())
+}
+
+fn parse(version: &str) -> Option<(u32, u32, u32)> {
+    let mut parts = version.split(['.', '-', '+']).map(str::parse);
+    let mut part = || parts.next()?.ok();
+    Some((part()?, part()?, part()?))
+}
+
+fn is_sound((major, minor, patch): (u32, u32, u32)) -> bool {
+    SOUND
+        .iter()
+        .find(|sound| (sound.0, sound.1) == (major, minor))
+        .map_or((major, minor) > (3, 7), |sound| patch >= sound.2)
+}
+
+/// Makes one linearizable read of ours: it needs a quorum, the login and the right to our keys.
+async fn serves(
+    client: &Client,
+    config: &EtcdConfig,
+    urls: &[String],
+    until: Instant,
+) -> Result<(), EtcdError> {
+    let prefix = Prefix::new(&config.prefix);
+    let range = Range::cluster();
+    let mut kv = client.kv_client();
+    let mut reason = "it is silent".to_owned();
+    // A member that is down fails a read that another would serve, so it is tried again.
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        let options = GetOptions::new()
+            .with_range(prefix.raw(&range.to))
+            .with_limit(1)
+            .with_keys_only();
+        match timeout(left, kv.get(prefix.raw(&range.from), Some(options))).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => {
+                if let Fate::Refused(_) | Fate::LoginStale = Fate::of(&error) {
+                    return Err(refusal(config, &error));
+                }
+                reason = describe(&error);
+                sleep(Duration::from_millis(50)).await;
+            }
+            Err(_) => break,
+        }
+    }
+    Err(EtcdError::NotServing {
+        endpoints: urls.join(", "),
+        reason,
+    })
+}
+
+fn refusal(config: &EtcdConfig, error: &Error) -> EtcdError {
+    let reason = describe(error);
+    if Fate::of(error) == Fate::Refused(Refusal::Denied) {
+        return EtcdError::Denied {
+            prefix: config.prefix.trim_end_matches('/').to_owned(),
+            reason,
+        };
+    }
+    EtcdError::Login { reason }
+}
+
+fn failure(urls: &[String], error: &Error) -> EtcdError {
+    let reason = describe(error);
+    if let Error::GRpcStatus(status) = error
+        && let Code::InvalidArgument | Code::Unauthenticated | Code::FailedPrecondition =
+            status.code()
+    {
+        return EtcdError::Login { reason };
+    }
+    EtcdError::Unreachable {
+        endpoints: urls.join(", "),
+        reason,
+    }
+}
+
+fn silent(urls: &[String]) -> EtcdError {
+    EtcdError::Unreachable {
+        endpoints: urls.join(", "),
+        reason: "it is silent".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_that_lose_data_are_refused() {
+        for version in ["3.5.0", "3.5.1", "3.5.2"] {
+            let error = judge("a", version).unwrap_err().to_string();
+            assert!(
+                error.contains(version) && error.contains("upgrade"),
+                "{error}"
+            );
+        }
+        for version in ["3.5.3", "3.5.32", "3.4.23", "3.6.0", "of unknown version"] {
+            judge("a", version).unwrap();
+        }
+    }
+
+    #[test]
+    fn only_releases_without_known_faults_are_sound() {
+        for (version, sound) in [
+            ("3.5.32", false),
+            ("3.5.33", true),
+            ("3.6.13", false),
+            ("3.6.14", true),
+            ("3.7.0-rc.1", false),
+            ("3.7.1", true),
+            ("3.8.0", true),
+            ("4.0.0", true),
+            ("3.4.40", false),
+        ] {
+            assert_eq!(parse(version).map(is_sound), Some(sound), "{version}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Leases. Each lease that is renewed has a task that holds one keep-alive stream and rebuilds it when it breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use windlass_core::ids::LeaseId;
+use windlass_core::store::{Answer, LeaseAnswer, Refusal};
+
+use super::super::Owed;
+use super::fate::Fate;
+use super::link::{Backoff, Link, Repeat};
+
+/// The longest life that etcd grants.
+const TTL_MAX: i64 = 9_000_000_000;
+
+/// How long a keeper that nobody asks stays: longer than any sensible interval between renewals.
+const IDLE_MAX: Duration = Duration::from_mins(5);
+
+/// Grants a lease. etcd knows whole seconds only, so a fraction is rounded up.
+pub(super) async fn grant(link: &Link, ttl: Duration) -> LeaseAnswer {
+    let seconds = i64::try_from(ttl.as_millis().div_ceil(1_000))
+        .unwrap_or(TTL_MAX)
+        .clamp(1, TTL_MAX);
+    let sent = link.attempt(link.until(), Repeat::OnlyUnsent, || {
+        let mut lease = link.lease();
+        async move { lease.grant(seconds, None).await }
+    });
+    match sent.await {
+        Ok(answer) => live(answer.id(), answer.ttl()),
+        Err(Fate::Refused(refusal)) => LeaseAnswer::Refused(refusal),
+        Err(
+            Fate::Compacted | Fate::LoginStale | Fate::Unsent | Fate::Oversized | Fate::Unknown,
+        ) => LeaseAnswer::Unknown,
+    }
+}
+
+/// Ends a lease. Repeating it does no harm, for etcd never gives an id twice.
+pub(super) async fn revoke(link: &Link, id: LeaseId) -> LeaseAnswer {
+    let sent = link.attempt(link.until(), Repeat::Always, || {
+        let mut lease = link.lease();
+        async move { lease.revoke(id.0).await }
+    });
+    match sent.await {
+        Ok(_) => LeaseAnswer::Gone,
+        Err(fate) => failed(fate),
+    }
+}
+
+fn live(id: i64, ttl: i64) -> LeaseAnswer {
+    match u64::try_from(ttl) {
+        Ok(seconds @ 1..) => LeaseAnswer::Live {
+            lease: LeaseId(id),
+            ttl: Duration::from_secs(seconds),
+        },
+        Ok(0) | Err(_) => LeaseAnswer::Gone,
+    }
+}
+
+fn failed(fate: Fate) -> LeaseAnswer {
+    match fate {
+        Fate::Refused(Refusal::LeaseGone) => LeaseAnswer::Gone,
+        Fate::Refused(
+            refusal @ (Refusal::Busy | Refusal::TooLarge | Refusal::Denied | Refusal::Invalid),
+        ) => LeaseAnswer::Refused(refusal),
+        Fate::Compacted | Fate::LoginStale | Fate::Unsent | Fate::Oversized | Fate::Unknown => {
+            LeaseAnswer::Unknown
+        }
+    }
+}
+
+/// The way to the task that renews one lease.
+#[derive(Debug)]
+pub(super) struct Keeper(mpsc::UnboundedSender<Renewal>);
+
+#[derive(Debug)]
+struct Renewal {
+    owed: Owed,
+    until: Instant,
+}
+
+impl Keeper {
+    pub(super) fn start(link: Arc<Link>, lease: LeaseId) -> Self {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let runtime = link.runtime().clone();
+        let task = KeeperTask {
+            link,
+            lease,
+            stream: None,
+        };
+        runtime.spawn(task.run(inbox));
+        Self(sender)
+    }
+
+    /// Asks for one renewal; hands the debt back when the task is over.
+    pub(super) fn renew(&self, owed: Owed, until: Instant) -> Result<(), Owed> {
+        self.0
+            .send(Renewal { owed, until })
+            .map_err(|unsent| unsent.0.owed)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_closed()
+    }
+}
+
+struct KeeperTask {
+    link: Arc<Link>,
+    lease: LeaseId,
+    stream: Option<(LeaseKeeper, LeaseKeepAliveStream)>,
+}
+
+impl KeeperTask {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Renewal>) {
+        while let Ok(Some(Renewal { owed, until })) = timeout(IDLE_MAX, inbox.recv()).await {
+            let answer = self.renew(until).await;
+            let over = answer == LeaseAnswer::Gone;
+            owed.give(Answer::Lease(answer));
+            if over {
+                return;
+            }
+        }
+    }
+
+    async fn renew(&mut self, until: Instant) -> LeaseAnswer {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+        loop {
+            let fate = match timeout_at(until, self.ask(until)).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(fate)) => fate,
+                Err(_) => Fate::Unknown,
+            };
+            // A reply that comes late must not be taken for the answer to the next question.
+            self.stream = None;
+            let again = matches!(
+                fate,
+                Fate::Unknown | Fate::Unsent | Fate::LoginStale | Fate::Refused(Refusal::Busy)
+            );
+            if !again || Instant::now() >= until {
+                return failed(fate);
+            }
+            if timeout_at(until, backoff.pause()).await.is_err() {
+                return LeaseAnswer::Unknown;
+            }
+        }
+    }
+
+    /// One question and its reply. A new stream is asked twice, for the crate keeps its first reply to itself.
+    async fn ask(&mut self, until: Instant) -> Result<LeaseAnswer, Fate> {
+        let (keeper, stream) = match &mut self.stream {
+            Some(open) => open,
+            closed @ None => {
+                let opened = self.link.attempt(until, Repeat::Always, || {
+                    let (mut lease, id) = (self.link.lease(), self.lease.0);
+                    async move { lease.keep_alive(id).await }
+                });
+                closed.insert(opened.await?)
+            }
+        };
+        keeper
+            .keep_alive()
+            .await
+            .map_err(|error| Fate::of(&error))?;
+        match stream.message().await {
+            Ok(Some(reply)) => Ok(live(reply.id(), reply.ttl())),
+            Ok(None) => Err(Fate::Unknown),
+            Err(error) => Err(Fate::of(&error)),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The connection, and how a request is tried on it.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, Error, KvClient, LeaseClient, WatchClient};
+use tokio::runtime::Handle;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
+use windlass_core::rng::Rng;
+use windlass_core::store::Refusal;
+
+use super::config::EtcdConfig;
+use super::fate::Fate;
+use super::wire::Prefix;
+
+/// The largest answer that is taken: a full transaction's worth of keys with the largest values.
+const DECODE_MAX: usize = 256 * 1_024 * 1_024;
+
+/// How many tries the time of a repeatable request is made to suffice for, if etcd is silent.
+const TRIES: u32 = 3;
+
+/// Which failures a request survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// Doing it twice does no harm.
+    Always,
+    /// It must not be sent twice.
+    OnlyUnsent,
+}
+
+/// The shared connection.
+pub(super) struct Link {
+    client: Client,
+    kv: KvClient,
+    watch: WatchClient,
+    runtime: Handle,
+    prefix: Prefix,
+    patience: Duration,
+    logs_in: bool,
+    logging_in: Mutex<()>,
+    logins: AtomicU64,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    pub(super) fn new(client: Client, config: &EtcdConfig, runtime: Handle) -> Self {
+        Self {
+            kv: client.kv_client().max_decoding_message_size(DECODE_MAX),
+            watch: client.watch_client().max_decoding_message_size(DECODE_MAX),
+            client,
+            runtime,
+            prefix: Prefix::new(&config.prefix),
+            patience: config.patience,
+            logs_in: config.login.is_some(),
+            logging_in: Mutex::new(()),
+            logins: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(super) fn prefix(&self) -> &Prefix {
+        &self.prefix
+    }
+
+    pub(super) fn kv(&self) -> KvClient {
+        self.kv.clone()
+    }
+
+    pub(super) fn lease(&self) -> LeaseClient {
+        self.client.lease_client()
+    }
+
+    pub(super) fn watch(&self) -> WatchClient {
+        self.watch.clone()
+    }
+
+    /// When a call that begins now must have been answered.
+    pub(super) fn until(&self) -> Instant {
+        Instant::now() + self.patience
+    }
+
+    /// Sends a request, and again as far as `repeat` allows, until it is answered or `until` is over.
+    pub(super) async fn attempt<T, F>(
+        &self,
+        until: Instant,
+        repeat: Repeat,
+        mut request: impl FnMut() -> F,
+    ) -> Result<T, Fate>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+        let mut logged_in_again = false;
+        loop {
+            let logins = self.logins.load(Ordering::Acquire);
+            let patience = match repeat {
+                Repeat::Always => until.min(Instant::now() + self.patience / TRIES),
+                Repeat::OnlyUnsent => until,
+            };
+            let fate = match timeout_at(patience, request()).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => {
+                    let fate = Fate::of(&error);
+                    tracing::debug!(%error, ?fate, "etcd request failed");
+                    fate
+                }
+                Err(_) => Fate::Unknown,
+            };
+            let again = match fate {
+                Fate::Unsent => true,
+                Fate::Unknown | Fate::Refused(Refusal::Busy) => repeat == Repeat::Always,
+                Fate::LoginStale => {
+                    if logged_in_again || !self.log_in_again(logins, until).await {
+                        return Err(Fate::Refused(Refusal::Denied));
+                    }
+                    logged_in_again = true;
+                    continue;
+                }
+                Fate::Refused(_) | Fate::Compacted | Fate::Oversized => false,
+            };
+            if !again || Instant::now() + backoff.next >= until {
+                return Err(fate);
+            }
+            backoff.pause().await;
+        }
+    }
+
+    /// Renews the login unless somebody has done it since `seen`. Whether there is reason to try again.
+    async fn log_in_again(&self, seen: u64, until: Instant) -> bool {
+        if !self.logs_in {
+            return false;
+        }
+        let renewal = async {
+            let _one_at_a_time = self.logging_in.lock().await;
+            if self.logins.load(Ordering::Acquire) != seen {
+                return true;
+            }
+            match self.client.refresh_token().await {
+                Ok(()) => {
+                    self.logins.fetch_add(1, Ordering::AcqRel);
+                    true
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "etcd refuses to renew the login");
+                    false
+                }
+            }
+        };
+        timeout_at(until, renewal).await.unwrap_or(false)
+    }
+
+    /// Renews the login after a stream was refused for it.
+    pub(super) async fn log_in_for_stream(&self) {
+        let seen = self.logins.load(Ordering::Acquire);
+        self.log_in_again(seen, self.until()).await;
+    }
+}
+
+/// Waits longer and longer, never twice the same.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    first: Duration,
+    next: Duration,
+    max: Duration,
+    rng: Rng,
+}
+
+impl Backoff {
+    pub(super) fn new(first: Duration, max: Duration) -> Self {
+        Self {
+            first,
+            next: first,
+            max,
+            rng: Rng::new(RandomState::new().build_hasher().finish()),
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.next = self.first;
+    }
+
+    /// Waits between half of the present span and all of it, and doubles the span.
+    pub(super) async fn pause(&mut self) {
+        let half = self.next / 2;
+        let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
+        let jitter = Duration::from_micros(self.rng.below(micros.saturating_add(1)));
+        self.next = (self.next * 2).min(self.max);
+        sleep(half + jitter).await;
+    }
+}

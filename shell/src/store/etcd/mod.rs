@@ -1,0 +1,144 @@
+//! The store as a real etcd keeps it.
+//!
+//! One [`EtcdStore`] is one connection that any number of clients share. What the etcd client leaves to its users is
+//! done here: every call has a deadline, reads are repeated, watches resume, leases are refreshed over streams that are
+//! rebuilt, logins are renewed. A transaction is sent again only when its request provably never left this process.
+
+mod commit;
+mod config;
+mod connect;
+mod fate;
+mod lease;
+mod link;
+mod read;
+mod watch;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use windlass_core::ids::{LeaseId, OpId};
+use windlass_core::store::{Answer, Call};
+
+use self::lease::Keeper;
+use self::link::Link;
+use self::watch::Watching;
+use super::{Answers, Owed, StorePort};
+
+pub use self::config::{EtcdConfig, EtcdError, Login, Tls};
+
+/// A connection to an etcd, shared by all clients of this process.
+#[derive(Debug, Clone)]
+pub struct EtcdStore {
+    link: Arc<Link>,
+}
+
+impl EtcdStore {
+    /// Connects, and makes sure that the etcd is fit, lets us in and serves reads. Must be called on a tokio runtime,
+    /// which from then on performs the calls.
+    pub async fn connect(config: EtcdConfig) -> Result<Self, EtcdError> {
+        let client = connect::connect(&config).await?;
+        Ok(Self::over(client, &config))
+    }
+
+    /// A store over a connection that was made elsewhere and is not checked. Of the configuration, only what concerns
+    /// calls is used. Must be called on a tokio runtime.
+    pub fn over(client: etcd_client::Client, config: &EtcdConfig) -> Self {
+        Self {
+            link: Arc::new(Link::new(client, config, Handle::current())),
+        }
+    }
+
+    /// A client of its own watches, whose answers go to `answers`.
+    pub fn client(&self, answers: Answers) -> Box<dyn StorePort> {
+        Box::new(Port {
+            link: Arc::clone(&self.link),
+            answers,
+            watches: BTreeMap::new(),
+            keepers: BTreeMap::new(),
+        })
+    }
+}
+
+struct Port {
+    link: Arc<Link>,
+    answers: Answers,
+    watches: BTreeMap<OpId, Watching>,
+    keepers: BTreeMap<LeaseId, Keeper>,
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdPort")
+            .field("watches", &self.watches.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StorePort for Port {
+    fn call(&mut self, op: OpId, call: Call) {
+        match call {
+            Call::Watch(range) => {
+                let watching =
+                    watch::begin(Arc::clone(&self.link), op, range, self.answers.clone());
+                self.watches.insert(op, watching);
+            }
+            Call::Unwatch { watch } => {
+                self.watches.remove(&watch);
+            }
+            Call::Progress { watch } => {
+                if let Some(watching) = self.watches.get(&watch) {
+                    watching.ask_progress();
+                }
+            }
+            Call::Renew { lease } => {
+                let owed = Owed::new(op, &call, self.answers.clone());
+                self.renew(lease, owed);
+            }
+            Call::Commit(_)
+            | Call::Read(_)
+            | Call::Grant { .. }
+            | Call::Revoke { .. }
+            | Call::Compact { .. } => {
+                let owed = Owed::new(op, &call, self.answers.clone());
+                let link = Arc::clone(&self.link);
+                self.link.runtime().spawn(async move {
+                    if let Some(answer) = perform(&link, call).await {
+                        owed.give(answer);
+                    }
+                });
+            }
+        }
+    }
+}
+
+impl Port {
+    fn renew(&mut self, lease: LeaseId, owed: Owed) {
+        let until = self.link.until();
+        self.keepers.retain(|_, keeper| !keeper.is_over());
+        let keeper = self
+            .keepers
+            .entry(lease)
+            .or_insert_with(|| Keeper::start(Arc::clone(&self.link), lease));
+        if let Err(owed) = keeper.renew(owed, until) {
+            let fresh = Keeper::start(Arc::clone(&self.link), lease);
+            // What a keeper that has just started does not take any more ends as unknown, when it is dropped.
+            drop(fresh.renew(owed, until));
+            self.keepers.insert(lease, fresh);
+        }
+    }
+}
+
+/// The answer of a call that is one request; `None` for those that are not.
+async fn perform(link: &Link, call: Call) -> Option<Answer> {
+    match call {
+        Call::Commit(txn) => Some(Answer::Txn(commit::commit(link, &txn).await)),
+        Call::Read(query) => Some(Answer::Read(read::read(link, &query).await)),
+        Call::Grant { ttl } => Some(Answer::Lease(lease::grant(link, ttl).await)),
+        Call::Revoke { lease } => Some(Answer::Lease(lease::revoke(link, lease).await)),
+        Call::Compact { at } => Some(Answer::Compacted(commit::compact(link, at).await)),
+        Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. } | Call::Renew { .. } => None,
+    }
+}

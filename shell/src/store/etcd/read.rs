@@ -1,0 +1,171 @@
+//! Reads, at one revision and in pages.
+
+use etcd_client::{GetOptions, Txn as RawTxn, TxnOp};
+use tokio::time::Instant;
+use windlass_core::ids::Revision;
+use windlass_core::keyspace::{Key, Range};
+use windlass_core::store::{Item, Query, ReadAnswer};
+
+use super::commit::newest;
+use super::fate::Fate;
+use super::link::{Link, Repeat};
+use super::wire::{header_revision, ranges, raw_revision};
+
+/// How many keys are asked for at once: bounds how long one read keeps etcd from other work.
+const PAGE: u32 = 500;
+
+/// Answers the query.
+pub(super) async fn read(link: &Link, query: &Query) -> ReadAnswer {
+    let until = link.until();
+    let read = match query {
+        Query::Keys(keys) => read_keys(link, keys, until).await,
+        Query::Range { range, limit } => read_range(link, range, *limit, until).await,
+    };
+    match read {
+        Ok(part) => ReadAnswer::Items {
+            at: part.at,
+            items: part.items,
+            more: part.more,
+        },
+        Err(fate) => {
+            tracing::debug!(?fate, "etcd could not be read");
+            ReadAnswer::Failed
+        }
+    }
+}
+
+async fn read_keys(link: &Link, keys: &[Key], until: Instant) -> Result<Part, Fate> {
+    if keys.is_empty() {
+        // etcd answers a transaction without reads from whatever its member knows.
+        return Ok(Part {
+            at: newest(link, until).await?,
+            items: Vec::new(),
+            more: false,
+        });
+    }
+    let read = link.attempt(until, Repeat::Always, || {
+        let mut kv = link.kv();
+        let gets: Vec<TxnOp> = keys
+            .iter()
+            .map(|key| TxnOp::get(link.prefix().raw(key), None))
+            .collect();
+        async move { kv.txn(RawTxn::new().and_then(gets)).await }
+    });
+    let answer = read.await?;
+    let at = header_revision(answer.header());
+    let mut items: Vec<Item> = ranges(answer)
+        .flat_map(|range| range.kvs)
+        .filter_map(|kv| link.prefix().item(kv))
+        .collect();
+    items.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+    items.dedup_by(|a, b| a.key == b.key);
+    Ok(Part {
+        at,
+        items,
+        more: false,
+    })
+}
+
+async fn read_range(link: &Link, range: &Range, limit: u32, until: Instant) -> Result<Part, Fate> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut pages = Pages::new(link, range);
+    let mut items = Vec::new();
+    loop {
+        let left = u32::try_from(limit.saturating_sub(items.len())).unwrap_or(u32::MAX);
+        let part = match pages.next(link, left, until).await {
+            Ok(part) => part,
+            Err(Fate::Compacted) => {
+                items.clear();
+                pages = Pages::new(link, range);
+                continue;
+            }
+            Err(fate) => return Err(fate),
+        };
+        items.extend(part.items);
+        if !part.more || items.len() >= limit {
+            let more = part.more || items.len() > limit;
+            items.truncate(limit);
+            return Ok(Part {
+                at: part.at,
+                items,
+                more,
+            });
+        }
+    }
+}
+
+/// What one request read.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) at: Revision,
+    pub(super) items: Vec<Item>,
+    pub(super) more: bool,
+}
+
+/// Reads a range in parts, all at the revision of the first.
+#[derive(Debug)]
+pub(super) struct Pages {
+    from: Vec<u8>,
+    to: Vec<u8>,
+    at: Option<Revision>,
+    size: u32,
+}
+
+impl Pages {
+    pub(super) fn new(link: &Link, range: &Range) -> Self {
+        Self {
+            from: link.prefix().raw(&range.from),
+            to: link.prefix().raw(&range.to),
+            at: None,
+            size: PAGE,
+        }
+    }
+
+    /// The next part, of at most `limit` keys, but at least one. Fails as [`Fate::Compacted`] when history has moved
+    /// past the revision of the first part: start over.
+    pub(super) async fn next(
+        &mut self,
+        link: &Link,
+        limit: u32,
+        until: Instant,
+    ) -> Result<Part, Fate> {
+        loop {
+            let size = self.size.min(limit).max(1);
+            match self.request(link, size, until).await {
+                Err(Fate::Oversized) if size > 1 => self.size = size / 2,
+                other => return other,
+            }
+        }
+    }
+
+    async fn request(&mut self, link: &Link, size: u32, until: Instant) -> Result<Part, Fate> {
+        let read = link.attempt(until, Repeat::Always, || {
+            let mut kv = link.kv();
+            let mut options = GetOptions::new()
+                .with_range(self.to.as_slice())
+                .with_limit(size.into());
+            if let Some(at) = self.at {
+                options = options.with_revision(raw_revision(at));
+            }
+            let from = self.from.as_slice();
+            async move { kv.get(from, Some(options)).await }
+        });
+        let answer = read.await?;
+        let at = self.at.unwrap_or_else(|| header_revision(answer.header()));
+        self.at = Some(at);
+        let more = answer.more();
+        let stored = answer.0.kvs;
+        if let Some(last) = stored.last() {
+            self.from.clone_from(&last.key);
+            self.from.push(0);
+        }
+        Ok(Part {
+            at,
+            items: stored
+                .into_iter()
+                .filter_map(|kv| link.prefix().item(kv))
+                .collect(),
+            more,
+        })
+    }
+}
