@@ -1,5 +1,7 @@
 //! Stores, as the machines' ports see them: a call goes out, its answer comes back as an input.
 
+pub mod embedded;
+
 use std::fmt;
 use std::sync::Arc;
 
