@@ -2,6 +2,7 @@
 
 #[cfg(not(madsim))]
 pub mod etcd;
+pub mod embedded;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,0 +1,138 @@
+//! The store's thread: takes all calls that wait, makes their effects durable together, then lets their answers go.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use windlass_core::ids::OpId;
+use windlass_core::kv::{ClientId, Effect, Input, Kv};
+use windlass_core::machine::Machine;
+use windlass_core::store::Call;
+
+use super::EmbeddedError;
+use super::disk::Disk;
+use super::group::{Clients, Group, Name};
+use crate::clock::Clock;
+use crate::store::{Answers, Owed};
+
+/// The most calls that share an fsync: bounds how long the first of them waits for the others.
+const GROUP_CALLS_MAX: usize = 4_096;
+
+/// The most bytes of log that share an fsync, but for the last call's: bounds memory, and the wait.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+
+/// How long the thread sleeps at most.
+const SLEEP_MAX: Duration = Duration::from_secs(3_600);
+
+/// What clients send to the store.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A new client.
+    Join(ClientId, Answers),
+    /// A question.
+    Call {
+        /// Whose.
+        client: ClientId,
+        /// Its name.
+        op: OpId,
+        /// The question.
+        call: Call,
+        /// The answer that is owed.
+        owed: Owed,
+    },
+    /// A client is gone.
+    Leave(ClientId),
+    /// The store shall end.
+    Stop,
+}
+
+/// What the thread owns.
+#[derive(Debug)]
+pub(super) struct Engine<C> {
+    kv: Kv,
+    disk: Option<Disk>,
+    clock: C,
+    clients: Clients,
+    group: Group,
+    effects: Vec<Effect>,
+}
+
+impl<C: Clock> Engine<C> {
+    pub(super) fn new(kv: Kv, disk: Option<Disk>, clock: C) -> Self {
+        Self {
+            kv,
+            disk,
+            clock,
+            clients: Clients::default(),
+            group: Group::default(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Serves until it is told to stop, or cannot keep its promises any more. Whatever is not durable then is never
+    /// answered but by its loss.
+    pub(super) fn run(mut self, inbox: &Receiver<Message>) -> Result<(), EmbeddedError> {
+        loop {
+            let go_on = self.take_group(inbox);
+            if let Some(disk) = &mut self.disk
+                && let Err(error) = disk.commit(self.group.log(), &self.kv)
+            {
+                tracing::error!(%error, "the store stops: it cannot write");
+                return Err(error);
+            }
+            self.group.release(&self.clients);
+            if !go_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for a message or for a lease to end, then takes everything else that waits. `false` when the store shall
+    /// end.
+    fn take_group(&mut self, inbox: &Receiver<Message>) -> bool {
+        let first = match self.kv.deadline() {
+            Some((at, _)) => inbox.recv_timeout(at.since(self.clock.now().mono).min(SLEEP_MAX)),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        let mut next = match first {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        self.handle(Input::Elapsed, None);
+        while let Some(message) = next.take() {
+            if !self.on_message(message) {
+                return false;
+            }
+            if self.group.calls() < GROUP_CALLS_MAX && self.group.log().bytes() < GROUP_BYTES_MAX {
+                next = inbox.try_recv().ok();
+            }
+        }
+        true
+    }
+
+    fn on_message(&mut self, message: Message) -> bool {
+        match message {
+            Message::Join(client, answers) => self.clients.join(client, answers),
+            Message::Call {
+                client,
+                op,
+                call,
+                owed,
+            } => {
+                self.clients.on_call(client, op, &call);
+                self.handle(Input::Call { client, op, call }, Some(((client, op), owed)));
+            }
+            Message::Leave(client) => {
+                self.handle(Input::Leave { client }, None);
+                self.clients.leave(client);
+            }
+            Message::Stop => return false,
+        }
+        true
+    }
+
+    fn handle(&mut self, input: Input, owed: Option<(Name, Owed)>) {
+        self.kv.handle(self.clock.now(), input, &mut self.effects);
+        self.group.add(&mut self.effects, owed, self.disk.is_some());
+    }
+}
