@@ -135,7 +135,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 
 /// The bytes behind hex digits as [`hex`] writes them.
 pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0
+    if !text.len().is_multiple_of(2)
         || !text
             .bytes()
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

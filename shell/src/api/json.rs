@@ -366,8 +366,8 @@ mod tests {
         fn what_serde_wrote_is_read_whole(text in any::<String>(), number in any::<f64>()) {
             let spelled = serde_json::json!({"t": text, "n": [number]}).to_string();
             prop_assert_eq!(check_shape(&spelled), Ok(()));
-            prop_assert_eq!(compact(&spelled), spelled.clone());
             prop_assert!(Object::open("", &spelled).is_ok());
+            prop_assert_eq!(compact(&spelled), spelled);
         }
     }
 }

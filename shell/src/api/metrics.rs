@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 use windlass_core::gateway::{self, Reply, StatsView, TaskState};
+use windlass_core::record::Totals;
 
 use super::problem::Problem;
 use super::{Answer, App, AppState};
@@ -157,103 +158,60 @@ async fn spell(app: &App) -> Result<String, std::fmt::Error> {
 }
 
 fn register_counts(registry: &mut Registry, stats: &StatsView) {
-    let totals = &stats.totals;
-    for (name, help, count) in [
-        (
-            "windlass_tasks_accepted",
-            "Tasks ever accepted",
-            totals.accepted,
-        ),
-        (
-            "windlass_tasks_refused_stale",
-            "Late outcomes of fenced attempts, refused",
-            totals.refused_stale,
-        ),
-        (
-            "windlass_attempts_dispatched",
-            "Entries ever given to a worker",
-            totals.dispatched,
-        ),
-        (
-            "windlass_attempts_retried",
-            "Failed attempts that were tried again",
-            totals.retried,
-        ),
-        (
-            "windlass_attempts_lost",
-            "Attempts whose worker vanished",
-            totals.lost,
-        ),
-        (
-            "windlass_attempts_handed_back",
-            "Attempts that workers gave back",
-            totals.handed_back,
-        ),
-        (
-            "windlass_tasks_released",
-            "Tasks that became due",
-            totals.released,
-        ),
-        (
-            "windlass_tasks_rerun",
-            "Ended tasks that were run again",
-            totals.rerun,
-        ),
-        (
-            "windlass_tasks_purged",
-            "Ended tasks removed after their retention",
-            totals.purged,
-        ),
-    ] {
+    for (name, help, count) in totals(&stats.totals) {
         registry.register(name, help, ConstCounter::new(count));
     }
-    registry.register(
-        "windlass_tasks_ended",
-        "Outcomes ever recorded",
-        ByState {
-            kind: MetricType::Counter,
-            counts: vec![
-                (TaskState::Completed, totals.completed),
-                (TaskState::Failed, totals.failed),
-                (TaskState::Cancelled, totals.cancelled),
-            ],
-        },
-    );
-    registry.register(
-        "windlass_tasks",
-        "Tasks that have not ended, now",
-        ByState {
-            kind: MetricType::Gauge,
-            counts: vec![
-                (TaskState::Scheduled, stats.scheduled),
-                (TaskState::Pending, stats.pending),
-                (TaskState::Running, stats.running),
-                (TaskState::Retrying, stats.retrying),
-            ],
-        },
-    );
-    for (name, help, count) in [
-        (
-            "windlass_tasks_dead",
-            "Tasks whose attempts are spent",
-            stats.dead,
-        ),
-        ("windlass_schedulers", "Live schedulers", stats.schedulers),
-        ("windlass_workers", "Live workers", stats.workers),
-        (
-            "windlass_worker_slots",
-            "Slots that workers offer",
-            stats.slots,
-        ),
-        (
-            "windlass_foreign_records",
-            "Records of a later version, or corrupt, that were skipped",
-            stats.foreign,
-        ),
-    ] {
+    for (name, help, count) in levels(stats) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         registry.register(name, help, ConstGauge::new(count));
     }
+    let ended = ByState {
+        kind: MetricType::Counter,
+        counts: vec![
+            (TaskState::Completed, stats.totals.completed),
+            (TaskState::Failed, stats.totals.failed),
+            (TaskState::Cancelled, stats.totals.cancelled),
+        ],
+    };
+    registry.register("windlass_tasks_ended", "Outcomes ever recorded", ended);
+    let living = ByState {
+        kind: MetricType::Gauge,
+        counts: vec![
+            (TaskState::Scheduled, stats.scheduled),
+            (TaskState::Pending, stats.pending),
+            (TaskState::Running, stats.running),
+            (TaskState::Retrying, stats.retrying),
+        ],
+    };
+    registry.register("windlass_tasks", "Tasks that have not ended, now", living);
+}
+
+type Count = (&'static str, &'static str, u64);
+
+#[rustfmt::skip]
+fn totals(totals: &Totals) -> [Count; 9] {
+    [
+        ("windlass_tasks_accepted", "Tasks ever accepted", totals.accepted),
+        ("windlass_tasks_refused_stale", "Late outcomes of fenced attempts, refused", totals.refused_stale),
+        ("windlass_tasks_released", "Tasks that became due", totals.released),
+        ("windlass_tasks_rerun", "Ended tasks that were run again", totals.rerun),
+        ("windlass_tasks_purged", "Ended tasks removed after their retention", totals.purged),
+        ("windlass_attempts_dispatched", "Entries ever given to a worker", totals.dispatched),
+        ("windlass_attempts_retried", "Failed attempts that were tried again", totals.retried),
+        ("windlass_attempts_lost", "Attempts whose worker vanished", totals.lost),
+        ("windlass_attempts_handed_back", "Attempts that workers gave back", totals.handed_back),
+    ]
+}
+
+#[rustfmt::skip]
+fn levels(stats: &StatsView) -> [Count; 5] {
+    [
+        ("windlass_tasks_dead", "Tasks whose attempts are spent", stats.dead),
+        ("windlass_schedulers", "Live schedulers", stats.schedulers),
+        ("windlass_workers", "Live workers", stats.workers),
+        ("windlass_worker_slots", "Slots that workers offer", stats.slots),
+        ("windlass_foreign_records", "Records of a later version, or corrupt, that were skipped", stats.foreign),
+    ]
 }
 
 /// One count for each state.

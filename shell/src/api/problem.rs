@@ -31,7 +31,11 @@ impl Fault {
 
 /// An error as its client sees it. Serialised, it is the body of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Told>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Told {
     title: Cow<'static, str>,
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
@@ -58,7 +62,7 @@ const RETRY_AFTER_SECS: u32 = 1;
 impl Problem {
     /// An error of this kind, in words for people.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Told {
             title: status.canonical_reason().unwrap_or("Error").into(),
             status,
             detail: detail.into(),
@@ -67,7 +71,7 @@ impl Problem {
             ids: None,
             tasks: None,
             retry_after_secs: None,
-        }
+        }))
     }
 
     /// The request is bad input: 400. Nothing was written.
@@ -87,29 +91,26 @@ impl Problem {
             .map(|fault| format!("{}: {}", fault.field, fault.reason))
             .collect::<Vec<_>>()
             .join("; ");
-        Self {
-            errors: faults,
-            ..Self::new(status, detail)
-        }
+        let mut problem = Self::new(status, detail);
+        problem.0.errors = faults;
+        problem
     }
 
     /// The gateway cannot serve this now; nothing was done: 503.
     pub fn unavailable(detail: impl Into<String>) -> Self {
-        Self {
-            retry_after_secs: Some(RETRY_AFTER_SECS),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-        }
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        problem.0.retry_after_secs = Some(RETRY_AFTER_SECS);
+        problem
     }
 
     /// The fate of these tasks is not known; they may be asked for later: 504.
     pub fn unknown_fate(ids: &[TaskId]) -> Self {
-        Self {
-            ids: Some(ids.iter().map(TaskId::to_string).collect()),
-            ..Self::new(
-                StatusCode::GATEWAY_TIMEOUT,
-                "the store did not answer in time: the tasks under `ids` may or may not have been accepted, ask for them",
-            )
-        }
+        let mut problem = Self::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the store did not answer in time: the tasks under `ids` may or may not have been accepted, ask for them",
+        );
+        problem.0.ids = Some(ids.iter().map(TaskId::to_string).collect());
+        problem
     }
 
     /// The store took nothing.
@@ -162,39 +163,35 @@ impl Problem {
 
     /// Names the task that the error is about.
     #[must_use]
-    pub fn about(self, id: TaskId) -> Self {
-        Self {
-            id: Some(id.to_string()),
-            ..self
-        }
+    pub fn about(mut self, id: TaskId) -> Self {
+        self.0.id = Some(id.to_string());
+        self
     }
 
     /// Adds what became of each task of an array.
     #[must_use]
-    pub fn with_tasks(self, tasks: &impl Serialize) -> Self {
-        Self {
-            tasks: serde_json::value::to_raw_value(tasks).ok().map(Json::from),
-            ..self
-        }
+    pub fn with_tasks(mut self, tasks: &impl Serialize) -> Self {
+        self.0.tasks = serde_json::value::to_raw_value(tasks).ok().map(Json::from);
+        self
     }
 
     /// The status that it is answered with.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = serde_json::to_vec(&self).expect("problems have string keys only");
-        let mut response = (self.status, body).into_response();
+        let mut response = (self.0.status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(seconds) = self.retry_after_secs {
+        if let Some(seconds) = self.0.retry_after_secs {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response

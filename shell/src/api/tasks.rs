@@ -56,7 +56,7 @@ async fn submit_one(app: &App, text: &str) -> Answer {
     };
     match item(app, fate).await {
         Item::Accepted(accepted) => answer(status, &accepted),
-        Item::Refused { error } => Err(*error),
+        Item::Refused { error } => Err(error),
     }
 }
 
@@ -74,7 +74,7 @@ fn refuse(refused: Refused) -> Problem {
 #[serde(untagged)]
 enum Item {
     Accepted(view::Accepted),
-    Refused { error: Box<Problem> },
+    Refused { error: Problem },
 }
 
 #[derive(Debug, Serialize)]
@@ -155,7 +155,7 @@ async fn interleave(app: &App, read: Vec<Option<Refused>>, fates: Vec<Submitted>
         .map(async |fate| match fate {
             Ok(fate) => item(app, fate).await,
             Err(refused) => Item::Refused {
-                error: Box::new(refuse(refused)),
+                error: refuse(refused),
             },
         })
         .buffered(LOOKUPS_MAX)
@@ -179,9 +179,7 @@ async fn item(app: &App, fate: Submitted) -> Item {
         Submitted::Refused(refusal) => Problem::refused(&refusal),
         Submitted::Unknown { id } => Problem::unknown_fate(&[id]).about(id),
     };
-    Item::Refused {
-        error: Box::new(error),
-    }
+    Item::Refused { error }
 }
 
 /// The state of a task that was accepted before, unless it is gone already or the store is silent.
