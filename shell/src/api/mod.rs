@@ -126,8 +126,9 @@ impl App {
 /// What every handler answers.
 type Answer = Result<Response, Problem>;
 
-/// The API in front of `gateway`. `ready` is asked by `/readyz`. More routes may be added, but no fall-back.
-pub fn router(gateway: Gateway, limits: Limits, ready: Ready) -> Router {
+/// The API in front of `gateway`, beside `more` routes without a fall-back of their own: they are counted and
+/// protected like the API's. `ready` is asked by `/readyz`.
+pub fn router(gateway: Gateway, limits: Limits, ready: Ready, more: Router) -> Router {
     assert!(
         limits.payload_max <= PAYLOAD_MAX_HARD,
         "a larger payload would not fit a transaction"
@@ -144,6 +145,7 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready) -> Router {
         .fold(Router::new(), |router, (_, path, handler)| {
             router.route(path, handler)
         })
+        .merge(more.with_state(()))
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path").into_response()
         })

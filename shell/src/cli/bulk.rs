@@ -24,9 +24,9 @@ const ARRAY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a line may be: more than any payload.
 const LINE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// How often an array is sent again that no server could take.
-const TRIES_MAX: u32 = 5;
-/// How long to wait before that.
-const TRY_PAUSE: Duration = Duration::from_secs(1);
+const TRIES_MAX: u32 = 6;
+/// How long to wait before that; doubles each time.
+const TRY_PAUSE: Duration = Duration::from_millis(100);
 /// How many faulty lines are told of one by one.
 const TOLD_MAX: u64 = 100;
 
@@ -191,7 +191,7 @@ async fn submit(array: Array, client: &Client) -> (Array, Result<Answer, CliErro
         match client.ask(&call).await {
             // Only what certainly was not done is worth doing again.
             Err(error) if error.undone && tries < TRIES_MAX => {
-                tokio::time::sleep(TRY_PAUSE * tries).await;
+                tokio::time::sleep(TRY_PAUSE * (1 << (tries - 1))).await;
             }
             answer => break answer,
         }

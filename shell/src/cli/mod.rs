@@ -27,7 +27,6 @@ pub use self::client::ServerUrl;
 pub use self::dev::DevArgs;
 pub use self::etcd::{EtcdArgs, NodeArgs};
 pub use self::exit::{CliError, Exit};
-pub use self::guardian::GuardianArgs;
 pub use self::lock::LockArgs;
 pub use self::node::NodeCommand;
 pub use self::output::Format;
@@ -109,9 +108,6 @@ pub enum Command {
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Runs the commands of a worker and kills them when it is gone; started by workers only
-    #[command(hide = true)]
-    Guardian(GuardianArgs),
 }
 
 impl Command {
@@ -123,16 +119,18 @@ impl Command {
             | Self::Node(_)
             | Self::Stats
             | Self::Lock(_)
-            | Self::Bench(_)
-            | Self::Guardian(_) => "warn",
+            | Self::Bench(_) => "warn",
         }
     }
 }
 
 /// The whole program: reads the command line, does it, says what went wrong, and returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match start(cli) {
+    let ended = match guardian::words(std::env::args_os()) {
+        Some(words) => guardian::run(words),
+        None => start(Cli::parse()),
+    };
+    match ended {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);
@@ -143,19 +141,6 @@ pub fn main() -> ExitCode {
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
-    // The guardian has no use for a runtime, and its threads would be in its way.
-    let command = match command {
-        Command::Guardian(args) => return guardian::run(&args),
-        Command::Dev(_)
-        | Command::Scheduler(_)
-        | Command::Worker(_)
-        | Command::Task(_)
-        | Command::Queue(_)
-        | Command::Node(_)
-        | Command::Stats
-        | Command::Lock(_)
-        | Command::Bench(_) => command,
-    };
     let level = global
         .log_level
         .as_deref()
@@ -181,7 +166,6 @@ async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Node(command) => node::run(command, &client()?, output).await,
         Command::Stats => stats::run(&client()?, output).await,
         Command::Lock(args) => lock::run(args, &client()?, output).await,
-        Command::Guardian(args) => guardian::run(&args),
     }
 }
 

@@ -28,8 +28,8 @@ const WAIT_STEP: Duration = Duration::from_secs(30);
 const WAITS_MAX: usize = 64;
 /// How many times in a row a server may be out of reach while a task is waited for.
 const MISSES_MAX: u32 = 30;
-/// How long to wait before it is tried again.
-const MISS_PAUSE: Duration = Duration::from_secs(1);
+/// The least time from one request to the next.
+const STEP_PAUSE: Duration = Duration::from_secs(1);
 /// The most tasks of one page.
 const PAGE_MAX: u64 = 1_000;
 
@@ -316,40 +316,41 @@ struct Status {
 async fn wait_for(id: TaskId, until: Option<Instant>, client: &Client) -> anyhow::Result<Ended> {
     let (mut reached, mut misses) = (false, 0);
     loop {
-        let left = until.map_or(WAIT_STEP, |until| {
-            until.saturating_duration_since(Instant::now())
-        });
+        let began = Instant::now();
+        let left = until.map_or(WAIT_STEP, |until| until.saturating_duration_since(began));
         let step = left.min(WAIT_STEP);
         let call = Call::get(format!("/api/v1/tasks/{id}"))
             .query("wait", Some(format!("{}ms", step.as_millis())))
             .waiting(step);
-        let json = match client.ask(&call).await {
-            Ok(json) => json,
+        match client.ask(&call).await {
+            Ok(json) => {
+                (reached, misses) = (true, 0);
+                let exit = exit_of(&json)?;
+                if exit != Exit::TimedOut || until.is_some_and(|until| Instant::now() >= until) {
+                    return Ok(Ended { json, exit });
+                }
+            }
             // Servers come and go while tasks take their time.
             Err(error) if error.exit == Exit::Unreachable && reached && misses < MISSES_MAX => {
                 misses += 1;
-                tokio::time::sleep(MISS_PAUSE.min(left)).await;
-                continue;
             }
             Err(error) => return Err(error.into()),
-        };
-        (reached, misses) = (true, 0);
-        let Status { status } = serde_json::from_str(&json)?;
-        let exit = match status {
-            TaskState::Completed => Exit::Done,
-            TaskState::Failed | TaskState::Cancelled => Exit::Failed,
-            TaskState::Scheduled
-            | TaskState::Pending
-            | TaskState::Running
-            | TaskState::Retrying => {
-                if until.is_none() || left > step {
-                    continue;
-                }
-                Exit::TimedOut
-            }
-        };
-        return Ok(Ended { json, exit });
+        }
+        // A server that answers early, because it stops for example, is not asked at full speed.
+        tokio::time::sleep_until(began + step.min(STEP_PAUSE)).await;
     }
+}
+
+/// What a script should make of a task in this state: one that has not ended has run out of time.
+fn exit_of(task: &str) -> anyhow::Result<Exit> {
+    let Status { status } = serde_json::from_str(task)?;
+    Ok(match status {
+        TaskState::Completed => Exit::Done,
+        TaskState::Failed | TaskState::Cancelled => Exit::Failed,
+        TaskState::Scheduled | TaskState::Pending | TaskState::Running | TaskState::Retrying => {
+            Exit::TimedOut
+        }
+    })
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

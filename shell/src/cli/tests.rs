@@ -48,8 +48,6 @@ fn every_command_of_the_contract_is_taken() {
         "bench run --store embedded --tasks 10 --workers 1 --slots 2 --payload 256 -o json",
         "bench run --store http://a:1,http://b:2",
         "bench limit --store http://a:1",
-        "guardian",
-        "guardian exec 12 program -o x --help",
     ] {
         parsed(line);
     }
@@ -59,6 +57,7 @@ fn every_command_of_the_contract_is_taken() {
 fn what_makes_no_sense_is_a_usage_error() {
     for line in [
         "frobnicate",
+        "guardian",
         "dev --slots 0",
         "dev --handler nonsense",
         "dev --handler a=",
@@ -97,19 +96,6 @@ fn what_makes_no_sense_is_a_usage_error() {
             Err(error) => assert_eq!(error.exit_code(), 2, "{line}"),
         }
     }
-}
-
-#[test]
-fn the_guardian_gets_its_words_as_they_came_and_is_hidden() {
-    let Command::Guardian(args) = parsed("guardian exec 12 program -o x --help").command else {
-        panic!("not the guardian");
-    };
-    assert_eq!(args.args, ["exec", "12", "program", "-o", "x", "--help"]);
-    let help = Cli::command().render_long_help().to_string();
-    assert!(
-        help.contains("scheduler") && !help.contains("guardian"),
-        "{help}"
-    );
 }
 
 #[test]
