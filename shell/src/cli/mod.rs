@@ -13,6 +13,7 @@ mod output;
 mod queue;
 mod scheduler;
 mod stats;
+mod submit;
 mod task;
 mod values;
 mod worker;
@@ -33,7 +34,8 @@ pub use self::output::Format;
 use self::output::Output;
 pub use self::queue::QueueCommand;
 pub use self::scheduler::SchedulerArgs;
-pub use self::task::{SubmitArgs, TaskCommand};
+pub use self::submit::SubmitArgs;
+pub use self::task::TaskCommand;
 pub use self::worker::WorkerArgs;
 use crate::logging::{self, LogFormat};
 

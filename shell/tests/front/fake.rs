@@ -141,24 +141,8 @@ impl Memory {
             }
             Request::Drain(_) => Reply::NotFound,
             Request::LockTake { ttl, .. } => self.take_lock(ttl),
-            Request::LockRenew { token, .. } => match &self.lock {
-                Some((held, fence)) if *held == token => {
-                    self.renewals += 1;
-                    Reply::Lock {
-                        fence: *fence,
-                        token,
-                        ttl: Duration::from_secs(1),
-                    }
-                }
-                Some(_) | None => forbidden("the lock is not held any more"),
-            },
-            Request::LockRelease { token, .. } => match self.lock.take() {
-                Some((held, _)) if held == token => Reply::Done,
-                other => {
-                    self.lock = other;
-                    forbidden("the lock is not held any more")
-                }
-            },
+            Request::LockRenew { token, .. } => self.renew_lock(token),
+            Request::LockRelease { token, .. } => self.release_lock(&token),
         })
     }
 
@@ -314,6 +298,29 @@ impl Memory {
         };
         self.lock = Some((token.clone(), fence));
         Reply::Lock { fence, token, ttl }
+    }
+
+    fn renew_lock(&mut self, token: LockToken) -> Reply {
+        match &self.lock {
+            Some((held, fence)) if *held == token => {
+                self.renewals += 1;
+                Reply::Lock {
+                    fence: *fence,
+                    token,
+                    ttl: Duration::from_secs(1),
+                }
+            }
+            Some(_) | None => forbidden("the lock is not held any more"),
+        }
+    }
+
+    fn release_lock(&mut self, token: &LockToken) -> Reply {
+        if self.lock.as_ref().is_some_and(|(held, _)| held == token) {
+            self.lock = None;
+            Reply::Done
+        } else {
+            forbidden("the lock is not held any more")
+        }
     }
 
     /// Takes the lock away from whoever holds it.
