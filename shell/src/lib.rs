@@ -1,6 +1,10 @@
 //! Windlass, the library: embed a worker or a client, or run the whole scheduler in your own process.
 
+pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod driver;
 pub mod executor;
+pub mod gateway;
+pub mod logging;
 pub mod store;

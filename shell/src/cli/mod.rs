@@ -1,0 +1,175 @@
+//! The command line: one file a noun. Client commands talk HTTP; the daemons are started from here.
+
+mod bench;
+mod bulk;
+mod client;
+mod dev;
+mod etcd;
+mod exit;
+mod guardian;
+mod lock;
+mod node;
+mod output;
+mod queue;
+mod scheduler;
+mod stats;
+mod submit;
+mod task;
+mod values;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use self::bench::{BenchCommand, BenchOptions, BenchStore, LimitArgs, RunArgs};
+use self::client::Client;
+pub use self::client::ServerUrl;
+pub use self::dev::DevArgs;
+pub use self::etcd::{EtcdArgs, NodeArgs};
+pub use self::exit::{CliError, Exit};
+pub use self::lock::LockArgs;
+pub use self::node::NodeCommand;
+pub use self::output::Format;
+use self::output::Output;
+pub use self::queue::QueueCommand;
+pub use self::scheduler::SchedulerArgs;
+pub use self::submit::SubmitArgs;
+pub use self::task::TaskCommand;
+pub use self::worker::WorkerArgs;
+use crate::logging::{self, LogFormat};
+
+/// A distributed task scheduler: at-least-once start, exactly-once recorded completion.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 server unreachable, 6 timed out.
+Results go to stdout, everything else to stderr.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where the servers are; the next one is asked when one cannot be reached
+    #[arg(
+        long,
+        global = true,
+        env = "WINDLASS_SERVER",
+        value_name = "URL,…",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7070"
+    )]
+    pub server: Vec<ServerUrl>,
+    /// What results look like
+    #[arg(short, long, global = true, value_enum, default_value = "table")]
+    pub output: Format,
+    /// What log lines look like
+    #[arg(
+        long,
+        global = true,
+        env = "WINDLASS_LOG_FORMAT",
+        value_enum,
+        default_value = "human"
+    )]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or directives [default: info for daemons, warn for clients]
+    #[arg(long, global = true, env = "WINDLASS_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything in one process, with the embedded store
+    Dev(DevArgs),
+    /// A scheduler with its HTTP API, on etcd
+    Scheduler(SchedulerArgs),
+    /// A worker, on etcd
+    Worker(WorkerArgs),
+    /// Submit, show, wait for, cancel and rerun tasks
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Show, configure, pause and resume queues
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Show and drain schedulers and workers
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Count tasks, nodes and slots
+    Stats,
+    /// Run a command under a lock of the cluster
+    #[command(subcommand)]
+    Lock(LockArgs),
+    /// Measure
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+impl Command {
+    fn log_level(&self) -> &'static str {
+        match self {
+            Self::Dev(_) | Self::Scheduler(_) | Self::Worker(_) => "info",
+            Self::Task(_)
+            | Self::Queue(_)
+            | Self::Node(_)
+            | Self::Stats
+            | Self::Lock(_)
+            | Self::Bench(_) => "warn",
+        }
+    }
+}
+
+/// The whole program: reads the command line, does it, says what went wrong, and returns the exit code.
+pub fn main() -> ExitCode {
+    let ended = match guardian::words(std::env::args_os()) {
+        Some(words) => guardian::run(words),
+        None => start(Cli::parse()),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            exit::of(&error).into()
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
+    let level = global
+        .log_level
+        .as_deref()
+        .unwrap_or_else(|| command.log_level());
+    logging::init(global.log_format, level)
+        .map_err(|error| CliError::new(Exit::Usage, format!("{error:#}")))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(global, command))
+}
+
+async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
+    let output = Output::new(global.output);
+    let client = || Client::new(&global.server);
+    match command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Scheduler(args) => scheduler::run(args).await,
+        Command::Worker(args) => worker::run(args).await,
+        Command::Bench(command) => bench::run(command, output).await,
+        Command::Task(command) => task::run(command, &client()?, output).await,
+        Command::Queue(command) => queue::run(command, &client()?, output).await,
+        Command::Node(command) => node::run(command, &client()?, output).await,
+        Command::Stats => stats::run(&client()?, output).await,
+        Command::Lock(args) => lock::run(args, &client()?, output).await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The API and the command line in front of a gateway that answers from memory.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
+mod api;
+mod bad_input;
+mod cli;
+mod fake;
+mod serving;
