@@ -1,5 +1,7 @@
 //! Windlass, the library: embed a worker or a client, or run the whole scheduler in your own process.
 
+pub use windlass_core as core;
+
 pub mod api;
 pub mod cli;
 pub mod clock;

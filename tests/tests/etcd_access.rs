@@ -14,10 +14,10 @@ use std::time::Duration;
 use etcd_client::{Permission, PermissionType};
 use port::{Client, Mirror, config, key, put};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use windlass::core::ids::Revision;
+use windlass::core::keyspace::Range;
+use windlass::core::store::{Answer, Call, LeaseAnswer, Refusal, TxnOutcome};
 use windlass::store::etcd::{EtcdConfig, EtcdError, EtcdStore, Login, Tls};
-use windlass_core::ids::Revision;
-use windlass_core::keyspace::Range;
-use windlass_core::store::{Answer, Call, LeaseAnswer, Refusal, TxnOutcome};
 use windlass_tests::etcd::Etcd;
 
 /// Makes `root` and `user`, who may use the keys below `/ours/`, and switches logins on.

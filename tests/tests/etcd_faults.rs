@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use port::{Client, Mirror, config, delete, key, put, store};
 use tokio::time::timeout;
-use windlass::store::etcd::{EtcdConfig, EtcdStore};
-use windlass_core::ids::{LeaseId, Revision};
-use windlass_core::keyspace::Range;
-use windlass_core::store::{
+use windlass::core::ids::{LeaseId, Revision};
+use windlass::core::keyspace::Range;
+use windlass::core::store::{
     Answer, Call, Guard, LeaseAnswer, Query, ReadAnswer, TxnOutcome, ViewEvent,
 };
+use windlass::store::etcd::{EtcdConfig, EtcdStore};
 use windlass_tests::etcd::Etcd;
 use windlass_tests::proxy::Proxy;
 

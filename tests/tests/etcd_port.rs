@@ -6,13 +6,13 @@ mod port;
 use std::time::Duration;
 
 use port::{Client, Mirror, alive, config, delete, key, put, store};
-use windlass::store::etcd::EtcdStore;
-use windlass_core::ids::{LeaseId, Revision};
-use windlass_core::keyspace::Range;
-use windlass_core::store::{
+use windlass::core::ids::{LeaseId, Revision};
+use windlass::core::keyspace::Range;
+use windlass::core::store::{
     Answer, Call, Change, Failed, Found, Guard, GuardIx, LeaseAnswer, Query, ReadAnswer, Refusal,
     TxnOutcome, Value, ViewEvent, Write,
 };
+use windlass::store::etcd::EtcdStore;
 use windlass_tests::etcd::Etcd;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,8 @@
 //! Stores, as the machines' ports see them: a call goes out, its answer comes back as an input.
 
+pub mod embedded;
 #[cfg(not(madsim))]
 pub mod etcd;
-pub mod embedded;
 
 use std::fmt;
 use std::sync::Arc;

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use windlass::store::etcd::{EtcdConfig, EtcdStore};
-use windlass::store::{Answers, StorePort};
-use windlass_core::ids::{LeaseId, OpId, OpIds, Revision};
-use windlass_core::keyspace::{Key, Range};
-use windlass_core::store::{
+use windlass::core::ids::{LeaseId, OpId, OpIds, Revision};
+use windlass::core::keyspace::{Key, Range};
+use windlass::core::store::{
     Answer, Call, Change, Found, Guard, Item, LeaseAnswer, Query, ReadAnswer, Step, Txn,
     TxnOutcome, Value, ViewEvent, Write,
 };
+use windlass::store::etcd::{EtcdConfig, EtcdStore};
+use windlass::store::{Answers, StorePort};
 use windlass_tests::etcd::Etcd;
 
 /// How long anything may take before the test fails.
