@@ -9,16 +9,16 @@ use crate::clock::Clock;
 const BATCH_MAX: usize = 256;
 
 /// Performs effects. Every effect that expects an answer ends in exactly one input.
-pub trait Ports<E> {
-    /// Begins every effect, in order, and leaves the list empty. Never waits.
-    fn dispatch(&mut self, effects: &mut Vec<E>);
+pub trait Ports<M: Machine> {
+    /// Begins every effect, in order, and leaves the list empty. Never waits. The machine is there to be looked at.
+    fn dispatch(&mut self, machine: &M, effects: &mut Vec<M::Effect>);
 }
 
 /// Runs a machine until every sender of its inbox is gone.
 pub async fn run<M>(
     mut machine: M,
     clock: impl Clock,
-    mut ports: impl Ports<M::Effect>,
+    mut ports: impl Ports<M>,
     mut inbox: mpsc::UnboundedReceiver<M::Input>,
 ) where
     M: Machine<Input: From<Elapsed>>,
@@ -27,7 +27,7 @@ pub async fn run<M>(
     let mut effects = Vec::new();
     loop {
         machine.handle(clock.now(), Elapsed.into(), &mut effects);
-        ports.dispatch(&mut effects);
+        ports.dispatch(&machine, &mut effects);
         let wake = machine.deadline().map(|(at, _)| at);
         tokio::select! { biased;
             count = inbox.recv_many(&mut batch, BATCH_MAX) => {

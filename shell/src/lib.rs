@@ -9,4 +9,5 @@ pub mod driver;
 pub mod executor;
 pub mod gateway;
 pub mod logging;
+pub mod node;
 pub mod store;

@@ -1,0 +1,138 @@
+//! A running scheduler: gateway, scheduler and janitor in one machine.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument, info, info_span, warn};
+use windlass_core::config::ServerConfig;
+use windlass_core::server::{Effect, Input, Server};
+use windlass_core::worker::Exit;
+
+use super::{Reins, Store, entropy, load};
+use crate::clock::{Clock, SystemClock};
+use crate::driver::{self, Ports};
+use crate::gateway::Gateway;
+use crate::store::{Answers, StorePort};
+
+/// A scheduler that runs in this process. Dropping it ends it at once, as a crash would.
+#[derive(Debug)]
+pub struct SchedulerNode {
+    reins: Reins<Input>,
+    gateway: Gateway,
+    status: Arc<Status>,
+    measuring: tokio::task::JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Status {
+    ready: AtomicBool,
+    view: AtomicU64,
+}
+
+impl SchedulerNode {
+    /// Starts a scheduler on `store`.
+    pub fn start(store: &Store, config: ServerConfig, clock: SystemClock) -> Self {
+        let span = info_span!("scheduler", node = %config.id);
+        let (inbox, receiver) = mpsc::unbounded_channel();
+        let (exit_sender, exit) = oneshot::channel();
+        let status = Arc::new(Status::default());
+        let asked = inbox.clone();
+        let gateway = Gateway::new(move |id, request| {
+            let _ = asked.send(Input::Request { id, request });
+        });
+        let answered = inbox.clone();
+        let answers = Answers::new(move |op, answer| {
+            let _ = answered.send(Input::Store { op, answer });
+        });
+        let ports = SchedulerPorts {
+            store: store.client(answers),
+            gateway: gateway.clone(),
+            status: Arc::clone(&status),
+            exit: Some(exit_sender),
+        };
+        let machine = Server::new(config, entropy(), clock.now());
+        let driver = tokio::spawn(driver::run(machine, clock, ports, receiver).instrument(span));
+        let measured = inbox.clone();
+        let measuring = tokio::spawn(load::measure(move |load| {
+            let _ = measured.send(Input::Load {
+                cpu_permille: load.cpu_permille,
+                memory_bytes: load.memory_bytes,
+            });
+        }));
+        Self {
+            reins: Reins {
+                inbox,
+                exit,
+                driver,
+            },
+            gateway,
+            status,
+            measuring,
+        }
+    }
+
+    /// The way in for requests.
+    pub fn gateway(&self) -> Gateway {
+        self.gateway.clone()
+    }
+
+    /// Whether it serves now; may be asked at any time, also after its end.
+    pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let status = Arc::clone(&self.status);
+        move || status.ready.load(Ordering::Relaxed)
+    }
+
+    /// Tells it to finish what is under way and leave.
+    pub fn drain(&self) {
+        self.reins.send(Input::Drain);
+    }
+
+    /// Waits for its end.
+    pub async fn wait(&mut self) -> Exit {
+        let exit = self.reins.wait().await;
+        self.status.ready.store(false, Ordering::Relaxed);
+        exit
+    }
+}
+
+impl Drop for SchedulerNode {
+    fn drop(&mut self) {
+        self.measuring.abort();
+    }
+}
+
+struct SchedulerPorts {
+    store: Box<dyn StorePort>,
+    gateway: Gateway,
+    status: Arc<Status>,
+    exit: Option<oneshot::Sender<Exit>>,
+}
+
+impl Ports<Server> for SchedulerPorts {
+    fn dispatch(&mut self, machine: &Server, effects: &mut Vec<Effect>) {
+        let ready = machine.is_ready();
+        if self.status.ready.swap(ready, Ordering::Relaxed) != ready {
+            if ready {
+                info!("ready");
+            } else {
+                warn!("not ready: no session, or the view of the store has a gap, or it leaves");
+            }
+        }
+        self.status
+            .view
+            .store(machine.view_at().map_or(0, |at| at.0), Ordering::Relaxed);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Store(call) => self.store.call(call.op, call.call),
+                Effect::Reply { id, reply } => self.gateway.reply(id, reply),
+                Effect::Exit(reason) => {
+                    info!(?reason, "ends");
+                    if let Some(exit) = self.exit.take() {
+                        let _ = exit.send(reason);
+                    }
+                }
+            }
+        }
+    }
+}
