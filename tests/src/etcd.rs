@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// How long a server may take to serve: machines that run tests are busy.
@@ -187,21 +187,28 @@ impl Etcd {
         }
     }
 
-    /// Stops it with `SIGSTOP`: it keeps its connections and says nothing.
+    /// Stops it with `SIGSTOP`, and waits until all of it stands still: it keeps its connections and says nothing.
+    ///
+    /// # Panics
+    /// When it does not run.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        let pid = self.pid();
+        kill_process(pid, Signal::STOP).expect("one's own child can be signalled");
+        waitpid(Some(pid), WaitOptions::UNTRACED).expect("one's own child can be waited for");
     }
 
     /// Lets it go on after [`Etcd::pause`].
+    ///
+    /// # Panics
+    /// When it does not run.
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        kill_process(self.pid(), Signal::CONT).expect("one's own child can be signalled");
     }
 
-    fn signal(&self, signal: Signal) {
+    fn pid(&self) -> Pid {
         let child = self.child.as_ref().expect("the server runs");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a child has a process id"), signal)
-            .expect("one's own child can be signalled");
+        pid.expect("a child has a process id")
     }
 
     fn log(&self) -> PathBuf {

@@ -10,7 +10,7 @@ use windlass_core::store::{Failed, Found, Guard, GuardIx, Refusal, Txn, TxnOutco
 
 use super::fate::Fate;
 use super::link::{Link, Repeat};
-use super::wire::{Prefix, header_revision, ranges, raw_revision, revision};
+use super::wire::{Prefix, header_revision, ranges, raw_revision};
 
 /// Applies the transaction if its guards hold.
 pub(super) async fn commit(link: &Link, txn: &Txn) -> TxnOutcome {
@@ -165,20 +165,4 @@ pub(super) async fn compact(link: &Link, at: Revision) -> bool {
             Fate::Refused(_) | Fate::LoginStale | Fate::Unsent | Fate::Oversized | Fate::Unknown,
         ) => false,
     }
-}
-
-/// The newest revision, by a linearizable read.
-pub(super) async fn newest(link: &Link, until: Instant) -> Result<Revision, Fate> {
-    let read = link.attempt(until, Repeat::Always, || {
-        let mut kv = link.kv();
-        let key = link
-            .prefix()
-            .raw(&windlass_core::keyspace::Range::cluster().from);
-        let options = GetOptions::new().with_count_only();
-        async move { kv.get(key, Some(options)).await }
-    });
-    let mut answer = read.await?;
-    Ok(answer
-        .take_header()
-        .map_or(Revision(0), |header| revision(header.revision())))
 }

@@ -6,7 +6,6 @@ use windlass_core::ids::Revision;
 use windlass_core::keyspace::{Key, Range};
 use windlass_core::store::{Item, Query, ReadAnswer};
 
-use super::commit::newest;
 use super::fate::Fate;
 use super::link::{Link, Repeat};
 use super::wire::{header_revision, ranges, raw_revision};
@@ -92,6 +91,18 @@ async fn read_range(link: &Link, range: &Range, limit: u32, until: Instant) -> R
             });
         }
     }
+}
+
+/// The newest revision, by a linearizable read.
+pub(super) async fn newest(link: &Link, until: Instant) -> Result<Revision, Fate> {
+    let read = link.attempt(until, Repeat::Always, || {
+        let mut kv = link.kv();
+        let key = link.prefix().raw(&Range::cluster().from);
+        let options = GetOptions::new().with_count_only();
+        async move { kv.get(key, Some(options)).await }
+    });
+    let answer = read.await?;
+    Ok(header_revision(answer.header()))
 }
 
 /// What one request read.

@@ -17,10 +17,9 @@ use windlass_core::keyspace::Range;
 use windlass_core::store::{Answer, Change, ViewEvent};
 
 use super::super::Answers;
-use super::commit::newest;
 use super::fate::{Fate, describe};
 use super::link::{Backoff, Link};
-use super::read::Pages;
+use super::read::{Pages, newest};
 use super::wire::{Prefix, raw_revision, revision};
 
 /// How long etcd may take to begin a watch.
