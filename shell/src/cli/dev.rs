@@ -4,14 +4,28 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use std::sync::Arc;
 
-use super::values;
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+use windlass_core as core;
+use windlass_core::config::{ServerConfig, WorkerConfig};
+
+use super::daemon::{self, Stop};
+use super::exit::{CliError, Exit};
+use super::{demo, values};
+use crate::api::Limits;
+use crate::clock::SystemClock;
+use crate::executor::ExecutorOptions;
+use crate::node::{self, SchedulerNode, Store, WorkerNode};
+use crate::store::embedded::EmbeddedStore;
 
 /// Everything in one process, with the embedded store.
 #[derive(Debug, Clone, Args)]
 pub struct DevArgs {
-    /// Where the store lives; a directory of its own that is removed at the end, unless given
+    /// Where the store lives [default: windlass/dev below the user's data directory; a temporary one for --demo]
     #[arg(long, env = "WINDLASS_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Where the API and the dashboard are served; port 0 picks a free one
@@ -23,7 +37,7 @@ pub struct DevArgs {
     )]
     pub listen: SocketAddr,
     /// How many workers to run
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub workers: u32,
     /// Handlers that run at the same time, for each worker
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
@@ -40,7 +54,106 @@ pub struct DevArgs {
 }
 
 /// Runs until it is told to stop.
-pub(super) async fn run(_args: DevArgs) -> anyhow::Result<ExitCode> {
-    std::future::ready(()).await;
-    anyhow::bail!("this build has no embedded store")
+pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
+    let stop = Stop::listen()?;
+    let handlers = (0..args.workers).map(|_| daemon::handlers(&args.handlers)).collect::<Result<Vec<_>, _>>()?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let address = listener.local_addr()?;
+    let directory = Directory::of(&args)?;
+    let clock = SystemClock::start();
+    let embedded = EmbeddedStore::open(&directory.path, clock.clone())
+        .map_err(|error| CliError::new(Exit::Failed, format!("{}: {error}", directory.path.display())))?;
+    let embedded = Arc::new(embedded);
+    let store = Store::Embedded(Arc::clone(&embedded));
+    let scheduler = SchedulerNode::start(&store, ServerConfig::new(node::fresh_id(), node::VERSION.into()), clock.clone());
+    let mut workers = Vec::new();
+    for handlers in handlers {
+        let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());
+        config.slots = args.slots;
+        let options = ExecutorOptions { result_len_max: args.max_payload, ..ExecutorOptions::default() };
+        workers.push(WorkerNode::start(&store, config, handlers, options, clock.clone()));
+    }
+    info!(store = %directory.path.display(), "serves the API and the dashboard at http://{address}");
+    if args.demo {
+        tokio::spawn(demo::run(scheduler.gateway(), address));
+    }
+    let limits = Limits { payload_max: args.max_payload, ..Limits::default() };
+    let exit = run_nodes(scheduler, workers, listener, limits, &stop).await;
+    drop(store);
+    if let Some(embedded) = Arc::into_inner(embedded) {
+        embedded.close().map_err(|error| CliError::new(Exit::Failed, error.to_string()))?;
+    }
+    directory.remove_if_ours();
+    daemon::code_of(exit)
+}
+
+/// Runs until told to stop: first the workers leave, then the scheduler. A node that ends by itself ends the others.
+async fn run_nodes(
+    scheduler: SchedulerNode,
+    mut workers: Vec<WorkerNode>,
+    listener: TcpListener,
+    limits: Limits,
+    stop: &Stop,
+) -> core::worker::Exit {
+    let (workers_left, left) = tokio::sync::oneshot::channel();
+    let asked = stop.asked();
+    let leaving = tokio::spawn(async move {
+        let first = futures_util::future::select_all(workers.iter_mut().map(|worker| Box::pin(worker.wait())));
+        let ended = tokio::select! { biased;
+            (exit, ..) = first => Some(exit),
+            () = asked => None,
+        };
+        if let Some(exit) = ended {
+            warn!(?exit, "a worker has ended by itself: the others follow");
+        }
+        for worker in &workers {
+            worker.drain();
+        }
+        let mut last = ended;
+        for worker in &mut workers {
+            let exit = worker.wait().await;
+            last.get_or_insert(exit);
+        }
+        let _ = workers_left.send(());
+        last
+    });
+    let served = daemon::serve_until(scheduler, listener, limits, async {
+        let _ = left.await;
+    });
+    let exit = served.await;
+    match leaving.await {
+        Ok(Some(worker)) if worker != core::worker::Exit::Drained => worker,
+        Ok(_) | Err(_) => exit,
+    }
+}
+
+/// Where the store lives.
+struct Directory {
+    path: PathBuf,
+    ours: bool,
+}
+
+impl Directory {
+    /// As given; else one of this user's; the demo's is removed at the end.
+    fn of(args: &DevArgs) -> anyhow::Result<Self> {
+        let (path, ours) = match (&args.data_dir, args.demo) {
+            (Some(path), _) => (path.clone(), false),
+            (None, true) => (std::env::temp_dir().join(format!("windlass-demo-{}", std::process::id())), true),
+            (None, false) => (user_data_dir().context("neither --data-dir nor HOME says where the store lives")?, false),
+        };
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make the directory {}", path.display()))?;
+        Ok(Self { path, ours })
+    }
+
+    fn remove_if_ours(&self) {
+        if self.ours && let Err(error) = std::fs::remove_dir_all(&self.path) {
+            warn!(%error, path = %self.path.display(), "cannot remove the demo's store");
+        }
+    }
+}
+
+fn user_data_dir() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_DATA_HOME").filter(|it| !it.is_empty()).map(PathBuf::from);
+    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))?;
+    Some(base.join("windlass/dev"))
 }

@@ -3,6 +3,8 @@
 mod bench;
 mod bulk;
 mod client;
+mod daemon;
+mod demo;
 mod dev;
 mod etcd;
 mod exit;
@@ -129,7 +131,7 @@ impl Command {
 /// The whole program: reads the command line, does it, says what went wrong, and returns the exit code.
 pub fn main() -> ExitCode {
     let ended = match guardian::words(std::env::args_os()) {
-        Some(words) => guardian::run(words),
+        Some(words) => Ok(guardian::run(words)),
         None => start(Cli::parse()),
     };
     match ended {

@@ -3,10 +3,19 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
+use tokio::net::TcpListener;
+use tracing::info;
+use windlass_core::config::ServerConfig;
 
+use super::daemon::{self, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
+use super::exit::{CliError, Exit};
 use super::values;
+use crate::api::Limits;
+use crate::clock::SystemClock;
+use crate::node::{self, SchedulerNode};
 
 /// A scheduler with its HTTP API, on etcd.
 #[derive(Debug, Clone, Args)]
@@ -31,7 +40,19 @@ pub struct SchedulerArgs {
 }
 
 /// Runs until it is told to stop.
-pub(super) async fn run(_args: SchedulerArgs) -> anyhow::Result<ExitCode> {
-    std::future::ready(()).await;
-    anyhow::bail!("this build has no scheduler")
+pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
+    let stop = Stop::listen()?;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let shares_etcd = !args.etcd.prefix.is_empty();
+    let store = daemon::connect(args.etcd).await?;
+    let mut config = ServerConfig::new(args.node.id.unwrap_or_else(node::fresh_id), node::VERSION.into());
+    config.ttl = args.node.ttl;
+    // Whoever shares an etcd does not decide how much history the others need.
+    config.history_min = config.history_min.filter(|_| !shares_etcd);
+    config.check().map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let limits = Limits { payload_max: args.max_payload, ..Limits::default() };
+    let scheduler = SchedulerNode::start(&store, config, SystemClock::start());
+    info!(address = %listener.local_addr()?, "serves the API");
+    let exit = daemon::serve(scheduler, listener, limits, &stop).await;
+    daemon::code_of(exit)
 }

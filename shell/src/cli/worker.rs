@@ -3,11 +3,20 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
+use tokio::net::TcpListener;
+use windlass_core::config::WorkerConfig;
 use windlass_core::ids::QueueName;
 
+use super::daemon::{self, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
+use super::exit::{CliError, Exit};
 use super::values;
+use crate::api::{self, Limits};
+use crate::clock::SystemClock;
+use crate::executor::ExecutorOptions;
+use crate::node::{self, WorkerNode};
 
 /// A worker, on etcd.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +51,31 @@ pub struct WorkerArgs {
 }
 
 /// Runs until it is told to stop.
-pub(super) async fn run(_args: WorkerArgs) -> anyhow::Result<ExitCode> {
-    std::future::ready(()).await;
-    anyhow::bail!("this build has no worker")
+pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
+    let stop = Stop::listen()?;
+    let handlers = daemon::handlers(&args.handlers)?;
+    let store = daemon::connect(args.etcd).await?;
+    let mut config = WorkerConfig::new(args.node.id.unwrap_or_else(node::fresh_id), Vec::new(), node::VERSION.into());
+    config.slots = args.slots;
+    config.queues = args.queues;
+    config.weight = args.weight;
+    config.labels = args.labels.into_iter().collect();
+    config.ttl = args.node.ttl;
+    config.check().map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let options = ExecutorOptions { result_len_max: args.max_payload, ..ExecutorOptions::default() };
+    let id = config.id.clone();
+    let mut worker = WorkerNode::start(&store, config, handlers, options, SystemClock::start());
+    if let Some(listen) = args.metrics {
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let router = api::worker_metrics(worker.status(), id.as_str());
+        tokio::spawn(api::serve(listener, router, Limits::default(), stop.asked()));
+    }
+    let exit = tokio::select! { biased;
+        exit = worker.wait() => exit,
+        () = stop.asked() => {
+            worker.drain();
+            worker.wait().await
+        }
+    };
+    daemon::code_of(exit)
 }

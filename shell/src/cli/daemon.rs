@@ -1,0 +1,125 @@
+//! What all daemons share: how they are told to stop, and how they reach their store.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use windlass_core as core;
+
+use super::etcd::EtcdArgs;
+use super::exit::{CliError, Exit};
+use crate::api::{self, Limits, Ready};
+use crate::executor::Handlers;
+use crate::node::{SchedulerNode, Store};
+use crate::store::etcd::{EtcdConfig, EtcdStore, Login, Tls};
+
+/// Orders to stop, by signal: the first asks, the second ends the process at once.
+#[derive(Debug)]
+pub(super) struct Stop {
+    asked: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Stop {
+    /// Listens for SIGTERM and SIGINT from now on.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        let (sender, asked) = tokio::sync::watch::channel(false);
+        tokio::spawn(async move {
+            for round in 0.. {
+                let number = tokio::select! { biased;
+                    _ = terminate.recv() => 15,
+                    _ = interrupt.recv() => 2,
+                };
+                if round > 0 {
+                    warn!("told to stop again: ends at once");
+                    std::process::exit(128 + number);
+                }
+                info!("told to stop: finishes what runs; a second signal ends it at once");
+                let _ = sender.send(true);
+            }
+        });
+        Ok(Self { asked })
+    }
+
+    /// Done once the process was told to stop.
+    pub(super) fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut asked = self.asked.clone();
+        async move {
+            // The sender lives as long as the process listens.
+            if asked.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// Connects to the etcd of the command line.
+pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
+    let mut config = EtcdConfig::new(args.etcd);
+    config.prefix = args.prefix;
+    if args.etcd_ca.is_some() || args.etcd_cert.is_some() {
+        config.tls = Some(Tls { ca: args.etcd_ca, identity: args.etcd_cert.zip(args.etcd_key) });
+    }
+    config.login = args.etcd_user.zip(args.etcd_password_file).map(|(user, password_file)| Login { user, password_file });
+    let store = EtcdStore::connect(config).await.map_err(|error| CliError::new(Exit::Unreachable, error.to_string()))?;
+    Ok(Store::Etcd(Arc::new(store)))
+}
+
+/// The stock handlers and the commands of the command line.
+pub(super) fn handlers(commands: &[String]) -> anyhow::Result<Handlers> {
+    let mut handlers = Handlers::new();
+    for command in commands {
+        handlers.add_command_spec(command).map_err(|error| CliError::new(Exit::Usage, format!("--handler {command}: {error}")))?;
+    }
+    Ok(handlers)
+}
+
+/// Serves a scheduler's API until the process is told to stop or the scheduler ends by itself.
+pub(super) async fn serve(scheduler: SchedulerNode, listener: TcpListener, limits: Limits, stop: &Stop) -> core::worker::Exit {
+    serve_until(scheduler, listener, limits, stop.asked()).await
+}
+
+/// Serves a scheduler's API until `stop` is done or the scheduler ends by itself. Requests under way are finished.
+pub(super) async fn serve_until(
+    mut scheduler: SchedulerNode,
+    listener: TcpListener,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+) -> core::worker::Exit {
+    let is_ready = scheduler.readiness();
+    let ready: Ready = Arc::new(move || match is_ready() {
+        true => Ok(()),
+        false => Err("the scheduler has no session, or its view of the store has a gap".to_owned()),
+    });
+    let router = api::router(scheduler.gateway(), limits.clone(), ready, Router::new());
+    let (close, closed) = tokio::sync::oneshot::channel::<()>();
+    let server = tokio::spawn(api::serve(listener, router, limits, async {
+        let _ = closed.await;
+    }));
+    let exit = tokio::select! { biased;
+        exit = scheduler.wait() => exit,
+        () = stop => {
+            scheduler.drain();
+            scheduler.wait().await
+        }
+    };
+    let _ = close.send(());
+    let _ = server.await;
+    exit
+}
+
+/// The exit code of a daemon whose node has ended.
+pub(super) fn code_of(exit: core::worker::Exit) -> anyhow::Result<ExitCode> {
+    let why = match exit {
+        core::worker::Exit::Drained => return Ok(ExitCode::SUCCESS),
+        core::worker::Exit::Deposed => "the cluster believes this node dead: its lease has ended",
+        core::worker::Exit::Usurped => "another process uses this node's id",
+        core::worker::Exit::HandlerWedged => "a handler did not stop when the session was over",
+    };
+    Err(CliError::new(Exit::Failed, why).into())
+}
