@@ -1,6 +1,8 @@
 //! What must be kept so that a store can be rebuilt. Every record says what *is*, not what was asked: a key's last record
 //! alone decides what the key holds, so records may be applied again over a newer state, as long as all that followed
 //! them are applied too.
+//!
+//! The embedded store keeps these types on disk. The order of their variants and fields is its format.
 
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 //!
 //! Changing each key in place would cost the database three times as much as appending a group's changes as one record
 //! (measured: 0.4 against 1.25 million changes a second in groups of 512). So the log is all that a commit writes. Once it
-//! has grown as large as what the store holds, a new snapshot is taken, some keys with each commit, so that none waits
-//! long; when it is whole, the old one and the log before it are dropped. That bounds the disk to about four times what
-//! the store holds, and the time to open it.
+//! has grown twice as large as what the store holds, a new snapshot is taken, some keys with each commit, so that none
+//! waits long; when it is whole, the old one and the log before it are dropped. That bounds the disk to about five times
+//! what the store holds, and the time to open it.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -16,11 +16,15 @@ use windlass_core::keyspace::Key;
 use windlass_core::kv::{Head, Kv, Log, Stored};
 use windlass_core::time::Now;
 
-use super::records::{Records, parts};
+use super::chunk::{Chunk, Join, parts};
 use super::{EmbeddedError, Options};
 
 const FORMAT: u64 = 1;
 const FILE: &str = "store.redb";
+
+/// How much larger than the last snapshot the log becomes before a new one is taken: what a snapshot costs is spread over
+/// that many bytes of log.
+const LOG_PER_SNAPSHOT: u64 = 2;
 
 /// What the database may keep in memory. It is only ever read from the beginning to the end.
 const CACHE_BYTES: usize = 32 << 20;
@@ -33,17 +37,17 @@ const SNAPSHOT_STEP_MIN: usize = 64 << 10;
 
 /// Settings, by name.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// Log records, by number.
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-/// Snapshot records, by snapshot and number.
-const SNAPSHOT: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("snapshot");
+/// The pieces of the log's chunks, by the number of the chunk and of the piece.
+const LOG: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("log");
+/// The pieces of a snapshot's chunks, by the number of the snapshot, of the chunk and of the piece.
+const SNAPSHOT: TableDefinition<'_, (u64, u64, u32), &[u8]> = TableDefinition::new("snapshot");
 
 /// The last whole snapshot.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Snapshot {
     number: u64,
     head: Head,
-    /// The first log record that is not part of it.
+    /// The first chunk of the log that is not part of it.
     log_from: u64,
 }
 
@@ -52,8 +56,10 @@ struct Snapshot {
 struct Growing {
     snapshot: Snapshot,
     behind: Option<Key>,
-    records: u64,
+    chunks: u64,
     bytes: u64,
+    /// The log that it will make superfluous.
+    log_bytes: u64,
 }
 
 /// The store's database.
@@ -124,7 +130,7 @@ impl Disk {
             txn.open_table(LOG).map_err(db_error)?;
             let mut snapshots = txn.open_table(SNAPSHOT).map_err(db_error)?;
             snapshots
-                .retain_in((whole + 1, 0).., |_, _| false)
+                .retain_in((whole + 1, 0, 0).., |_, _| false)
                 .map_err(db_error)?;
         }
         txn.commit().map_err(db_error)
@@ -138,31 +144,21 @@ impl Disk {
 
         let failed = RefCell::new(None);
         let (mut snapshot_bytes, mut log_bytes, mut log_next) = (0, 0, from);
-        let stored = txn
-            .open_table(SNAPSHOT)
-            .and_then(|table| Ok(table.range((number, 0)..=(number, u64::MAX))?))
-            .map_err(db_error)?
-            .map_while(|record| {
-                let (_, record) = record
-                    .map_err(|error| *failed.borrow_mut() = Some(db_error(error)))
-                    .ok()?;
-                snapshot_bytes += record.value().len() as u64;
-                Some(parts::<Stored>(record.value(), &failed))
+        let snapshots = txn.open_table(SNAPSHOT).map_err(db_error)?;
+        let rows = snapshots
+            .range((number, 0, 0)..(number + 1, 0, 0))
+            .map_err(db_error)?;
+        let stored = chunks(rows, |(_, chunk, _)| chunk, &failed)
+            .inspect(|(_, chunk)| snapshot_bytes += chunk.len() as u64)
+            .flat_map(|(_, chunk)| parts::<Stored>(&chunk, &failed));
+        let log = txn.open_table(LOG).map_err(db_error)?;
+        let rows = log.range((from, 0)..).map_err(db_error)?;
+        let log = chunks(rows, |(chunk, _)| chunk, &failed)
+            .inspect(|(chunk, bytes)| {
+                log_next = chunk + 1;
+                log_bytes += bytes.len() as u64;
             })
-            .flatten();
-        let log = txn
-            .open_table(LOG)
-            .and_then(|table| Ok(table.range(from..)?))
-            .map_err(db_error)?
-            .map_while(|record| {
-                let (record_number, record) = record
-                    .map_err(|error| *failed.borrow_mut() = Some(db_error(error)))
-                    .ok()?;
-                log_next = record_number.value() + 1;
-                log_bytes += record.value().len() as u64;
-                Some(parts::<Log>(record.value(), &failed))
-            })
-            .flatten();
+            .flat_map(|(_, chunk)| parts::<Log>(&chunk, &failed));
         let kv = Kv::recover(options.limits, now, snapshot.map(|it| it.head), stored, log);
         // What cannot be read explains what does not fit together.
         if let Some(error) = failed.take() {
@@ -182,22 +178,28 @@ impl Disk {
     }
 
     /// Makes a group's records durable, all or none. `kv` is the store behind them.
-    pub(super) fn commit(&mut self, log: &Records, kv: &Kv) -> Result<(), EmbeddedError> {
+    pub(super) fn commit(&mut self, log: &Chunk, kv: &Kv) -> Result<(), EmbeddedError> {
         if log.is_empty() {
             return Ok(());
         }
         let txn = self.db.begin_write().map_err(db_error)?;
         {
             let mut table = txn.open_table(LOG).map_err(db_error)?;
-            for record in log.iter() {
-                table.insert(self.log_next, record).map_err(db_error)?;
-                self.log_next += 1;
+            for (piece, number) in log.pieces().zip(0..) {
+                table
+                    .insert((self.log_next, number), piece)
+                    .map_err(db_error)?;
             }
+            self.log_next += 1;
         }
-        self.log_bytes += log.bytes() as u64;
+        self.log_bytes += log.len() as u64;
         if self.growing.is_some() {
-            self.grow_snapshot(&txn, log.bytes(), kv)?;
-        } else if self.log_bytes >= self.log_bytes_min.max(self.snapshot_bytes) {
+            self.grow_snapshot(&txn, log.len(), kv)?;
+        } else if self.log_bytes
+            >= self
+                .log_bytes_min
+                .max(self.snapshot_bytes * LOG_PER_SNAPSHOT)
+        {
             self.begin_snapshot(&txn, kv)?;
         }
         txn.commit().map_err(db_error)
@@ -217,14 +219,15 @@ impl Disk {
                 log_from: self.log_next,
             },
             behind: None,
-            records: 0,
+            chunks: 0,
             bytes: 0,
+            log_bytes: self.log_bytes,
         };
-        let mut records = Records::default();
+        let mut chunk = Chunk::default();
         for lease in kv.stored_leases() {
-            records.push(&lease);
+            chunk.push(&lease);
         }
-        growing.write(txn, &records)?;
+        growing.write(txn, &chunk)?;
         self.growing = Some(growing);
         Ok(())
     }
@@ -240,16 +243,16 @@ impl Disk {
             return Ok(());
         };
         let enough = (log_bytes * SNAPSHOT_PACE).max(SNAPSHOT_STEP_MIN);
-        let mut records = Records::default();
+        let mut chunk = Chunk::default();
         let mut behind = None;
         for part in kv.stored_keys(growing.behind.as_ref()) {
-            records.push(&part);
-            if records.bytes() >= enough {
+            chunk.push(&part);
+            if chunk.len() >= enough {
                 behind = Some(part);
                 break;
             }
         }
-        growing.write(txn, &records)?;
+        growing.write(txn, &chunk)?;
         if let Some(Stored::Key { key, .. }) = behind {
             growing.behind = Some(key);
             self.growing = Some(growing);
@@ -271,38 +274,52 @@ impl Disk {
         put_setting(&mut meta, "snapshot", &whole.snapshot)?;
         let mut snapshots = txn.open_table(SNAPSHOT).map_err(db_error)?;
         snapshots
-            .retain_in(..(number, 0), |_, _| false)
+            .retain_in(..(number, 0, 0), |_, _| false)
             .map_err(db_error)?;
-        let mut dropped = 0;
         let mut log = txn.open_table(LOG).map_err(db_error)?;
-        log.retain_in(..log_from, |_, record| {
-            dropped += record.len() as u64;
-            false
-        })
-        .map_err(db_error)?;
-        self.log_bytes -= dropped;
+        log.retain_in(..(log_from, 0), |_, _| false)
+            .map_err(db_error)?;
+        self.log_bytes -= whole.log_bytes;
         self.snapshot_bytes = whole.bytes;
-        tracing::debug!(number, bytes = whole.bytes, dropped, "snapshot taken");
+        tracing::debug!(
+            number,
+            bytes = whole.bytes,
+            log_bytes = whole.log_bytes,
+            "snapshot taken"
+        );
         Ok(())
     }
 }
 
 impl Growing {
-    fn write(
-        &mut self,
-        txn: &redb::WriteTransaction,
-        records: &Records,
-    ) -> Result<(), EmbeddedError> {
+    fn write(&mut self, txn: &redb::WriteTransaction, chunk: &Chunk) -> Result<(), EmbeddedError> {
         let mut table = txn.open_table(SNAPSHOT).map_err(db_error)?;
-        for record in records.iter() {
+        for (piece, number) in chunk.pieces().zip(0..) {
             table
-                .insert((self.snapshot.number, self.records), record)
+                .insert((self.snapshot.number, self.chunks, number), piece)
                 .map_err(db_error)?;
-            self.records += 1;
-            self.bytes += record.len() as u64;
         }
+        self.chunks += 1;
+        self.bytes += chunk.len() as u64;
         Ok(())
     }
+}
+
+/// The chunks of a table's rows with their numbers, up to the first that cannot be read: then `failed` says why.
+fn chunks<'a, K: redb::Key + 'static>(
+    rows: redb::Range<'a, K, &'static [u8]>,
+    number: impl Fn(K::SelfType<'_>) -> u64 + 'a,
+    failed: &'a RefCell<Option<EmbeddedError>>,
+) -> impl Iterator<Item = (u64, Vec<u8>)> + 'a {
+    let pieces = rows.map(move |row| {
+        let (key, piece) = row.map_err(db_error)?;
+        Ok((number(key.value()), piece.value().to_vec()))
+    });
+    Join::new(pieces).map_while(|chunk| {
+        chunk
+            .map_err(|error| *failed.borrow_mut() = Some(error))
+            .ok()
+    })
 }
 
 fn setting<T: serde::de::DeserializeOwned>(

@@ -103,7 +103,7 @@ impl<C: Clock> Engine<C> {
             if !self.on_message(message) {
                 return false;
             }
-            if self.group.calls() < GROUP_CALLS_MAX && self.group.log().bytes() < GROUP_BYTES_MAX {
+            if self.group.calls() < GROUP_CALLS_MAX && self.group.log().len() < GROUP_BYTES_MAX {
                 next = inbox.try_recv().ok();
             }
         }

@@ -6,7 +6,7 @@ use windlass_core::ids::OpId;
 use windlass_core::kv::{ClientId, Effect};
 use windlass_core::store::{Answer, Call, ViewEvent};
 
-use super::records::Records;
+use super::chunk::Chunk;
 use crate::store::{Answers, Owed};
 
 /// What tells one question from all others.
@@ -68,7 +68,7 @@ impl Drop for Clients {
 #[derive(Debug, Default)]
 pub(super) struct Group {
     calls: usize,
-    log: Records,
+    log: Chunk,
     answers: Vec<(Owed, Answer)>,
     news: Vec<News>,
     /// The last news of each watch.
@@ -90,7 +90,7 @@ impl Group {
     }
 
     /// What must be durable before the rest may go.
-    pub(super) fn log(&self) -> &Records {
+    pub(super) fn log(&self) -> &Chunk {
         &self.log
     }
 

@@ -3,10 +3,10 @@
 //! Calls that wait together are handled together and made durable together, by one fsync. Answers and news of watches
 //! leave only after the fsync that covers them, so nobody ever knows what a crash can take back.
 
+mod chunk;
 mod disk;
 mod engine;
 mod group;
-mod records;
 
 #[cfg(test)]
 mod tests;

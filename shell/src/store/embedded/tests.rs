@@ -5,6 +5,7 @@ use std::time::Duration;
 use redb::{Database, StorageBackend};
 use windlass_core::ids::{LeaseId, Revision};
 use windlass_core::keyspace::{Key, Range};
+use windlass_core::kv::{Edit, Entry, Log, Stored};
 use windlass_core::rng::Rng;
 use windlass_core::store::{
     Answer, Change, Found, Guard, LeaseAnswer, Query, ReadAnswer, Step, Txn, TxnOutcome, Value,
@@ -553,4 +554,49 @@ fn a_conflict_is_answered_without_a_sync() {
     let answer = peer.ask(Call::Commit(txn));
     assert!(matches!(answer, Answer::Txn(TxnOutcome::Conflict { .. })));
     assert_eq!(plug.syncs(), before);
+}
+
+#[test]
+fn what_format_1_has_written_is_still_read_the_same_way() {
+    let entry = Entry {
+        found: Found {
+            created: Revision(2),
+            modified: Revision(300),
+            value: Value::from(b"v".to_vec()),
+        },
+        version: 3,
+        lease: Some(LeaseId(7)),
+    };
+    let (lease, ttl) = (LeaseId(7), Duration::from_secs(2));
+    let log = [
+        Log::Changed {
+            at: Revision(300),
+            edits: vec![
+                Edit::Put {
+                    key: Key::from_store("/a"),
+                    entry: entry.clone(),
+                },
+                Edit::Delete {
+                    key: Key::from_store("/b"),
+                },
+            ],
+        },
+        Log::Granted { lease, ttl },
+        Log::Ended { lease },
+        Log::Compacted { at: Revision(4) },
+    ];
+    let stored = [
+        Stored::Lease { lease, ttl },
+        Stored::Key {
+            key: Key::from_store("/a"),
+            entry,
+        },
+    ];
+    let log_written = b"\x00\xac\x02\x02\x00\x02/a\x02\xac\x02\x01v\x03\x01\x0e\x01\x02/b\
+        \x01\x0e\x02\x00\x02\x0e\x03\x04";
+    let stored_written = b"\x00\x0e\x02\x00\x01\x02/a\x02\xac\x02\x01v\x03\x01\x0e";
+    assert_eq!(postcard::to_stdvec(&log).unwrap(), log_written);
+    assert_eq!(postcard::to_stdvec(&stored).unwrap(), stored_written);
+    assert_eq!(postcard::from_bytes(log_written), Ok(log));
+    assert_eq!(postcard::from_bytes(stored_written), Ok(stored));
 }
