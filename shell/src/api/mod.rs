@@ -13,6 +13,7 @@ mod serve;
 mod submission;
 mod tasks;
 mod view;
+mod worker;
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use windlass_core::gateway::{Reply, Request};
 
 pub use self::problem::{Fault, Problem};
 pub use self::serve::serve;
+pub use self::worker::worker_metrics;
 use crate::clock::{Clock, SystemClock};
 use crate::gateway::Gateway;
 

@@ -63,10 +63,21 @@ pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
     let mut config = EtcdConfig::new(args.etcd);
     config.prefix = args.prefix;
     if args.etcd_ca.is_some() || args.etcd_cert.is_some() {
-        config.tls = Some(Tls { ca: args.etcd_ca, identity: args.etcd_cert.zip(args.etcd_key) });
+        config.tls = Some(Tls {
+            ca: args.etcd_ca,
+            identity: args.etcd_cert.zip(args.etcd_key),
+        });
     }
-    config.login = args.etcd_user.zip(args.etcd_password_file).map(|(user, password_file)| Login { user, password_file });
-    let store = EtcdStore::connect(config).await.map_err(|error| CliError::new(Exit::Unreachable, error.to_string()))?;
+    config.login = args
+        .etcd_user
+        .zip(args.etcd_password_file)
+        .map(|(user, password_file)| Login {
+            user,
+            password_file,
+        });
+    let store = EtcdStore::connect(config)
+        .await
+        .map_err(|error| CliError::new(Exit::Unreachable, error.to_string()))?;
     Ok(Store::Etcd(Arc::new(store)))
 }
 
@@ -74,13 +85,20 @@ pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
 pub(super) fn handlers(commands: &[String]) -> anyhow::Result<Handlers> {
     let mut handlers = Handlers::new();
     for command in commands {
-        handlers.add_command_spec(command).map_err(|error| CliError::new(Exit::Usage, format!("--handler {command}: {error}")))?;
+        handlers
+            .add_command_spec(command)
+            .map_err(|error| CliError::new(Exit::Usage, format!("--handler {command}: {error}")))?;
     }
     Ok(handlers)
 }
 
 /// Serves a scheduler's API until the process is told to stop or the scheduler ends by itself.
-pub(super) async fn serve(scheduler: SchedulerNode, listener: TcpListener, limits: Limits, stop: &Stop) -> core::worker::Exit {
+pub(super) async fn serve(
+    scheduler: SchedulerNode,
+    listener: TcpListener,
+    limits: Limits,
+    stop: &Stop,
+) -> core::worker::Exit {
     serve_until(scheduler, listener, limits, stop.asked()).await
 }
 

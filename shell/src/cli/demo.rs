@@ -25,7 +25,10 @@ pub(super) async fn run(gateway: Gateway, address: SocketAddr) {
     let Some(ids) = submit(&gateway).await else {
         return note("demo: the workload was not accepted; see the log");
     };
-    note(&format!("demo: {} tasks accepted: echo, sleep, retried failures, delayed, in four priorities", ids.len()));
+    note(&format!(
+        "demo: {} tasks accepted: echo, sleep, retried failures, delayed, in four priorities",
+        ids.len()
+    ));
     let mut states = Vec::new();
     for id in &ids {
         states.push(end_of(&gateway, *id).await);
@@ -37,9 +40,16 @@ pub(super) async fn run(gateway: Gateway, address: SocketAddr) {
         states.len() - completed - failed,
         began.elapsed().as_secs_f64(),
     ));
-    note(&format!("demo: look at  curl http://{address}/api/v1/stats"));
-    note(&format!("               windlass --server http://{address} task list --limit 5"));
-    note(&format!("               windlass --server http://{address} task get {}", ids[0]));
+    note(&format!(
+        "demo: look at  curl http://{address}/api/v1/stats"
+    ));
+    note(&format!(
+        "               windlass --server http://{address} task list --limit 5"
+    ));
+    note(&format!(
+        "               windlass --server http://{address} task get {}",
+        ids[0]
+    ));
     note("demo: still serving; Ctrl-C ends it");
 }
 
@@ -56,7 +66,10 @@ async fn submit(gateway: &Gateway) -> Option<Vec<TaskId>> {
 fn accepted(fate: Submitted) -> Option<TaskId> {
     match fate {
         Submitted::Accepted { id, .. } => Some(id),
-        Submitted::Repeated { .. } | Submitted::KeyTaken { .. } | Submitted::Refused(_) | Submitted::Unknown { .. } => None,
+        Submitted::Repeated { .. }
+        | Submitted::KeyTaken { .. }
+        | Submitted::Refused(_)
+        | Submitted::Unknown { .. } => None,
     }
 }
 
@@ -69,14 +82,23 @@ async fn end_of(gateway: &Gateway, task: TaskId) -> Option<TaskState> {
 }
 
 fn workload() -> Vec<TaskSpec> {
-    let retry = RetryPolicy { kind: Backoff::Fixed, delay: Millis::new(200), ..RetryPolicy::default() };
+    let retry = RetryPolicy {
+        kind: Backoff::Fixed,
+        delay: Millis::new(200),
+        ..RetryPolicy::default()
+    };
     let kinds = [
         ("echo", r#"{"hello":"world"}"#, Due::Now),
         ("sleep", r#"{"ms":20}"#, Due::Now),
         ("fail", r#"{"times":1}"#, Due::Now),
         ("noop", "null", Due::In(Millis::from_secs(1))),
     ];
-    let priorities = [Priority::CRITICAL, Priority::HIGH, Priority::NORMAL, Priority::LOW];
+    let priorities = [
+        Priority::CRITICAL,
+        Priority::HIGH,
+        Priority::NORMAL,
+        Priority::LOW,
+    ];
     let mut specs = Vec::new();
     for round in 0..EACH {
         for (kind, payload, due) in kinds {

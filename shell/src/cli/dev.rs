@@ -56,32 +56,58 @@ pub struct DevArgs {
 /// Runs until it is told to stop.
 pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
-    let handlers = (0..args.workers).map(|_| daemon::handlers(&args.handlers)).collect::<Result<Vec<_>, _>>()?;
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let handlers = (0..args.workers)
+        .map(|_| daemon::handlers(&args.handlers))
+        .collect::<Result<Vec<_>, _>>()?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let directory = Directory::of(&args)?;
     let clock = SystemClock::start();
-    let embedded = EmbeddedStore::open(&directory.path, clock.clone())
-        .map_err(|error| CliError::new(Exit::Failed, format!("{}: {error}", directory.path.display())))?;
+    let embedded = EmbeddedStore::open(&directory.path, clock.clone()).map_err(|error| {
+        CliError::new(
+            Exit::Failed,
+            format!("{}: {error}", directory.path.display()),
+        )
+    })?;
     let embedded = Arc::new(embedded);
     let store = Store::Embedded(Arc::clone(&embedded));
-    let scheduler = SchedulerNode::start(&store, ServerConfig::new(node::fresh_id(), node::VERSION.into()), clock.clone());
+    let scheduler = SchedulerNode::start(
+        &store,
+        ServerConfig::new(node::fresh_id(), node::VERSION.into()),
+        clock.clone(),
+    );
     let mut workers = Vec::new();
     for handlers in handlers {
         let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());
         config.slots = args.slots;
-        let options = ExecutorOptions { result_len_max: args.max_payload, ..ExecutorOptions::default() };
-        workers.push(WorkerNode::start(&store, config, handlers, options, clock.clone()));
+        let options = ExecutorOptions {
+            result_len_max: args.max_payload,
+            ..ExecutorOptions::default()
+        };
+        workers.push(WorkerNode::start(
+            &store,
+            config,
+            handlers,
+            options,
+            clock.clone(),
+        ));
     }
     info!(store = %directory.path.display(), "serves the API and the dashboard at http://{address}");
     if args.demo {
         tokio::spawn(demo::run(scheduler.gateway(), address));
     }
-    let limits = Limits { payload_max: args.max_payload, ..Limits::default() };
+    let limits = Limits {
+        payload_max: args.max_payload,
+        ..Limits::default()
+    };
     let exit = run_nodes(scheduler, workers, listener, limits, &stop).await;
     drop(store);
     if let Some(embedded) = Arc::into_inner(embedded) {
-        embedded.close().map_err(|error| CliError::new(Exit::Failed, error.to_string()))?;
+        embedded
+            .close()
+            .map_err(|error| CliError::new(Exit::Failed, error.to_string()))?;
     }
     directory.remove_if_ours();
     daemon::code_of(exit)
@@ -98,7 +124,9 @@ async fn run_nodes(
     let (workers_left, left) = tokio::sync::oneshot::channel();
     let asked = stop.asked();
     let leaving = tokio::spawn(async move {
-        let first = futures_util::future::select_all(workers.iter_mut().map(|worker| Box::pin(worker.wait())));
+        let first = futures_util::future::select_all(
+            workers.iter_mut().map(|worker| Box::pin(worker.wait())),
+        );
         let ended = tokio::select! { biased;
             (exit, ..) = first => Some(exit),
             () = asked => None,
@@ -138,22 +166,36 @@ impl Directory {
     fn of(args: &DevArgs) -> anyhow::Result<Self> {
         let (path, ours) = match (&args.data_dir, args.demo) {
             (Some(path), _) => (path.clone(), false),
-            (None, true) => (std::env::temp_dir().join(format!("windlass-demo-{}", std::process::id())), true),
-            (None, false) => (user_data_dir().context("neither --data-dir nor HOME says where the store lives")?, false),
+            (None, true) => (
+                std::env::temp_dir().join(format!("windlass-demo-{}", std::process::id())),
+                true,
+            ),
+            (None, false) => (
+                user_data_dir()
+                    .context("neither --data-dir nor HOME says where the store lives")?,
+                false,
+            ),
         };
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot make the directory {}", path.display()))?;
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot make the directory {}", path.display()))?;
         Ok(Self { path, ours })
     }
 
     fn remove_if_ours(&self) {
-        if self.ours && let Err(error) = std::fs::remove_dir_all(&self.path) {
+        if self.ours
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
             warn!(%error, path = %self.path.display(), "cannot remove the demo's store");
         }
     }
 }
 
 fn user_data_dir() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_DATA_HOME").filter(|it| !it.is_empty()).map(PathBuf::from);
-    let base = base.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share")))?;
+    let base = std::env::var_os("XDG_DATA_HOME")
+        .filter(|it| !it.is_empty())
+        .map(PathBuf::from);
+    let base = base.or_else(|| {
+        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"))
+    })?;
     Some(base.join("windlass/dev"))
 }

@@ -42,15 +42,25 @@ pub struct SchedulerArgs {
 /// Runs until it is told to stop.
 pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.listen))?;
     let shares_etcd = !args.etcd.prefix.is_empty();
     let store = daemon::connect(args.etcd).await?;
-    let mut config = ServerConfig::new(args.node.id.unwrap_or_else(node::fresh_id), node::VERSION.into());
+    let mut config = ServerConfig::new(
+        args.node.id.unwrap_or_else(node::fresh_id),
+        node::VERSION.into(),
+    );
     config.ttl = args.node.ttl;
     // Whoever shares an etcd does not decide how much history the others need.
     config.history_min = config.history_min.filter(|_| !shares_etcd);
-    config.check().map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
-    let limits = Limits { payload_max: args.max_payload, ..Limits::default() };
+    config
+        .check()
+        .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let limits = Limits {
+        payload_max: args.max_payload,
+        ..Limits::default()
+    };
     let scheduler = SchedulerNode::start(&store, config, SystemClock::start());
     info!(address = %listener.local_addr()?, "serves the API");
     let exit = daemon::serve(scheduler, listener, limits, &stop).await;

@@ -55,20 +55,36 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
     let handlers = daemon::handlers(&args.handlers)?;
     let store = daemon::connect(args.etcd).await?;
-    let mut config = WorkerConfig::new(args.node.id.unwrap_or_else(node::fresh_id), Vec::new(), node::VERSION.into());
+    let mut config = WorkerConfig::new(
+        args.node.id.unwrap_or_else(node::fresh_id),
+        Vec::new(),
+        node::VERSION.into(),
+    );
     config.slots = args.slots;
     config.queues = args.queues;
     config.weight = args.weight;
     config.labels = args.labels.into_iter().collect();
     config.ttl = args.node.ttl;
-    config.check().map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
-    let options = ExecutorOptions { result_len_max: args.max_payload, ..ExecutorOptions::default() };
+    config
+        .check()
+        .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let options = ExecutorOptions {
+        result_len_max: args.max_payload,
+        ..ExecutorOptions::default()
+    };
     let id = config.id.clone();
     let mut worker = WorkerNode::start(&store, config, handlers, options, SystemClock::start());
     if let Some(listen) = args.metrics {
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
         let router = api::worker_metrics(worker.status(), id.as_str());
-        tokio::spawn(api::serve(listener, router, Limits::default(), stop.asked()));
+        tokio::spawn(api::serve(
+            listener,
+            router,
+            Limits::default(),
+            stop.asked(),
+        ));
     }
     let exit = tokio::select! { biased;
         exit = worker.wait() => exit,

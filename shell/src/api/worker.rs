@@ -1,0 +1,81 @@
+//! What a worker shows when it is told to: metrics and health, and nothing else.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use crate::node::WorkerStatus;
+
+/// `/metrics`, `/livez` and `/readyz` of a worker.
+pub fn worker_metrics(status: Arc<WorkerStatus>, id: &str) -> Router {
+    let node = id.to_owned();
+    let shown = Arc::clone(&status);
+    let metrics = move || async move { render(&shown, &node) };
+    let readyz = move || async move {
+        let code = if status.is_ready() {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
+        };
+        (
+            code,
+            axum::Json(serde_json::json!({ "ready": status.is_ready() })),
+        )
+    };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route(
+            "/livez",
+            get(async || axum::Json(serde_json::json!({ "live": true }))),
+        )
+        .route("/readyz", get(readyz))
+}
+
+fn render(status: &WorkerStatus, node: &str) -> axum::response::Response {
+    let labels = [("node".into(), node.to_owned().into())];
+    let mut registry = Registry::with_prefix_and_labels("windlass_worker", labels.into_iter());
+    registry.register(
+        "running",
+        "Handlers that run",
+        ConstGauge::new(status.running()),
+    );
+    registry.register(
+        "claims",
+        "Claims held, running or waiting for a slot",
+        ConstGauge::new(status.holding()),
+    );
+    registry.register(
+        "tasks_completed",
+        "Outcomes recorded as completed",
+        ConstCounter::new(status.completed()),
+    );
+    registry.register(
+        "tasks_failed",
+        "Outcomes recorded as failed",
+        ConstCounter::new(status.failed()),
+    );
+    registry.register(
+        "refused_stale",
+        "Ends of attempts that were refused because their claim was gone",
+        ConstCounter::new(status.refused_stale()),
+    );
+    let mut text = String::new();
+    match encode(&mut text, &registry) {
+        Ok(()) => (
+            [(
+                header::CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
