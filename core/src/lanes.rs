@@ -355,7 +355,7 @@ impl<M> Lanes<M> {
         self.timers.disarm(ix);
         match lane.judge(sent, outcome) {
             Judgement::Settled(settled) => LaneNews {
-                settled: vec![settled],
+                settled: vec![*settled],
                 usurped: false,
             },
             Judgement::Usurped => LaneNews {
@@ -363,7 +363,7 @@ impl<M> Lanes<M> {
                 usurped: true,
             },
             Judgement::Doubt(sent) => {
-                self.doubt(now, ix, sent);
+                self.doubt(now, ix, *sent);
                 LaneNews::default()
             }
             Judgement::Burn(burnt) => {
@@ -377,9 +377,9 @@ impl<M> Lanes<M> {
 }
 
 enum Judgement<M> {
-    Settled(Settled<M>),
+    Settled(Box<Settled<M>>),
     /// Send it again.
-    Doubt(Sent<M>),
+    Doubt(Box<Sent<M>>),
     /// Make sure that it never lands.
     Burn(Box<Burnt<M>>),
     Usurped,
@@ -440,20 +440,22 @@ impl<M> Lane<M> {
                     None => Self::not_applied(sent, Verdict::Conflict { at, failed }),
                 }
             }
-            TxnOutcome::Refused(Refusal::Busy) | TxnOutcome::Unknown => Judgement::Doubt(sent),
+            TxnOutcome::Refused(Refusal::Busy) | TxnOutcome::Unknown => {
+                Judgement::Doubt(Box::new(sent))
+            }
             TxnOutcome::Refused(reason) => Self::not_applied(sent, Verdict::Refused(reason)),
         }
     }
 
     fn landed(&mut self, at: Revision, sent: Sent<M>) -> Judgement<M> {
         self.moved(at, sent.record);
-        Judgement::Settled(match sent.burns {
+        Judgement::Settled(Box::new(match sent.burns {
             None => Settled::Committed {
                 at,
                 metas: sent.batch.into_metas(),
             },
             Some(burnt) => burnt.batch.settle(burnt.verdict),
-        })
+        }))
     }
 
     /// The lane had moved already: by an earlier copy of this transaction, or by the one that it was to burn.
@@ -467,10 +469,10 @@ impl<M> Lane<M> {
         match sent.burns.take().filter(|burnt| burnt.record == record) {
             Some(burnt) => {
                 self.moved(at, record);
-                Judgement::Settled(Settled::Committed {
+                Judgement::Settled(Box::new(Settled::Committed {
                     at,
                     metas: burnt.batch.into_metas(),
-                })
+                }))
             }
             None => Judgement::Usurped,
         }
@@ -479,10 +481,10 @@ impl<M> Lane<M> {
     /// The store did not apply it now. Only if no answer was lost before, no copy can be under way.
     fn not_applied(sent: Sent<M>, verdict: Verdict) -> Judgement<M> {
         if sent.burns.is_some() {
-            return Judgement::Doubt(sent);
+            return Judgement::Doubt(Box::new(sent));
         }
         if sent.lost_answers == 0 {
-            return Judgement::Settled(sent.batch.settle(verdict));
+            return Judgement::Settled(Box::new(sent.batch.settle(verdict)));
         }
         Judgement::Burn(Box::new(Burnt {
             batch: sent.batch,

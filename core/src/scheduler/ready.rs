@@ -72,7 +72,7 @@ impl Ready {
         if !tasks.mine.contains(&place) && tasks.foreign.insert(place, now).is_none() {
             tasks.by_seen.insert((now, place));
             self.foreign += 1;
-            self.look_at.get_or_insert(now.after(LOOK_EVERY));
+            self.look_at.get_or_insert_with(|| now.after(LOOK_EVERY));
         }
     }
 
@@ -139,7 +139,7 @@ impl Ready {
     /// The first candidate in the queues' order among those that may have room.
     pub(super) fn first(&self) -> Option<(Place, Class, Strategy)> {
         let (place, class) = self.heads.first()?;
-        let tasks = self.classes.get(class).expect("a head belongs to a class");
+        let tasks = self.classes.get(class)?;
         Some((*place, class.clone(), tasks.strategy))
     }
 

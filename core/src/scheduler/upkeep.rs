@@ -54,7 +54,8 @@ impl Upkeep {
         peers: &Peers,
         step_in_after: Duration,
     ) {
-        self.look_at.get_or_insert(now.mono.after(LOOK_EVERY));
+        self.look_at
+            .get_or_insert_with(|| now.mono.after(LOOK_EVERY));
         let owner = view.workers.get(worker).map(|node| node.registration);
         if owner == Some(claimed.record.registration) {
             return;

@@ -3,23 +3,25 @@
 //! Keeping the view once is what lets a process hold a million waiting tasks; the parts only decide.
 
 mod janitor;
+mod jobs;
+mod port;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use self::janitor::Janitor;
+use self::jobs::{Job, Sorted, sort};
+pub use self::port::{Effect, Input, Timer};
 use crate::config::ServerConfig;
-use crate::gateway::{self, Gateway, Reply, Request, RequestId};
+use crate::gateway::{Gateway, Reply};
 use crate::ids::{NodeId, OpId, OpIds, Registration, Revision};
 use crate::keyspace::{Key, Range, Role};
 use crate::lanes::{LaneSpec, Lanes, Settled};
-use crate::machine::{Elapsed, Machine};
+use crate::machine::Machine;
 use crate::record::{NodeRecord, Totals, Version};
 use crate::registration::Registering;
 use crate::rng::Rng;
-use crate::scheduler::{self, Scheduler, SchedulerConfig};
+use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::session::{Session, SessionConfig, SessionNews};
 use crate::steps;
 use crate::store::{Answer, Batch, StoreCall, TxnOutcome, ViewEvent};
@@ -32,103 +34,6 @@ use crate::worker::Exit;
 const GATEWAY: char = 'g';
 const SCHEDULER: char = 's';
 const JANITOR: char = 'j';
-
-/// What can happen to a scheduler process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// Nothing but time.
-    Elapsed,
-    /// The store said something.
-    Store {
-        /// The call that it belongs to.
-        op: OpId,
-        /// What it said.
-        answer: Answer,
-    },
-    /// A client asks something.
-    Request {
-        /// Names the reply.
-        id: RequestId,
-        /// What.
-        request: Request,
-    },
-    /// The client does not wait any more.
-    Forget {
-        /// Its request.
-        id: RequestId,
-    },
-    /// The machine was measured.
-    Load {
-        /// Its busy share, in thousandths.
-        cpu_permille: u16,
-        /// The process's memory, in bytes.
-        memory_bytes: u64,
-    },
-    /// Finish what is under way, and leave.
-    Drain,
-}
-
-impl From<Elapsed> for Input {
-    fn from(_: Elapsed) -> Self {
-        Self::Elapsed
-    }
-}
-
-/// What a scheduler process wants done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Ask the store.
-    Store(StoreCall),
-    /// Answer a client.
-    Reply {
-        /// Its request.
-        id: RequestId,
-        /// The answer.
-        reply: Reply,
-    },
-    /// End the process.
-    Exit(Exit),
-}
-
-impl From<StoreCall> for Effect {
-    fn from(call: StoreCall) -> Self {
-        Self::Store(call)
-    }
-}
-
-/// Why a scheduler process must be called again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
-    /// The session ends, or its lease is to be renewed.
-    Session,
-    /// A lane waits for an answer or for a repetition.
-    Lanes,
-    /// The registration waits.
-    Registering,
-    /// The watch is to be asked for.
-    Feed,
-    /// Something is due, overdue or to be stepped in for.
-    Scheduler,
-    /// A client's request is overdue.
-    Gateway,
-    /// A duty of the one janitor.
-    Janitor,
-    /// There is something to send.
-    Flush,
-    /// The node's key is to be written again.
-    Beat,
-    /// Leaving takes too long.
-    Patience,
-}
-
-/// What a step of this process's does.
-#[derive(Debug)]
-enum Job {
-    Gateway(gateway::Job),
-    Scheduler(scheduler::Job),
-    Janitor(janitor::Job),
-    Beat,
-}
 
 /// A scheduler process.
 #[derive(Debug)]
@@ -392,7 +297,6 @@ impl Server {
         self.flush_soon();
     }
 
-    /// A lane carries the steps of one part only, so the first one tells whose they are.
     fn on_settled(&mut self, settled: Settled<Job>) {
         let (now, reached) = (self.now, self.feed.at());
         match sort(settled) {
@@ -621,67 +525,6 @@ impl Machine for Server {
         .into_iter()
         .flatten()
         .min()
-    }
-}
-
-impl Job {
-    fn totals(&self) -> Totals {
-        match self {
-            Self::Gateway(job) => job.totals(),
-            Self::Scheduler(job) => job.totals(),
-            Self::Janitor(job) => job.totals(),
-            Self::Beat => Totals::default(),
-        }
-    }
-}
-
-/// A settled batch, as the part that sent it knows it.
-enum Sorted {
-    Gateway(Settled<gateway::Job>),
-    Scheduler(Settled<scheduler::Job>),
-    Janitor(Settled<janitor::Job>),
-    Beat { applied: bool },
-    Nothing,
-}
-
-fn sort(settled: Settled<Job>) -> Sorted {
-    let first = match &settled {
-        Settled::Committed { metas, .. } | Settled::Refused { metas, .. } => metas.first(),
-        Settled::Conflict { lost, spared, .. } => {
-            lost.first().map(|it| &it.meta).or(spared.first())
-        }
-    };
-    match first {
-        None => Sorted::Nothing,
-        Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
-        Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
-        Some(Job::Janitor(_)) => Sorted::Janitor(settled.map(Job::janitor)),
-        Some(Job::Beat) => Sorted::Beat {
-            applied: matches!(settled, Settled::Committed { .. }),
-        },
-    }
-}
-
-impl Job {
-    fn gateway(self) -> gateway::Job {
-        let Self::Gateway(job) = self else {
-            unreachable!("a batch belongs to one part")
-        };
-        job
-    }
-
-    fn scheduler(self) -> scheduler::Job {
-        let Self::Scheduler(job) = self else {
-            unreachable!("a batch belongs to one part")
-        };
-        job
-    }
-
-    fn janitor(self) -> janitor::Job {
-        let Self::Janitor(job) = self else {
-            unreachable!("a batch belongs to one part")
-        };
-        job
     }
 }
 

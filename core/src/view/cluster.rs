@@ -432,12 +432,7 @@ impl ClusterView {
                 self.node_configs.remove(&node);
             }
             Meaning::LockWaiter(lock, waiter) => {
-                if let Some(waiters) = self.locks.get_mut(&lock) {
-                    waiters.remove(&waiter);
-                    if waiters.holder().is_none() {
-                        self.locks.remove(&lock);
-                    }
-                }
+                self.delete_waiter(&lock, &waiter);
                 news.push(News::LocksChanged);
             }
             Meaning::JanitorWaiter(waiter) => {
@@ -451,6 +446,15 @@ impl ClusterView {
             | Meaning::Run(_)
             | Meaning::Unique
             | Meaning::Foreign => {}
+        }
+    }
+
+    fn delete_waiter(&mut self, lock: &LockName, waiter: &NodeId) {
+        if let Some(waiters) = self.locks.get_mut(lock) {
+            waiters.remove(waiter);
+            if waiters.is_empty() {
+                self.locks.remove(lock);
+            }
         }
     }
 

@@ -117,7 +117,7 @@ impl Claims {
         let before = std::mem::replace(&mut held.phase, phase);
         let (seen, unstarted) = (held.seen, held.phase.is_unstarted());
         self.unindex(place, &before);
-        let held = self.held.get(&place).expect("it was there a line ago");
+        let held = self.held.get(&place)?;
         match held.phase {
             Phase::Fresh => self.fresh.insert(place),
             Phase::Ready(_) => self.ready.insert(place),

@@ -4,36 +4,33 @@
 //! gap. When the session ends it stops every handler before anything else. What has ended is recorded under the claim's
 //! fence; whatever else happens to a claim, the store's guards decide.
 
+mod attempts;
+mod claims;
 mod duty;
 mod held;
+mod port;
 mod record;
 mod run;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use self::duty::Duty;
-use self::held::{Claims, End, Held, Phase};
+use self::held::{Claims, End, Phase};
+pub use self::port::{Effect, Input, Timer};
 use self::record::Job;
 use self::run::Runs;
 pub use self::run::{Exit, HandlerError, RunEvent, Start};
 use crate::config::WorkerConfig;
-use crate::ids::{Fence, OpId, OpIds, Registration, Revision, TaskId};
-use crate::keyspace::{Key, Meaning, Place, Range, Role};
+use crate::ids::{OpId, OpIds, Registration, Revision};
+use crate::keyspace::{Key, Place, Range, Role};
 use crate::lanes::{LaneSpec, Lanes};
-use crate::machine::{Elapsed, Machine};
-use crate::record::{
-    ClaimRecord, Json, NodeRecord, Outcome, Record, StopReason, TaskRecord, Totals, Version,
-};
+use crate::machine::Machine;
+use crate::record::{NodeRecord, StopReason, Totals, Version};
 use crate::registration::Registering;
 use crate::rng::Rng;
 use crate::session::{Session, SessionConfig, SessionNews};
-use crate::steps::Ending;
-use crate::store::{
-    Answer, Call, Change, Item, OPS_MAX, Query, ReadAnswer, StoreCall, TxnOutcome, ViewEvent,
-};
+use crate::store::{Answer, Change, ReadAnswer, TxnOutcome, ViewEvent};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::Timers;
 use crate::view::{Fed, Feed};
@@ -46,96 +43,6 @@ const FETCHES_MAX: usize = 4;
 
 /// How long a read may take before it is made again.
 const FETCH_MAX: Duration = Duration::from_secs(8);
-
-/// What can happen to a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Input {
-    /// Nothing but time.
-    Elapsed,
-    /// The store said something.
-    Store {
-        /// The call that it belongs to.
-        op: OpId,
-        /// What it said.
-        answer: Answer,
-    },
-    /// A handler said something.
-    Run {
-        /// The execution that it belongs to.
-        run: OpId,
-        /// What it said.
-        event: RunEvent,
-    },
-    /// The machine was measured.
-    Load {
-        /// Its busy share, in thousandths.
-        cpu_permille: u16,
-        /// The process's memory, in bytes.
-        memory_bytes: u64,
-    },
-    /// Finish, hand back what is not started, and leave.
-    Drain,
-}
-
-impl From<Elapsed> for Input {
-    fn from(_: Elapsed) -> Self {
-        Self::Elapsed
-    }
-}
-
-/// What a worker wants done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Effect {
-    /// Ask the store.
-    Store(StoreCall),
-    /// Start a handler.
-    Start(Box<Start>),
-    /// Stop a handler; it answers with an event that ends it.
-    Stop {
-        /// Which execution.
-        run: OpId,
-        /// Why.
-        reason: StopReason,
-    },
-    /// Every handler must be dead by then, even if this process does not run.
-    Fence {
-        /// The session's end.
-        at: Mono,
-    },
-    /// End the process.
-    Exit(Exit),
-}
-
-impl From<StoreCall> for Effect {
-    fn from(call: StoreCall) -> Self {
-        Self::Store(call)
-    }
-}
-
-/// Why a worker must be called again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
-    /// The session ends, or its lease is to be renewed.
-    Session,
-    /// A lane waits for an answer or for a repetition.
-    Lanes,
-    /// The registration waits.
-    Registering,
-    /// A watch is to be asked for.
-    Feed,
-    /// There is something to send or to start.
-    Flush,
-    /// The node's key is to be written again.
-    Beat,
-    /// A read of tasks is overdue.
-    Fetch(OpId),
-    /// A handler has run long enough.
-    TimeOut(OpId),
-    /// A claim has waited long enough for its slot.
-    Waiting,
-    /// The drain's grace, or the margin for handlers that do not stop, is over.
-    Patience,
-}
 
 /// A worker of one process.
 #[derive(Debug)]
@@ -429,270 +336,6 @@ impl Worker {
         }
     }
 
-    fn on_claims(&mut self, now: Now, fed: Fed, out: &mut Vec<Effect>) {
-        match fed {
-            Fed::Nothing | Fed::Lost => {}
-            Fed::Restart(items) => self.on_claims_restart(now, items, out),
-            Fed::More(items) => items
-                .into_iter()
-                .for_each(|item| self.on_claim(now, item, out)),
-            Fed::Changes(changes) => {
-                for change in changes {
-                    match change {
-                        Change::Put(item) => self.on_claim(now, item, out),
-                        Change::Delete { key, .. } => {
-                            if let Meaning::Claim(_, place) = Meaning::of(&key) {
-                                self.on_claim_gone(place, out);
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        self.unpark();
-        self.flush_soon(now.mono);
-    }
-
-    fn on_claims_restart(&mut self, now: Now, items: Vec<Item>, out: &mut Vec<Effect>) {
-        let there: BTreeSet<Place> = items
-            .iter()
-            .filter_map(|item| {
-                let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
-                    return None;
-                };
-                Some(place)
-            })
-            .collect();
-        let gone: Vec<Place> = self
-            .claims
-            .places()
-            .filter(|place| !there.contains(place))
-            .collect();
-        for place in gone {
-            self.on_claim_gone(place, out);
-        }
-        for item in items {
-            self.on_claim(now, item, out);
-        }
-    }
-
-    /// A claim appeared or changed.
-    fn on_claim(&mut self, now: Now, item: Item, out: &mut Vec<Effect>) {
-        let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
-            return;
-        };
-        let Ok(record) = ClaimRecord::decode(&item.found.value) else {
-            return;
-        };
-        // A former life's claim is not inherited: it has no owner, and the schedulers take it back.
-        if self.registration() != Some(record.registration) {
-            return;
-        }
-        let fence = Fence(item.found.created);
-        match self.claims.get_mut(place) {
-            Some(held) if held.fence == fence => {
-                let news = held.since < item.found.modified;
-                held.since = held.since.max(item.found.modified);
-                if news && record.stop.is_some() && held.record.stop.is_none() {
-                    held.record.stop = record.stop;
-                    self.on_stop_flag(now, place, out);
-                }
-            }
-            Some(_) => {
-                self.let_go(place, out);
-                self.hold(now, place, fence, item.found.modified, record, out);
-            }
-            None => self.hold(now, place, fence, item.found.modified, record, out),
-        }
-    }
-
-    fn hold(
-        &mut self,
-        now: Now,
-        place: Place,
-        fence: Fence,
-        since: Revision,
-        record: ClaimRecord,
-        out: &mut Vec<Effect>,
-    ) {
-        let flagged = record.stop.is_some();
-        let held = Held {
-            fence,
-            since,
-            record: Box::new(record),
-            seen: now.mono,
-            phase: Phase::Fresh,
-            progress: None,
-        };
-        self.claims.insert(place, held);
-        if flagged {
-            self.on_stop_flag(now, place, out);
-        } else if !self.duty.takes_tasks() || self.session.lease().is_none() {
-            self.claims.set(place, Phase::Ended(End::HandBack));
-        }
-    }
-
-    /// Somebody ordered that the attempt stops.
-    fn on_stop_flag(&mut self, now: Now, place: Place, out: &mut Vec<Effect>) {
-        let Some(held) = self.claims.get(place) else {
-            return;
-        };
-        let reason = held.record.stop.expect("the caller saw the flag");
-        match held.phase {
-            Phase::Running(run) => self.runs.stop(run, reason, out),
-            Phase::Fresh | Phase::Fetching | Phase::Ready(_) | Phase::Unreadable => {
-                let end = match reason {
-                    StopReason::Cancel => End::Final(Ending {
-                        outcome: Outcome::Cancelled,
-                        started_at: None,
-                        ended_at: now.wall,
-                    }),
-                    StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown => {
-                        End::HandBack
-                    }
-                };
-                self.claims.set(place, Phase::Ended(end));
-            }
-            Phase::Ended(_) | Phase::Recording => {}
-        }
-    }
-
-    /// The view does not show the claim any more.
-    fn on_claim_gone(&mut self, place: Place, out: &mut Vec<Effect>) {
-        // What is being recorded is settled by the lane, which knows whether it was this worker that removed it.
-        let recording = |held: &Held| matches!(held.phase, Phase::Recording);
-        if !self.claims.get(place).is_some_and(recording) {
-            self.let_go(place, out);
-        }
-    }
-
-    /// The claim is not ours any more: its handler is stopped, and its end is nobody's business.
-    fn let_go(&mut self, place: Place, out: &mut Vec<Effect>) {
-        let Some(held) = self.claims.remove(place) else {
-            return;
-        };
-        match held.phase {
-            Phase::Running(run) => self.runs.stop(run, StopReason::Fenced, out),
-            Phase::Ended(End::Final(_) | End::Failure(_)) => self.owed.refused_stale += 1,
-            Phase::Ended(End::HandBack)
-            | Phase::Fresh
-            | Phase::Fetching
-            | Phase::Ready(_)
-            | Phase::Unreadable
-            | Phase::Recording => {}
-        }
-    }
-
-    fn unpark(&mut self) {
-        let Some(at) = self.claims_feed.at() else {
-            return;
-        };
-        let (ripe, unripe) = std::mem::take(&mut self.parked)
-            .into_iter()
-            .partition(|(revision, _)| *revision <= at);
-        self.parked = unripe;
-        for (_, place) in ripe {
-            if let Some(held) = self.claims.get(place)
-                && let Phase::Ended(_) = held.phase
-            {
-                self.claims.ended.insert(place);
-            }
-        }
-    }
-
-    fn fetch(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while self.fetches.len() < FETCHES_MAX && !self.claims.fresh.is_empty() {
-            let places: Vec<Place> = self.claims.fresh.iter().copied().take(OPS_MAX).collect();
-            for place in &places {
-                self.claims.set(*place, Phase::Fetching);
-            }
-            let op = self.ops.fresh();
-            let keys = places.iter().map(|place| Key::task(place.task)).collect();
-            out.push(
-                StoreCall {
-                    op,
-                    call: Call::Read(Query::Keys(keys)),
-                }
-                .into(),
-            );
-            self.timers
-                .arm(now.mono, Timer::Fetch(op), now.mono.after(FETCH_MAX));
-            self.fetches.insert(op, places);
-        }
-    }
-
-    fn on_fetched(&mut self, now: Now, places: Vec<Place>, answer: ReadAnswer) {
-        let items = match answer {
-            ReadAnswer::Items { items, .. } => Some(items),
-            ReadAnswer::Failed => None,
-        };
-        let mut found: BTreeMap<TaskId, TaskRecord> = BTreeMap::new();
-        for item in items.iter().flatten() {
-            if let (Meaning::Task(id), Ok(task)) = (
-                Meaning::of(&item.key),
-                TaskRecord::decode(&item.found.value),
-            ) {
-                found.insert(id, task);
-            }
-        }
-        for place in places {
-            if !self
-                .claims
-                .get(place)
-                .is_some_and(|held| matches!(held.phase, Phase::Fetching))
-            {
-                continue;
-            }
-            let phase = match (items.is_some(), found.remove(&place.task)) {
-                (_, Some(task)) => Phase::Ready(Box::new(task)),
-                (true, None) => Phase::Unreadable,
-                (false, None) => Phase::Fresh,
-            };
-            self.claims.set(place, phase);
-        }
-        self.flush_soon(now.mono);
-    }
-
-    /// Starts what is ready, in the order of keys, as long as there are slots.
-    fn start_ready(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while self.can_start() && self.runs.len() < self.config.slots as usize {
-            let Some(place) = self.claims.ready.first().copied() else {
-                return;
-            };
-            let run = self.ops.fresh();
-            let Some(Phase::Ready(task)) = self.claims.set(place, Phase::Running(run)) else {
-                unreachable!("the index of ready claims holds nothing else")
-            };
-            let held = self.claims.get(place).expect("it was just set to run");
-            assert!(
-                held.record.stop.is_none(),
-                "a stopped claim is never started"
-            );
-            let start = Start {
-                run,
-                task: place.task,
-                kind: task.kind.clone(),
-                queue: task.queue.clone(),
-                priority: task.priority,
-                name: task.name.clone(),
-                payload: task.payload.clone(),
-                metadata: task.metadata.clone(),
-                created_at: task.created_at,
-                attempt: held.record.carry.attempt(),
-                fence: held.fence,
-                timeout: task.timeout,
-            };
-            self.timers.arm(
-                now.mono,
-                Timer::TimeOut(run),
-                now.mono
-                    .after(Duration::from(task.timeout).max(Duration::from_nanos(1))),
-            );
-            self.runs.start(run, place, task, now.wall);
-            out.push(Effect::Start(Box::new(start)));
-        }
-    }
-
     fn on_timer(&mut self, now: Now, timer: Timer, out: &mut Vec<Effect>) {
         match timer {
             Timer::Session | Timer::Lanes | Timer::Registering | Timer::Feed => {}
@@ -838,46 +481,5 @@ impl Machine for Worker {
         .into_iter()
         .flatten()
         .min()
-    }
-}
-
-/// The parts of [`Worker::on_run`]: what a handler's event means for its claim.
-impl Worker {
-    fn on_run(&mut self, now: Now, run: OpId, event: RunEvent) {
-        if let RunEvent::Progress(json) = event {
-            return self.on_progress(now, run, json);
-        }
-        let Some(ended) = self.runs.end(run) else {
-            return;
-        };
-        self.timers.disarm(Timer::TimeOut(run));
-        self.flush_soon(now.mono);
-        let place = ended.place;
-        let ours = self
-            .claims
-            .get(place)
-            .is_some_and(|held| matches!(held.phase, Phase::Running(own) if own == run));
-        if !ours {
-            // Its claim was taken away while it ran: nobody waits for what it did.
-            if matches!(event, RunEvent::Completed(_) | RunEvent::Failed(_)) {
-                self.owed.refused_stale += 1;
-            }
-            return;
-        }
-        let end = ended.judge(event, now.wall);
-        self.claims.set(place, Phase::Ended(end));
-    }
-
-    fn on_progress(&mut self, now: Now, run: OpId, json: Json) {
-        let Some(place) = self.runs.place(run) else {
-            return;
-        };
-        if let Some(held) = self.claims.get_mut(place)
-            && matches!(held.phase, Phase::Running(own) if own == run)
-        {
-            held.progress = Some(json);
-            self.claims.progressed.insert(place);
-            self.flush_soon(now.mono);
-        }
     }
 }

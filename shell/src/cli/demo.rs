@@ -58,7 +58,10 @@ async fn submit(gateway: &Gateway) -> Option<Vec<TaskId>> {
         match gateway.ask(Request::Submit(workload()), ASK_MAX).await {
             Reply::Submitted(fates) => return fates.into_iter().map(accepted).collect(),
             Reply::NotReady => sleep(Duration::from_millis(20)).await,
-            _ => return None,
+            reply => {
+                tracing::warn!(?reply, "the demo's workload was not accepted");
+                return None;
+            }
         }
     }
 }
@@ -77,7 +80,10 @@ async fn end_of(gateway: &Gateway, task: TaskId) -> Option<TaskState> {
     let wait = Some(Duration::from_secs(60));
     match gateway.ask(Request::Get { task, wait }, ASK_MAX).await {
         Reply::Task(task) => Some(task.state),
-        _ => None,
+        reply => {
+            tracing::warn!(?reply, %task, "the demo cannot tell how a task ended");
+            None
+        }
     }
 }
 

@@ -1,0 +1,78 @@
+//! Steps of a scheduler process: each batch belongs to one of its parts.
+
+use super::janitor;
+use crate::gateway;
+use crate::lanes::Settled;
+use crate::record::Totals;
+use crate::scheduler;
+
+/// What a step of this process's does.
+#[derive(Debug)]
+pub(super) enum Job {
+    Gateway(gateway::Job),
+    Scheduler(scheduler::Job),
+    Janitor(janitor::Job),
+    Beat,
+}
+
+impl Job {
+    pub(super) fn totals(&self) -> Totals {
+        match self {
+            Self::Gateway(job) => job.totals(),
+            Self::Scheduler(job) => job.totals(),
+            Self::Janitor(job) => job.totals(),
+            Self::Beat => Totals::default(),
+        }
+    }
+}
+
+/// A settled batch, as the part that sent it knows it.
+pub(super) enum Sorted {
+    Gateway(Settled<gateway::Job>),
+    Scheduler(Settled<scheduler::Job>),
+    Janitor(Settled<janitor::Job>),
+    Beat { applied: bool },
+    Nothing,
+}
+
+/// Whose a settled batch is. A lane carries the steps of one part only, so the first one tells.
+pub(super) fn sort(settled: Settled<Job>) -> Sorted {
+    let first = match &settled {
+        Settled::Committed { metas, .. } | Settled::Refused { metas, .. } => metas.first(),
+        Settled::Conflict { lost, spared, .. } => {
+            lost.first().map(|it| &it.meta).or_else(|| spared.first())
+        }
+    };
+    match first {
+        None => Sorted::Nothing,
+        Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
+        Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
+        Some(Job::Janitor(_)) => Sorted::Janitor(settled.map(Job::janitor)),
+        Some(Job::Beat) => Sorted::Beat {
+            applied: matches!(settled, Settled::Committed { .. }),
+        },
+    }
+}
+
+impl Job {
+    fn gateway(self) -> gateway::Job {
+        let Self::Gateway(job) = self else {
+            unreachable!("a batch belongs to one part")
+        };
+        job
+    }
+
+    fn scheduler(self) -> scheduler::Job {
+        let Self::Scheduler(job) = self else {
+            unreachable!("a batch belongs to one part")
+        };
+        job
+    }
+
+    fn janitor(self) -> janitor::Job {
+        let Self::Janitor(job) = self else {
+            unreachable!("a batch belongs to one part")
+        };
+        job
+    }
+}

@@ -1,0 +1,186 @@
+//! Claims as the view shows them: what appears is held, what is flagged stops, what is gone is let go.
+
+use std::collections::BTreeSet;
+
+use super::held::{End, Held, Phase};
+use super::{Effect, Worker};
+use crate::ids::{Fence, Revision};
+use crate::keyspace::{Meaning, Place};
+use crate::record::{ClaimRecord, Outcome, Record, StopReason};
+use crate::steps::Ending;
+use crate::store::{Change, Item};
+use crate::time::Now;
+use crate::view::Fed;
+
+impl Worker {
+    pub(super) fn on_claims(&mut self, now: Now, fed: Fed, out: &mut Vec<Effect>) {
+        match fed {
+            Fed::Nothing | Fed::Lost => {}
+            Fed::Restart(items) => self.on_claims_restart(now, items, out),
+            Fed::More(items) => items
+                .into_iter()
+                .for_each(|item| self.on_claim(now, item, out)),
+            Fed::Changes(changes) => {
+                for change in changes {
+                    match change {
+                        Change::Put(item) => self.on_claim(now, item, out),
+                        Change::Delete { key, .. } => {
+                            if let Meaning::Claim(_, place) = Meaning::of(&key) {
+                                self.on_claim_gone(place, out);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        self.unpark();
+        self.flush_soon(now.mono);
+    }
+
+    pub(super) fn on_claims_restart(&mut self, now: Now, items: Vec<Item>, out: &mut Vec<Effect>) {
+        let there: BTreeSet<Place> = items
+            .iter()
+            .filter_map(|item| {
+                let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
+                    return None;
+                };
+                Some(place)
+            })
+            .collect();
+        let gone: Vec<Place> = self
+            .claims
+            .places()
+            .filter(|place| !there.contains(place))
+            .collect();
+        for place in gone {
+            self.on_claim_gone(place, out);
+        }
+        for item in items {
+            self.on_claim(now, item, out);
+        }
+    }
+
+    /// A claim appeared or changed.
+    pub(super) fn on_claim(&mut self, now: Now, item: Item, out: &mut Vec<Effect>) {
+        let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
+            return;
+        };
+        let Ok(record) = ClaimRecord::decode(&item.found.value) else {
+            return;
+        };
+        // A former life's claim is not inherited: it has no owner, and the schedulers take it back.
+        if self.registration() != Some(record.registration) {
+            return;
+        }
+        let fence = Fence(item.found.created);
+        match self.claims.get_mut(place) {
+            Some(held) if held.fence == fence => {
+                let news = held.since < item.found.modified;
+                held.since = held.since.max(item.found.modified);
+                if news && record.stop.is_some() && held.record.stop.is_none() {
+                    held.record.stop = record.stop;
+                    self.on_stop_flag(now, place, out);
+                }
+            }
+            Some(_) => {
+                self.let_go(place, out);
+                self.hold(now, place, fence, item.found.modified, record, out);
+            }
+            None => self.hold(now, place, fence, item.found.modified, record, out),
+        }
+    }
+
+    pub(super) fn hold(
+        &mut self,
+        now: Now,
+        place: Place,
+        fence: Fence,
+        since: Revision,
+        record: ClaimRecord,
+        out: &mut Vec<Effect>,
+    ) {
+        let flagged = record.stop.is_some();
+        let held = Held {
+            fence,
+            since,
+            record: Box::new(record),
+            seen: now.mono,
+            phase: Phase::Fresh,
+            progress: None,
+        };
+        self.claims.insert(place, held);
+        if flagged {
+            self.on_stop_flag(now, place, out);
+        } else if !self.duty.takes_tasks() || self.session.lease().is_none() {
+            self.claims.set(place, Phase::Ended(End::HandBack));
+        }
+    }
+
+    /// Somebody ordered that the attempt stops.
+    pub(super) fn on_stop_flag(&mut self, now: Now, place: Place, out: &mut Vec<Effect>) {
+        let Some(held) = self.claims.get(place) else {
+            return;
+        };
+        let reason = held.record.stop.expect("the caller saw the flag");
+        match held.phase {
+            Phase::Running(run) => self.runs.stop(run, reason, out),
+            Phase::Fresh | Phase::Fetching | Phase::Ready(_) | Phase::Unreadable => {
+                let end = match reason {
+                    StopReason::Cancel => End::Final(Ending {
+                        outcome: Outcome::Cancelled,
+                        started_at: None,
+                        ended_at: now.wall,
+                    }),
+                    StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown => {
+                        End::HandBack
+                    }
+                };
+                self.claims.set(place, Phase::Ended(end));
+            }
+            Phase::Ended(_) | Phase::Recording => {}
+        }
+    }
+
+    /// The view does not show the claim any more.
+    pub(super) fn on_claim_gone(&mut self, place: Place, out: &mut Vec<Effect>) {
+        // What is being recorded is settled by the lane, which knows whether it was this worker that removed it.
+        let recording = |held: &Held| matches!(held.phase, Phase::Recording);
+        if !self.claims.get(place).is_some_and(recording) {
+            self.let_go(place, out);
+        }
+    }
+
+    /// The claim is not ours any more: its handler is stopped, and its end is nobody's business.
+    pub(super) fn let_go(&mut self, place: Place, out: &mut Vec<Effect>) {
+        let Some(held) = self.claims.remove(place) else {
+            return;
+        };
+        match held.phase {
+            Phase::Running(run) => self.runs.stop(run, StopReason::Fenced, out),
+            Phase::Ended(End::Final(_) | End::Failure(_)) => self.owed.refused_stale += 1,
+            Phase::Ended(End::HandBack)
+            | Phase::Fresh
+            | Phase::Fetching
+            | Phase::Ready(_)
+            | Phase::Unreadable
+            | Phase::Recording => {}
+        }
+    }
+
+    pub(super) fn unpark(&mut self) {
+        let Some(at) = self.claims_feed.at() else {
+            return;
+        };
+        let (ripe, unripe) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|(revision, _)| *revision <= at);
+        self.parked = unripe;
+        for (_, place) in ripe {
+            if let Some(held) = self.claims.get(place)
+                && let Phase::Ended(_) = held.phase
+            {
+                self.claims.ended.insert(place);
+            }
+        }
+    }
+}
