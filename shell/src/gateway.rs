@@ -23,9 +23,18 @@ impl Gateway {
     /// A handle whose requests go out through `send`, which must not wait. Whoever handles them gives the replies to
     /// [`Gateway::reply`].
     pub fn new(send: impl Fn(RequestId, Request) + Send + Sync + 'static) -> Self {
+        Self::with_forget(send, |_| {})
+    }
+
+    /// The same, where `forget` is told of each request whose asker went away, or lost patience, before its reply.
+    pub fn with_forget(
+        send: impl Fn(RequestId, Request) + Send + Sync + 'static,
+        forget: impl Fn(RequestId) + Send + Sync + 'static,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 send: Box::new(send),
+                forget: Box::new(forget),
                 last_id: AtomicU64::new(0),
                 waiting: Mutex::default(),
             }),
@@ -53,7 +62,7 @@ impl Gateway {
 
     /// Hands over the reply to request `id`. A reply that nobody waits for any more is dropped.
     pub fn reply(&self, id: RequestId, reply: Reply) {
-        if let Some(sender) = self.shared.forget(id) {
+        if let Some(sender) = self.shared.take(id) {
             // The asker may have gone in this very moment; then nobody wants the reply.
             let _ = sender.send(reply);
         }
@@ -77,6 +86,7 @@ type Waiting = BTreeMap<RequestId, oneshot::Sender<Reply>>;
 
 struct Shared {
     send: Box<dyn Fn(RequestId, Request) + Send + Sync>,
+    forget: Box<dyn Fn(RequestId) + Send + Sync>,
     last_id: AtomicU64,
     waiting: Mutex<Waiting>,
 }
@@ -97,7 +107,7 @@ impl Shared {
         room
     }
 
-    fn forget(&self, id: RequestId) -> Option<oneshot::Sender<Reply>> {
+    fn take(&self, id: RequestId) -> Option<oneshot::Sender<Reply>> {
         self.lock().remove(&id)
     }
 }
@@ -109,7 +119,9 @@ struct Forget<'a> {
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.shared.forget(self.id);
+        if self.shared.take(self.id).is_some() {
+            (self.shared.forget)(self.id);
+        }
     }
 }
 
@@ -156,6 +168,26 @@ mod tests {
         let id = asked.recv().await.unwrap();
         gateway.reply(id, Reply::Done);
         gateway.reply(id, Reply::Done);
+    }
+
+    #[tokio::test]
+    async fn the_machine_hears_of_askers_that_went_away_and_of_no_others() {
+        let (forgotten, mut told) = mpsc::unbounded_channel();
+        let (sender, mut asked) = mpsc::unbounded_channel();
+        let gateway = Gateway::with_forget(
+            move |id, _| sender.send(id).unwrap(),
+            move |id| forgotten.send(id).unwrap(),
+        );
+        let answered = tokio::spawn({
+            let gateway = gateway.clone();
+            async move { gateway.ask(Request::Stats, LONG).await }
+        });
+        gateway.reply(asked.recv().await.unwrap(), Reply::Done);
+        assert_eq!(answered.await.unwrap(), Reply::Done);
+        let impatient = gateway.ask(Request::Stats, Duration::ZERO).await;
+        assert_eq!(impatient, Reply::TimedOut);
+        assert_eq!(told.recv().await, asked.recv().await);
+        assert!(told.is_empty());
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ const TTL_DEFAULT: Millis = Millis::from_secs(30);
 const TTL_RANGE: (Millis, Millis) = (Millis::from_secs(1), Millis::from_secs(3_600));
 /// How long a taker waits unless it says otherwise, and the longest that it may wait in one request.
 const WAIT: (Millis, Millis) = (Millis::from_secs(10), Millis::from_secs(60));
+/// A shorter wait would leave the store no time to answer: who asks for it wants the lock only if it is free.
+const WAIT_LEAST: Millis = Millis::new(500);
 /// The longest name of an owner.
 const OWNER_MAX: usize = 256;
 
@@ -47,7 +49,7 @@ pub(super) async fn take(
     let ttl = object.take("ttl", |raw| field::span(raw, TTL_RANGE.0, TTL_RANGE.1));
     let wait = object.take("wait", |raw| field::span(raw, Millis::ZERO, WAIT.1));
     close(object)?;
-    let wait = Duration::from(wait.unwrap_or(WAIT.0));
+    let wait = Duration::from(wait.unwrap_or(WAIT.0).max(WAIT_LEAST));
     let request = Request::LockTake {
         lock,
         owner: owner.map(Arc::from),

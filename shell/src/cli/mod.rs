@@ -130,11 +130,10 @@ impl Command {
 
 /// The whole program: reads the command line, does it, says what went wrong, and returns the exit code.
 pub fn main() -> ExitCode {
-    let ended = match guardian::words(std::env::args_os()) {
-        Some(words) => Ok(guardian::run(words)),
-        None => start(Cli::parse()),
-    };
-    match ended {
+    if let Some(words) = guardian::words(std::env::args_os()) {
+        return guardian::run(words);
+    }
+    match start(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
             output::complain(&error);
