@@ -93,6 +93,24 @@ fn what_is_submitted_is_completed_once() {
 }
 
 #[test]
+fn a_deployment_without_work_is_quiet() {
+    let mut world = World::new(8, Rudeness::default());
+    let server = world.add_server("s1", |config| config.retention = Millis::from_secs(1));
+    let worker = world.add_worker("w1", |_| {});
+    ready(&mut world, &[server, worker]);
+    accepted(world.ask(server, Request::Submit(vec![spec("noop", "null"); 10])));
+    accepted(world.ask(server, Request::Submit(vec![spec("unheard-of", "null")])));
+    world.run_for(Duration::from_secs(30));
+    let before = world.events;
+    world.run_for(Duration::from_secs(60));
+    let per_second = (world.events - before) / 60;
+    assert!(
+        per_second < 60,
+        "{per_second} happenings a second with nothing to do"
+    );
+}
+
+#[test]
 fn with_one_slot_the_order_of_starts_is_the_order_of_keys() {
     let mut world = World::new(2, Rudeness::default());
     let server = world.add_server("s1", |_| {});

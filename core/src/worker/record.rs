@@ -2,10 +2,10 @@
 
 use super::held::{End, Failed, Phase};
 use super::{Effect, PART, Timer, Worker};
-use crate::ids::{Fence, Revision};
+use crate::ids::{Fence, NodeId, Revision};
 use crate::keyspace::{Place, Role};
 use crate::lanes::Settled;
-use crate::record::{AttemptEnd, AttemptNote, Outcome, StopReason, Totals};
+use crate::record::{AttemptEnd, AttemptNote, Carry, Outcome, StopReason, Totals};
 use crate::retry::{Decision, Failure};
 use crate::steps::{self, Ending};
 use crate::store::{Batch, Disproved, Step};
@@ -180,16 +180,8 @@ impl Worker {
             );
         }
         let retries = record.carry.retries;
-        record.carry.note(AttemptNote {
-            attempt: record.carry.attempt(),
-            worker: worker.clone(),
-            started_at: Some(failed.started_at),
-            ended_at: failed.ended_at,
-            end: failed
-                .error
-                .clone()
-                .map_or(AttemptEnd::TimedOut, AttemptEnd::Failed),
-        });
+        let note = note_of(worker, &record.carry, failed);
+        record.carry.note(note);
         // The age of a run that an operator ordered is not known here; only its retries limit it.
         let age = if record.carry.run == 0 {
             now.wall.since(failed.task.created_at)
@@ -400,5 +392,19 @@ impl Worker {
             Job::Offer | Job::Withdraw => self.duty.unchanged(),
             Job::Owed(totals) => self.owed.add(&totals),
         }
+    }
+}
+
+/// What the task remembers of a failed attempt.
+fn note_of(worker: &NodeId, carry: &Carry, failed: &Failed) -> AttemptNote {
+    AttemptNote {
+        attempt: carry.attempt(),
+        worker: worker.clone(),
+        started_at: Some(failed.started_at),
+        ended_at: failed.ended_at,
+        end: failed
+            .error
+            .clone()
+            .map_or(AttemptEnd::TimedOut, AttemptEnd::Failed),
     }
 }
