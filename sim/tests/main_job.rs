@@ -1,5 +1,12 @@
 //! The main job on the machines and the store's model: submit, place, run, record, under faults.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test panics when it fails, and tells its story in one piece"
+)]
+
 use std::time::Duration;
 
 use windlass_core::gateway::{Due, Reply, Request, Submitted, TaskSpec, TaskState};
