@@ -3,6 +3,7 @@
 pub use windlass_core as core;
 
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod clock;
 pub mod driver;

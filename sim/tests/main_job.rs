@@ -1,5 +1,12 @@
 //! The main job on the machines and the store's model: submit, place, run, record, under faults.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::too_many_lines,
+    reason = "a test panics when it fails, and tells its story in one piece"
+)]
+
 use std::time::Duration;
 
 use windlass_core::gateway::{Due, Reply, Request, Submitted, TaskSpec, TaskState};
@@ -89,6 +96,24 @@ fn what_is_submitted_is_completed_once() {
     assert_eq!(
         (task.state, task.result.unwrap().as_str()),
         (TaskState::Completed, "{\"a\":1}")
+    );
+}
+
+#[test]
+fn a_deployment_without_work_is_quiet() {
+    let mut world = World::new(8, Rudeness::default());
+    let server = world.add_server("s1", |config| config.retention = Millis::from_secs(1));
+    let worker = world.add_worker("w1", |_| {});
+    ready(&mut world, &[server, worker]);
+    accepted(world.ask(server, Request::Submit(vec![spec("noop", "null"); 10])));
+    accepted(world.ask(server, Request::Submit(vec![spec("unheard-of", "null")])));
+    world.run_for(Duration::from_secs(30));
+    let before = world.events;
+    world.run_for(Duration::from_secs(60));
+    let per_second = (world.events - before) / 60;
+    assert!(
+        per_second < 60,
+        "{per_second} happenings a second with nothing to do"
     );
 }
 

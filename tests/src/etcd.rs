@@ -155,6 +155,22 @@ impl Etcd {
         &self.endpoint
     }
 
+    /// All keys that it holds.
+    ///
+    /// # Panics
+    /// When it does not tell them.
+    pub fn keys(&self) -> Vec<String> {
+        let output = Command::new(tool("etcdctl"))
+            .args(["--endpoints", &self.endpoint, "get", "", "--prefix"])
+            .args(["--keys-only", "--command-timeout", "60s"])
+            .output()
+            .expect("etcdctl can be run");
+        assert!(output.status.success(), "{output:?}");
+        let keys = String::from_utf8(output.stdout).expect("keys are text");
+        let lines = keys.lines().filter(|line| !line.is_empty());
+        lines.map(str::to_owned).collect()
+    }
+
     /// Kills it with `SIGKILL`. Its data stays.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -1,5 +1,7 @@
 //! An errand: one request on its way from question to reply.
 
+use std::time::Duration;
+
 use super::request::{LockToken, Reply, Request};
 use super::{decide, list, locks};
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
@@ -52,7 +54,10 @@ pub(super) enum Next {
     /// Wait until the task has no place any more.
     AwaitEnd(TaskId),
     /// Wait until the waiters of some lock change.
-    AwaitLocks,
+    AwaitLocks {
+        /// The waiter's lease must be renewed after this long.
+        renew_after: Duration,
+    },
 }
 
 impl Errand {

@@ -76,7 +76,9 @@ pub(super) fn take(
     }
     if errand.committed {
         if waits(lock, &token, view) {
-            return Next::AwaitLocks;
+            return Next::AwaitLocks {
+                renew_after: ttl / 3,
+            };
         }
         // Its lease ended while it waited: it queues again, behind the others.
         errand.committed = false;

@@ -78,6 +78,9 @@ pub(crate) struct Gateway {
     /// Steps that share a transaction with nobody: two waiters of one lock must not get the same fence.
     lone_steps: VecDeque<(RequestId, Step)>,
     deadlines: Timers<RequestId>,
+    /// When the leases of waiters for locks are to be renewed.
+    renewals: Timers<RequestId>,
+    to_renew: Vec<LeaseId>,
     /// Leases of waiters whose request ended without the lock.
     to_revoke: Vec<LeaseId>,
 }
@@ -97,6 +100,8 @@ impl Gateway {
             steps: VecDeque::new(),
             lone_steps: VecDeque::new(),
             deadlines: Timers::default(),
+            renewals: Timers::default(),
+            to_renew: Vec::new(),
             to_revoke: Vec::new(),
         }
     }
@@ -168,6 +173,7 @@ impl Gateway {
         };
         self.runnable.remove(&id);
         self.awaiting_locks.remove(&id);
+        self.renewals.disarm(id);
         if let Some(op) = errand.op {
             self.by_op.remove(&op);
         }
@@ -328,6 +334,11 @@ impl Gateway {
         ops: &mut OpIds,
         out: &mut Vec<Effect>,
     ) {
+        // Whether a waiter's lease lives is seen by its key: the answer to a renewal tells nothing more.
+        for lease in self.to_renew.drain(..) {
+            let (op, call) = (ops.fresh(), Call::Renew { lease });
+            out.push(StoreCall { op, call }.into());
+        }
         for lease in self.to_revoke.drain(..) {
             out.push(
                 StoreCall {
@@ -374,8 +385,9 @@ impl Gateway {
                 Next::AwaitEnd(task) => {
                     self.awaiting_end.entry(task).or_default().insert(id);
                 }
-                Next::AwaitLocks => {
+                Next::AwaitLocks { renew_after } => {
                     self.awaiting_locks.insert(id);
+                    self.renewals.arm(now.mono, id, now.mono.after(renew_after));
                 }
             }
         }
@@ -480,13 +492,19 @@ impl Gateway {
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.deadlines.earliest().map(|(at, _)| at)
+        let earliest = [self.deadlines.earliest(), self.renewals.earliest()];
+        earliest.into_iter().flatten().map(|(at, _)| at).min()
     }
 
     /// Answers what has taken too long. Says whether there is something to do.
     pub(crate) fn on_time(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
         for (id, reply) in self.submissions.take_replies() {
             self.reply(id, reply, out);
+        }
+        while let Some(id) = self.renewals.pop_due(now.mono) {
+            self.to_renew
+                .extend(self.errands.get(&id).and_then(Errand::lease_to_revoke));
+            self.runnable.insert(id);
         }
         while let Some(id) = self.deadlines.pop_due(now.mono) {
             if let Some(reply) = self.submissions.time_out(id) {
@@ -508,6 +526,6 @@ impl Gateway {
                 });
             }
         }
-        !self.runnable.is_empty() || !self.to_revoke.is_empty()
+        !self.runnable.is_empty() || !self.to_revoke.is_empty() || !self.to_renew.is_empty()
     }
 }

@@ -20,6 +20,9 @@ use crate::view::ClusterView;
 /// How often the janitor looks what there is to do, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the janitor rests between two looks at all tasks.
+const PASS_EVERY: Duration = Duration::from_secs(5);
+
 /// How long a read may take before another is made.
 const READ_MAX: Duration = Duration::from_secs(10);
 
@@ -63,8 +66,10 @@ pub(super) struct Janitor {
     history_min: Option<Duration>,
     queued: bool,
     reading: Option<(OpId, Reading, Mono)>,
-    /// Where the next look at the tasks begins.
+    /// Where the next look at the tasks begins; at the first one when absent.
     cursor: Option<Key>,
+    /// When the next look at all tasks may begin.
+    pass_at: Mono,
     /// Steps that wait for the lane.
     steps: VecDeque<(Job, Step)>,
     look_at: Option<Mono>,
@@ -90,6 +95,7 @@ impl Janitor {
             queued: false,
             reading: None,
             cursor: None,
+            pass_at: Mono::ZERO,
             steps: VecDeque::new(),
             look_at: Some(Mono::ZERO.after(first_look)),
             fold_at: Mono::ZERO,
@@ -170,7 +176,7 @@ impl Janitor {
         let (what, range) = if self.fold_at <= now.mono {
             self.fold_at = now.mono.after(FOLD_EVERY);
             (Reading::Lanes, Range::all_lanes())
-        } else if let Some(range) = self.next_tasks(now.wall) {
+        } else if let Some(range) = self.next_tasks(now) {
             (Reading::Tasks, range)
         } else {
             return;
@@ -187,7 +193,11 @@ impl Janitor {
     }
 
     /// The tasks to look at: from the cursor up to those that are too young to have been kept long enough.
-    fn next_tasks(&mut self, wall: Wall) -> Option<Range> {
+    fn next_tasks(&mut self, now: Now) -> Option<Range> {
+        if self.cursor.is_none() && self.pass_at > now.mono {
+            return None;
+        }
+        let wall = now.wall;
         let oldest_kept = TaskId::floor_of(Wall::from_millis(
             wall.as_millis().saturating_sub(self.retention.get()),
         ));
@@ -200,6 +210,7 @@ impl Janitor {
             return Some(range);
         }
         self.cursor = None;
+        self.pass_at = now.mono.after(PASS_EVERY);
         None
     }
 
@@ -215,6 +226,9 @@ impl Janitor {
             .and_then(|group| group.items.last())
             .map(|item| item.key.clone())
             .filter(|_| more);
+        if self.cursor.is_none() {
+            self.pass_at = now.mono.after(PASS_EVERY);
+        }
         let mut run: Option<(TaskId, TaskId, u64)> = None;
         for group in &groups[..whole] {
             match group.ended_before(now.wall, self.retention) {
@@ -386,12 +400,15 @@ impl Janitor {
 
     /// What was not applied is found again by the next look.
     pub(super) fn on_settled(&mut self, _now: Now, settled: Settled<Job>) {
-        if !matches!(settled, Settled::Committed { .. }) {
-            self.queued = false;
-        }
-        if self.steps.is_empty() {
-            self.queued = false;
-        }
+        let is_queue = |job: &Job| *job == Job::Queue;
+        let not_queued = match &settled {
+            Settled::Committed { .. } => false,
+            Settled::Refused { metas, .. } => metas.iter().any(is_queue),
+            Settled::Conflict { lost, spared, .. } => {
+                lost.iter().any(|it| is_queue(&it.meta)) || spared.iter().any(is_queue)
+            }
+        };
+        self.queued &= !not_queued;
     }
 }
 

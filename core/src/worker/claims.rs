@@ -16,10 +16,11 @@ impl Worker {
     pub(super) fn on_claims(&mut self, now: Now, fed: Fed, out: &mut Vec<Effect>) {
         match fed {
             Fed::Nothing | Fed::Lost => {}
-            Fed::Restart(items) => self.on_claims_restart(now, items, out),
-            Fed::More(items) => items
-                .into_iter()
-                .for_each(|item| self.on_claim(now, item, out)),
+            Fed::Restart(items) => {
+                self.rereading = Some(BTreeSet::new());
+                self.on_claims_read(now, items, out);
+            }
+            Fed::More(items) => self.on_claims_read(now, items, out),
             Fed::Changes(changes) => {
                 for change in changes {
                     match change {
@@ -33,20 +34,27 @@ impl Worker {
                 }
             }
         }
+        if let Some(at) = self.claims_feed.at() {
+            self.claims.forget_buried(at);
+        }
         self.unpark();
         self.flush_soon(now.mono);
     }
 
-    pub(super) fn on_claims_restart(&mut self, now: Now, items: Vec<Item>, out: &mut Vec<Effect>) {
-        let there: BTreeSet<Place> = items
-            .iter()
-            .filter_map(|item| {
-                let Meaning::Claim(_, place) = Meaning::of(&item.key) else {
-                    return None;
-                };
-                Some(place)
-            })
-            .collect();
+    /// Takes a part of a full read. What no part has shown is gone.
+    fn on_claims_read(&mut self, now: Now, items: Vec<Item>, out: &mut Vec<Effect>) {
+        for item in items {
+            if let (Meaning::Claim(_, place), Some(there)) =
+                (Meaning::of(&item.key), &mut self.rereading)
+            {
+                there.insert(place);
+            }
+            self.on_claim(now, item, out);
+        }
+        if self.claims_feed.at().is_none() {
+            return;
+        }
+        let there = self.rereading.take().unwrap_or_default();
         let gone: Vec<Place> = self
             .claims
             .places()
@@ -54,9 +62,6 @@ impl Worker {
             .collect();
         for place in gone {
             self.on_claim_gone(place, out);
-        }
-        for item in items {
-            self.on_claim(now, item, out);
         }
     }
 
@@ -73,11 +78,14 @@ impl Worker {
             return;
         }
         let fence = Fence(item.found.created);
+        if self.claims.is_buried(place, fence) {
+            return;
+        }
         match self.claims.get_mut(place) {
             Some(held) if held.fence == fence => {
-                let news = held.since < item.found.modified;
                 held.since = held.since.max(item.found.modified);
-                if news && record.stop.is_some() && held.record.stop.is_none() {
+                // Whatever the order of news: within the life of a claim a flag is never taken away.
+                if record.stop.is_some() && held.record.stop.is_none() {
                     held.record.stop = record.stop;
                     self.on_stop_flag(now, place, out);
                 }

@@ -73,9 +73,27 @@ pub(super) struct Claims {
     pub(super) ready: BTreeSet<Place>,
     pub(super) ended: BTreeSet<Place>,
     pub(super) progressed: BTreeSet<Place>,
+    /// Claims that were found to be over before the news told it, and when they were. Older news of them mean nothing.
+    buried: BTreeMap<Place, (Fence, Revision)>,
 }
 
 impl Claims {
+    /// The claim with this fence is over since `at`, whatever older news may tell.
+    pub(super) fn bury(&mut self, place: Place, fence: Fence, at: Revision) {
+        self.buried.insert(place, (fence, at));
+    }
+
+    pub(super) fn is_buried(&self, place: Place, fence: Fence) -> bool {
+        self.buried
+            .get(&place)
+            .is_some_and(|(own, _)| *own == fence)
+    }
+
+    /// The news have reached `at`.
+    pub(super) fn forget_buried(&mut self, at: Revision) {
+        self.buried.retain(|_, (_, over)| *over > at);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }

@@ -12,7 +12,7 @@ mod port;
 mod record;
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use self::duty::Duty;
@@ -58,6 +58,8 @@ pub struct Worker {
     own_feed: Feed,
     orders_feed: Feed,
     claims: Claims,
+    /// The claims that the parts of a full read have shown, until the last part.
+    rereading: Option<BTreeSet<Place>>,
     runs: Runs,
     fetches: BTreeMap<OpId, Vec<Place>>,
     /// Conflicted claims that wait until the view has reached a revision.
@@ -99,6 +101,7 @@ impl Worker {
                 rng.fork("orders feed"),
             ),
             claims: Claims::default(),
+            rereading: None,
             runs: Runs::default(),
             fetches: BTreeMap::new(),
             parked: Vec::new(),
@@ -240,7 +243,7 @@ impl Worker {
             return self.exit(Exit::Usurped, out);
         }
         for settled in news.settled {
-            self.on_settled(now, settled);
+            self.on_settled(now, settled, out);
         }
         self.flush_soon(now.mono);
     }

@@ -2,13 +2,15 @@
 
 use super::held::{End, Failed, Phase};
 use super::{Effect, PART, Timer, Worker};
-use crate::ids::{Fence, Revision};
+use crate::ids::{Fence, NodeId, Revision};
 use crate::keyspace::{Place, Role};
 use crate::lanes::Settled;
-use crate::record::{AttemptEnd, AttemptNote, Outcome, StopReason, Totals};
+use crate::record::{
+    AttemptEnd, AttemptNote, Carry, ClaimRecord, Outcome, Record, StopReason, Totals,
+};
 use crate::retry::{Decision, Failure};
 use crate::steps::{self, Ending};
-use crate::store::{Batch, Disproved, Step};
+use crate::store::{Batch, Disproved, Found, Step};
 use crate::time::{Millis, Now};
 
 /// What a step of a worker's transaction does.
@@ -145,7 +147,17 @@ impl Worker {
     fn step_of(&mut self, now: Now, place: Place, end: &End) -> (Step, Totals) {
         let held = self.claims.get(place).expect("only held claims end");
         let (worker, mut totals) = (&self.config.id, Totals::default());
+        let cancelled = held.record.stop == Some(StopReason::Cancel);
         let step = match end {
+            End::HandBack if cancelled => {
+                totals.cancelled = 1;
+                let ending = Ending {
+                    outcome: Outcome::Cancelled,
+                    started_at: None,
+                    ended_at: now.wall,
+                };
+                steps::end(worker, place, held.fence, &held.record, ending)
+            }
             End::HandBack => {
                 totals.handed_back = 1;
                 steps::hand_back(worker, place, held.since, &held.record)
@@ -180,16 +192,8 @@ impl Worker {
             );
         }
         let retries = record.carry.retries;
-        record.carry.note(AttemptNote {
-            attempt: record.carry.attempt(),
-            worker: worker.clone(),
-            started_at: Some(failed.started_at),
-            ended_at: failed.ended_at,
-            end: failed
-                .error
-                .clone()
-                .map_or(AttemptEnd::TimedOut, AttemptEnd::Failed),
-        });
+        let note = note_of(worker, &record.carry, failed);
+        record.carry.note(note);
         // The age of a run that an operator ordered is not known here; only its retries limit it.
         let age = if record.carry.run == 0 {
             now.wall.since(failed.task.created_at)
@@ -267,7 +271,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn on_settled(&mut self, now: Now, settled: Settled<Job>) {
+    pub(super) fn on_settled(&mut self, now: Now, settled: Settled<Job>, out: &mut Vec<Effect>) {
         match settled {
             Settled::Committed { at, metas } => {
                 for job in metas {
@@ -276,7 +280,7 @@ impl Worker {
             }
             Settled::Conflict { at, lost, spared } => {
                 for job in lost {
-                    self.on_disproved(at, job);
+                    self.on_disproved(now, at, job, out);
                 }
                 for job in spared {
                     self.again(None, job);
@@ -298,6 +302,7 @@ impl Worker {
     fn on_committed(&mut self, at: Revision, job: Job) {
         match job {
             Job::End { place, fence, .. } => {
+                self.claims.bury(place, fence, at);
                 if self
                     .claims
                     .get(place)
@@ -321,28 +326,26 @@ impl Worker {
         }
     }
 
-    fn on_disproved(&mut self, at: Revision, disproved: Disproved<Job>) {
-        let still_ours = |fence: Fence| {
-            disproved
-                .at(0)
-                .flatten()
-                .filter(|found| found.created == fence.0)
-                .map(|found| found.modified)
-        };
+    fn on_disproved(
+        &mut self,
+        now: Now,
+        at: Revision,
+        disproved: Disproved<Job>,
+        out: &mut Vec<Effect>,
+    ) {
         match &disproved.meta {
             Job::End { place, fence, .. } | Job::Progress { place, fence } => {
-                match still_ours(*fence) {
-                    Some(modified) => {
-                        if let Some(held) = self
-                            .claims
-                            .get_mut(*place)
-                            .filter(|held| held.fence == *fence)
-                        {
-                            held.since = held.since.max(modified);
-                        }
+                let (place, fence) = (*place, *fence);
+                match disproved.at(0).flatten() {
+                    Some(found) if found.created == fence.0 => {
+                        let found = found.clone();
+                        let flagged = self.learn(place, fence, &found);
                         self.again(Some(at), disproved.meta);
+                        if flagged {
+                            self.on_stop_flag(now, place, out);
+                        }
                     }
-                    None => self.on_stale(disproved.meta),
+                    Some(_) | None => self.on_stale(at, disproved.meta),
                 }
             }
             Job::Beat | Job::Owed(_) => self.again(Some(at), disproved.meta),
@@ -351,8 +354,25 @@ impl Worker {
         }
     }
 
+    /// Takes what a conflict found at a claim that is still held, which the news may tell later. Says whether it carries
+    /// a stop flag that was not known.
+    fn learn(&mut self, place: Place, fence: Fence, found: &Found) -> bool {
+        let Some(held) = self.claims.get_mut(place).filter(|it| it.fence == fence) else {
+            return false;
+        };
+        held.since = held.since.max(found.modified);
+        let stop = ClaimRecord::decode(&found.value)
+            .ok()
+            .and_then(|record| record.stop);
+        let news = stop.is_some() && held.record.stop.is_none();
+        if news {
+            held.record.stop = stop;
+        }
+        news
+    }
+
     /// The claim is gone: what the attempt did is refused, for good.
-    fn on_stale(&mut self, job: Job) {
+    fn on_stale(&mut self, at: Revision, job: Job) {
         if let Job::End {
             place, fence, end, ..
         } = job
@@ -360,6 +380,7 @@ impl Worker {
             if end != End::HandBack {
                 self.owed.refused_stale += 1;
             }
+            self.claims.bury(place, fence, at);
             if self
                 .claims
                 .get(place)
@@ -400,5 +421,19 @@ impl Worker {
             Job::Offer | Job::Withdraw => self.duty.unchanged(),
             Job::Owed(totals) => self.owed.add(&totals),
         }
+    }
+}
+
+/// What the task remembers of a failed attempt.
+fn note_of(worker: &NodeId, carry: &Carry, failed: &Failed) -> AttemptNote {
+    AttemptNote {
+        attempt: carry.attempt(),
+        worker: worker.clone(),
+        started_at: Some(failed.started_at),
+        ended_at: failed.ended_at,
+        end: failed
+            .error
+            .clone()
+            .map_or(AttemptEnd::TimedOut, AttemptEnd::Failed),
     }
 }

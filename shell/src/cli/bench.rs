@@ -1,12 +1,21 @@
 //! `windlass bench`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
-use super::output::Output;
+use super::exit::{CliError, Exit};
+use super::output::{Output, Table};
 use super::values;
+use crate::bench::{self, Plan};
+use crate::clock::SystemClock;
+use crate::node::{self, Store};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::etcd::{EtcdConfig, EtcdStore};
 
 /// Where a measurement keeps its tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +93,80 @@ pub struct LimitArgs {
 }
 
 /// Measures, and prints one result.
-pub(super) async fn run(_command: BenchCommand, _output: Output) -> anyhow::Result<ExitCode> {
-    std::future::ready(()).await;
-    anyhow::bail!("this build measures nothing")
+pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result<ExitCode> {
+    let (store, options, is_run) = match command {
+        BenchCommand::Run(args) => (args.store, args.options, true),
+        BenchCommand::Limit(args) => (args.store, args.options, false),
+    };
+    let plan = Plan {
+        tasks: options.tasks,
+        workers: options.workers,
+        slots: options.slots,
+        payload: options.payload,
+        rate: options.rate.filter(|rate| *rate > 0.0),
+    };
+    let clock = SystemClock::start();
+    let opened = Opened::open(&store, &clock).await?;
+    let measured = if is_run {
+        bench::run(&opened.store, opened.name.clone(), &plan, clock).await
+    } else {
+        bench::limit(&opened.store, opened.name.clone(), &plan, clock).await
+    };
+    opened.close();
+    output.result(&serde_json::to_string(&measured?)?, table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(measured: &Value) -> Table {
+    let mut table = Table::new(&["WHAT", "VALUE"]);
+    for (name, value) in measured.as_object().into_iter().flatten() {
+        table.row(vec![name.clone(), value.to_string()]);
+    }
+    table
+}
+
+/// A store of its own for the measurement.
+struct Opened {
+    store: Store,
+    name: String,
+    directory: Option<PathBuf>,
+}
+
+impl Opened {
+    async fn open(store: &BenchStore, clock: &SystemClock) -> anyhow::Result<Self> {
+        match store {
+            BenchStore::Embedded => {
+                let directory =
+                    std::env::temp_dir().join(format!("windlass-bench-{}", std::process::id()));
+                let embedded = EmbeddedStore::open(&directory, clock.clone())?;
+                let store = Store::Embedded(Arc::new(embedded));
+                Ok(Self {
+                    store,
+                    name: "embedded".to_owned(),
+                    directory: Some(directory),
+                })
+            }
+            BenchStore::Etcd(endpoints) => {
+                let mut config = EtcdConfig::new(endpoints.clone());
+                // Out of the way of whatever else this etcd holds.
+                config.prefix = format!("/windlass-bench-{}", node::fresh_id());
+                let store = EtcdStore::connect(config)
+                    .await
+                    .map_err(|error| CliError::new(Exit::Unreachable, error.to_string()))?;
+                Ok(Self {
+                    store: Store::Etcd(Arc::new(store)),
+                    name: endpoints.join(","),
+                    directory: None,
+                })
+            }
+        }
+    }
+
+    fn close(self) {
+        drop(self.store);
+        if let Some(directory) = self.directory {
+            // What is left in the system's temporary directory is the system's to remove.
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
 }

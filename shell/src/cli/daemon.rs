@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -11,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use windlass_core as core;
+use windlass_core::time::Millis;
 
 use super::etcd::EtcdArgs;
 use super::exit::{CliError, Exit};
@@ -164,4 +166,9 @@ pub(super) fn code_of(exit: core::worker::Exit) -> anyhow::Result<ExitCode> {
         core::worker::Exit::HandlerWedged => "a handler did not stop when the session was over",
     };
     Err(CliError::new(Exit::Failed, why).into())
+}
+
+/// A span of the command line, in the records' unit.
+pub(super) fn millis(span: Duration) -> Millis {
+    Millis::new(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }

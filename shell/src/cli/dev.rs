@@ -48,6 +48,9 @@ pub struct DevArgs {
     /// Told to stop: how long what runs may take to finish before it is stopped and handed back
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::duration)]
     pub drain_grace: Duration,
+    /// How long completed and cancelled tasks are kept
+    #[arg(long, env = "WINDLASS_RETENTION", default_value = "24h", value_parser = values::positive_duration)]
+    pub retention: Duration,
     /// The largest payload and result, at most 1MiB
     #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = values::payload_max)]
     pub max_payload: usize,
@@ -76,11 +79,9 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     })?;
     let embedded = Arc::new(embedded);
     let store = Store::Embedded(Arc::clone(&embedded));
-    let scheduler = SchedulerNode::start(
-        &store,
-        ServerConfig::new(node::fresh_id(), node::VERSION.into()),
-        clock.clone(),
-    );
+    let mut config = ServerConfig::new(node::fresh_id(), node::VERSION.into());
+    config.retention = daemon::millis(args.retention);
+    let scheduler = SchedulerNode::start(&store, config, clock.clone());
     let mut workers = Vec::new();
     for handlers in handlers {
         let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());

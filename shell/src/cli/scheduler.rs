@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -34,6 +35,9 @@ pub struct SchedulerArgs {
         default_value = "127.0.0.1:7070"
     )]
     pub listen: SocketAddr,
+    /// How long completed and cancelled tasks are kept
+    #[arg(long, env = "WINDLASS_RETENTION", default_value = "24h", value_parser = values::positive_duration)]
+    pub retention: Duration,
     /// The largest payload, at most 1MiB
     #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = values::payload_max)]
     pub max_payload: usize,
@@ -52,6 +56,7 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
         node::VERSION.into(),
     );
     config.ttl = args.node.ttl;
+    config.retention = daemon::millis(args.retention);
     // Whoever shares an etcd does not decide how much history the others need.
     config.history_min = config.history_min.filter(|_| !shares_etcd);
     config

@@ -38,9 +38,15 @@ impl SchedulerNode {
         let (exit_sender, exit) = oneshot::channel();
         let status = Arc::new(Status::default());
         let asked = inbox.clone();
-        let gateway = Gateway::new(move |id, request| {
-            let _ = asked.send(Input::Request { id, request });
-        });
+        let forgotten = inbox.clone();
+        let gateway = Gateway::with_forget(
+            move |id, request| {
+                let _ = asked.send(Input::Request { id, request });
+            },
+            move |id| {
+                let _ = forgotten.send(Input::Forget { id });
+            },
+        );
         let answered = inbox.clone();
         let answers = Answers::new(move |op, answer| {
             let _ = answered.send(Input::Store { op, answer });

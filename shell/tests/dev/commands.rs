@@ -93,11 +93,7 @@ fn several_tasks_are_waited_for_at_once() {
         .iter()
         .map(|it| text(&it["id"]))
         .collect();
-    assert_eq!(
-        told,
-        [one.clone(), two.clone(), one.clone()],
-        "in the order that was asked"
-    );
+    assert_eq!(told, [&*one, &*two, &*one], "in the order that was asked");
     assert!(
         both["tasks"]
             .as_array()

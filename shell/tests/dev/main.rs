@@ -3,6 +3,10 @@
     clippy::unwrap_used,
     reason = "a test stops at what it does not expect"
 )]
+#![expect(
+    clippy::print_stdout,
+    reason = "a seed that is not told cannot be run again"
+)]
 
 mod http;
 mod rig;

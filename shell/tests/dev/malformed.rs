@@ -116,7 +116,7 @@ fn paths_and_methods_that_do_not_exist_are_problems() {
             answer.head
         );
     }
-    assert_eq!(dev.get("/livez").is_object(), true);
+    assert!(dev.get("/livez").is_object());
 }
 
 #[test]

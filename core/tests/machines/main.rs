@@ -1,0 +1,4 @@
+//! The machines against the store's model, with every message in the test's hands.
+
+mod rig;
+mod worker_news;

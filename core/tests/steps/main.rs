@@ -1,0 +1,7 @@
+//! The rows of a task's life against the store's model: what each one guards and writes, and what becomes of a task
+//! when several are tried on it, in any order, late and twice.
+
+mod bench;
+mod races;
+mod rows;
+mod sequences;

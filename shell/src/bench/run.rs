@@ -1,0 +1,176 @@
+//! The whole product in one process, from submission to recorded completion, with handlers that do nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use windlass_core::config::{ServerConfig, WorkerConfig};
+use windlass_core::gateway::{Reply, Request, Submitted};
+
+use super::latency::Latency;
+use super::{Measured, Plan, cpu_us, payload, ratio, spec};
+use crate::clock::SystemClock;
+use crate::executor::{ExecutorOptions, Handlers};
+use crate::gateway::Gateway;
+use crate::node::{self, SchedulerNode, Store, WorkerNode, WorkerStatus, peak_memory_bytes};
+
+/// Submissions of one request, when they go as fast as they can.
+const CHUNK: u64 = 200;
+
+/// Requests under way at the same time.
+const IN_FLIGHT: usize = 16;
+
+/// How long a request may take.
+const ASK_MAX: Duration = Duration::from_secs(60);
+
+/// How long nothing may be completed before the measurement is given up.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// Measures `plan` on `store`, which is called `name` in the result.
+pub async fn run(
+    store: &Store,
+    name: String,
+    plan: &Plan,
+    clock: SystemClock,
+) -> anyhow::Result<Measured> {
+    let latency = Arc::new(Latency::new(plan.rate.is_some()));
+    let scheduler = SchedulerNode::start(
+        store,
+        ServerConfig::new(node::fresh_id(), node::VERSION.into()),
+        clock.clone(),
+    );
+    let workers: Vec<WorkerNode> = (0..plan.workers)
+        .map(|_| start_worker(store, plan, &latency, &clock))
+        .collect();
+    let statuses: Vec<Arc<WorkerStatus>> = workers.iter().map(WorkerNode::status).collect();
+    let ready = scheduler.readiness();
+    let up_by = Instant::now() + Duration::from_secs(30);
+    while !(ready() && statuses.iter().all(|it| it.is_ready())) {
+        if Instant::now() > up_by {
+            bail!("the nodes do not come up");
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    let (began, cpu_before) = (Instant::now(), cpu_us());
+    let submitting = submit(scheduler.gateway(), plan.clone(), Arc::clone(&latency));
+    let completing = complete(&statuses, plan.tasks);
+    let ((), ()) = tokio::try_join!(submitting, completing)?;
+    let seconds = began.elapsed().as_secs_f64();
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    let cpu = (cpu_us() - cpu_before) as f64;
+    Ok(Measured {
+        what: "run",
+        store: name,
+        tasks: plan.tasks,
+        seconds,
+        tasks_per_second: ratio(plan.tasks, seconds),
+        submit_to_start_ms: latency.quantiles(),
+        cpu_us_per_task: cpu / ratio(plan.tasks, 1.0),
+        peak_rss_bytes: peak_memory_bytes(),
+    })
+}
+
+fn start_worker(
+    store: &Store,
+    plan: &Plan,
+    latency: &Arc<Latency>,
+    clock: &SystemClock,
+) -> WorkerNode {
+    let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());
+    config.slots = plan.slots;
+    let latency = Arc::clone(latency);
+    let hook: node::StartHook = Arc::new(move |start| latency.started(start.task));
+    WorkerNode::start_with_hook(
+        store,
+        config,
+        Handlers::new(),
+        ExecutorOptions::default(),
+        clock.clone(),
+        Some(hook),
+    )
+}
+
+async fn submit(gateway: Gateway, plan: Plan, latency: Arc<Latency>) -> anyhow::Result<()> {
+    match plan.rate {
+        Some(rate) => submit_at(gateway, &plan, rate, latency).await,
+        None => submit_all(gateway, &plan, latency).await,
+    }
+}
+
+/// As fast as they are taken, with a bounded number of requests under way.
+async fn submit_all(gateway: Gateway, plan: &Plan, latency: Arc<Latency>) -> anyhow::Result<()> {
+    let mut left = plan.tasks;
+    let mut under_way = tokio::task::JoinSet::new();
+    let spec = spec(&payload(plan.payload));
+    while left > 0 || !under_way.is_empty() {
+        while left > 0 && under_way.len() < IN_FLIGHT {
+            let count = left.min(CHUNK);
+            left -= count;
+            let specs = vec![spec.clone(); usize::try_from(count)?];
+            let (gateway, latency) = (gateway.clone(), Arc::clone(&latency));
+            under_way.spawn(async move { ask(&gateway, specs, &latency).await });
+        }
+        if let Some(done) = under_way.join_next().await {
+            done.context("a submitter died")??;
+        }
+    }
+    Ok(())
+}
+
+/// One by one at a steady rate, whether or not the earlier ones were answered.
+async fn submit_at(
+    gateway: Gateway,
+    plan: &Plan,
+    rate: f64,
+    latency: Arc<Latency>,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / rate.max(0.001)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut under_way = tokio::task::JoinSet::new();
+    let spec = spec(&payload(plan.payload));
+    for _ in 0..plan.tasks {
+        ticks.tick().await;
+        let (gateway, latency, spec) = (gateway.clone(), Arc::clone(&latency), spec.clone());
+        under_way.spawn(async move { ask(&gateway, vec![spec], &latency).await });
+    }
+    while let Some(done) = under_way.join_next().await {
+        done.context("a submitter died")??;
+    }
+    Ok(())
+}
+
+async fn ask(
+    gateway: &Gateway,
+    specs: Vec<windlass_core::gateway::TaskSpec>,
+    latency: &Latency,
+) -> anyhow::Result<()> {
+    let Reply::Submitted(fates) = gateway.ask(Request::Submit(specs), ASK_MAX).await else {
+        bail!("a submission was not taken");
+    };
+    for fate in fates {
+        let Submitted::Accepted { id, .. } = fate else {
+            bail!("a task was not accepted: {fate:?}")
+        };
+        latency.acknowledged(id);
+    }
+    Ok(())
+}
+
+/// Waits until the workers' own totals, which commit with what they count, say that all is done.
+async fn complete(statuses: &[Arc<WorkerStatus>], tasks: u64) -> anyhow::Result<()> {
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        let done: u64 = statuses.iter().map(|it| it.completed()).sum();
+        if done >= tasks {
+            return Ok(());
+        }
+        if done > last {
+            (last, since) = (done, Instant::now());
+        }
+        if since.elapsed() > STALLED {
+            bail!("{done} of {tasks} tasks were completed, and then none for {STALLED:?}");
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+}

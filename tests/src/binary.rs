@@ -1,0 +1,96 @@
+//! The program under test, built if need be.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+/// The `windlass` that was built beside the running test.
+///
+/// # Panics
+/// When it cannot be built.
+pub(crate) fn windlass() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let folder = profile_folder();
+        let binary = folder.join("windlass");
+        let built = folder.join("windlass-tests.built");
+        // Tests are processes of their own, and must not build the same at the same time.
+        let lock = File::create(folder.join("windlass-tests.lock")).expect("a lock can be made");
+        lock.lock().expect("a lock can be waited for");
+        let newest = newest_source();
+        let is_fresh = binary.is_file() && [&binary, &built].into_iter().any(|it| age(it) > newest);
+        if !is_fresh {
+            build(&folder);
+            File::create(&built).expect("what was built can be noted");
+        }
+        binary
+    })
+}
+
+/// `target/debug`, or wherever the running test was built into `deps`.
+fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own program");
+    let folder = test.parent().and_then(Path::parent);
+    folder.expect("tests lie in target/*/deps").to_owned()
+}
+
+fn build(folder: &Path) {
+    let profile = match folder.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(name) => name,
+        None => panic!("{} names no profile", folder.display()),
+    };
+    let target = folder
+        .parent()
+        .expect("a profile's folder lies in the target folder");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--locked", "--package", "windlass", "--profile"])
+        .arg(profile)
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(repository())
+        .status()
+        .expect("cargo can be run");
+    assert!(status.success(), "the program under test cannot be built");
+}
+
+fn newest_source() -> Option<SystemTime> {
+    let root = repository();
+    let folders = ["core/src", "shell/src"].map(|it| newest_below(&root.join(it)));
+    let files = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "core/Cargo.toml",
+        "shell/Cargo.toml",
+    ];
+    folders
+        .into_iter()
+        .chain(files.map(|it| age(&root.join(it))))
+        .max()
+        .flatten()
+}
+
+fn newest_below(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).expect("the sources lie in the repository");
+    let ages = entries.map(|entry| {
+        let path = entry.expect("the sources can be listed").path();
+        if path.is_dir() {
+            newest_below(&path)
+        } else {
+            age(&path)
+        }
+    });
+    ages.max().flatten()
+}
+
+fn age(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|it| it.modified()).ok()
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("this package lies in the repository")
+}
