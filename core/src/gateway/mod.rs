@@ -196,8 +196,15 @@ impl Gateway {
         }
     }
 
-    /// The process leaves: whoever waits for a task's end or a lock gets what there is.
-    pub(crate) fn stop_waiting(&mut self) {
+    /// The process leaves: whoever waits for a task's end gets what there is, and whoever waits for a lock may wait
+    /// elsewhere.
+    pub(crate) fn stop_waiting(&mut self, out: &mut Vec<Effect>) {
+        for id in std::mem::take(&mut self.awaiting_locks) {
+            self.deadlines.disarm(id);
+            self.end_errand(id);
+            let reply = Reply::NotReady;
+            out.push(Effect::Reply { id, reply });
+        }
         let waiting: Vec<RequestId> = self.awaiting_end.values().flatten().copied().collect();
         for id in waiting {
             self.give_up_waiting(id);

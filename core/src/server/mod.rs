@@ -408,10 +408,10 @@ impl Server {
         );
     }
 
-    fn on_drain(&mut self) {
+    fn on_drain(&mut self, out: &mut Vec<Effect>) {
         if !self.leaving {
             self.leaving = true;
-            self.gateway.stop_waiting();
+            self.gateway.stop_waiting(out);
             let now = self.now.mono;
             self.timers
                 .arm(now, Timer::Patience, now.after(self.config.request_max));
@@ -497,7 +497,7 @@ impl Machine for Server {
                 self.node.cpu_permille = cpu_permille;
                 self.node.memory_bytes = memory_bytes;
             }
-            Input::Drain => self.on_drain(),
+            Input::Drain => self.on_drain(out),
         }
         assert!(
             self.deadline().is_none_or(|(at, _)| at > now.mono),
