@@ -68,9 +68,23 @@ impl Gateway {
         }
     }
 
+    /// The machine has ended, and answered what it had taken: whatever else was asked, or will be, is
+    /// [`Reply::NotReady`].
+    pub fn close(&self) {
+        let left = {
+            let mut waiting = self.shared.lock();
+            waiting.closed = true;
+            std::mem::take(&mut waiting.requests)
+        };
+        for sender in left.into_values() {
+            // The asker may have gone in this very moment; then nobody wants the reply.
+            let _ = sender.send(Reply::NotReady);
+        }
+    }
+
     /// How many requests wait for their replies.
     pub fn waiting(&self) -> usize {
-        self.shared.lock().len()
+        self.shared.lock().requests.len()
     }
 }
 
@@ -82,7 +96,11 @@ impl fmt::Debug for Gateway {
     }
 }
 
-type Waiting = BTreeMap<RequestId, oneshot::Sender<Reply>>;
+#[derive(Default)]
+struct Waiting {
+    requests: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    closed: bool,
+}
 
 struct Shared {
     send: Box<dyn Fn(RequestId, Request) + Send + Sync>,
@@ -99,16 +117,16 @@ impl Shared {
 
     fn remember(&self, id: RequestId, sender: oneshot::Sender<Reply>) -> bool {
         let mut waiting = self.lock();
-        let room = waiting.len() < WAITING_MAX;
+        let room = !waiting.closed && waiting.requests.len() < WAITING_MAX;
         if room {
-            let earlier = waiting.insert(id, sender);
+            let earlier = waiting.requests.insert(id, sender);
             assert!(earlier.is_none(), "request ids are never given out twice");
         }
         room
     }
 
     fn take(&self, id: RequestId) -> Option<oneshot::Sender<Reply>> {
-        self.lock().remove(&id)
+        self.lock().requests.remove(&id)
     }
 }
 
@@ -138,6 +156,20 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_secs(600);
+
+    #[tokio::test]
+    async fn after_the_machines_end_nobody_waits() {
+        let (gateway, mut asked) = gateway();
+        let early = tokio::spawn({
+            let gateway = gateway.clone();
+            async move { gateway.ask(Request::Stats, LONG).await }
+        });
+        asked.recv().await.unwrap();
+        gateway.close();
+        assert_eq!(early.await.unwrap(), Reply::NotReady);
+        assert_eq!(gateway.ask(Request::Stats, LONG).await, Reply::NotReady);
+        assert_eq!(gateway.waiting(), 0);
+    }
 
     #[tokio::test]
     async fn each_asker_gets_its_own_reply() {

@@ -98,6 +98,7 @@ impl SchedulerNode {
     pub async fn wait(&mut self) -> Exit {
         let exit = self.reins.wait().await;
         self.status.ready.store(false, Ordering::Relaxed);
+        self.gateway.close();
         exit
     }
 }
