@@ -62,6 +62,10 @@ pub(super) struct Janitor {
     retention: Millis,
     history_min: Option<Duration>,
     queued: bool,
+    /// A step is in a transaction.
+    sent: bool,
+    /// Everything was looked at; nothing is read before.
+    rest_until: Mono,
     reading: Option<(OpId, Reading, Mono)>,
     /// Where the next look at the tasks begins.
     cursor: Option<Key>,
@@ -88,6 +92,8 @@ impl Janitor {
             retention: config.retention,
             history_min: config.history_min,
             queued: false,
+            sent: false,
+            rest_until: Mono::ZERO,
             reading: None,
             cursor: None,
             steps: VecDeque::new(),
@@ -113,6 +119,7 @@ impl Janitor {
         let due = self.look_at.is_some_and(|at| at <= now);
         if due {
             self.look_at = Some(now.after(LOOK_EVERY));
+            self.queued &= self.sent;
             if self.reading.is_some_and(|(_, _, until)| until <= now) {
                 self.reading = None;
             }
@@ -126,8 +133,17 @@ impl Janitor {
             .samples
             .back()
             .is_some_and(|(noted, _)| now.since(*noted) < SAMPLE_EVERY);
-        if !fresh {
-            self.samples.push_back((now, at));
+        let Some(kept) = self.history_min.filter(|_| !fresh) else {
+            return;
+        };
+        self.samples.push_back((now, at));
+        // Of those that are old enough, only the newest says anything.
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|(noted, _)| now.since(*noted) >= kept)
+        {
+            self.samples.pop_front();
         }
     }
 
@@ -164,7 +180,9 @@ impl Janitor {
             }
         }
         self.compact(now.mono, view, ops, out);
-        if self.reading.is_some() || !self.steps.is_empty() {
+        // What is in a transaction would be read as if it were still to be done.
+        let busy = self.reading.is_some() || self.sent || !self.steps.is_empty();
+        if busy || now.mono < self.rest_until {
             return;
         }
         let (what, range) = if self.fold_at <= now.mono {
@@ -173,6 +191,7 @@ impl Janitor {
         } else if let Some(range) = self.next_tasks(now.wall) {
             (Reading::Tasks, range)
         } else {
+            self.rest_until = now.mono.after(LOOK_EVERY);
             return;
         };
         let op = ops.fresh();
@@ -215,6 +234,9 @@ impl Janitor {
             .and_then(|group| group.items.last())
             .map(|item| item.key.clone())
             .filter(|_| more);
+        if self.cursor.is_none() {
+            self.rest_until = now.mono.after(LOOK_EVERY);
+        }
         let mut run: Option<(TaskId, TaskId, u64)> = None;
         for group in &groups[..whole] {
             match group.ended_before(now.wall, self.retention) {
@@ -362,7 +384,9 @@ impl Janitor {
         lease: LeaseId,
         batch: &mut Batch<super::Job>,
     ) {
-        if view.janitors.rank(&self.me).is_none() && !self.queued {
+        let in_line = view.janitors.rank(&self.me).is_some();
+        self.queued &= !in_line;
+        if !in_line && !self.queued {
             let key = Key::janitor_waiter(&self.me);
             let record = LockRecord {
                 v: Version,
@@ -378,6 +402,7 @@ impl Janitor {
                 .push_back((Job::Queue, Step::new(vec![Guard::Absent(key)], vec![write])));
         }
         if let Some((job, step)) = self.steps.pop_front() {
+            self.sent = true;
             batch
                 .push(super::Job::Janitor(job), step)
                 .expect("a duty fits an empty transaction");
@@ -385,11 +410,9 @@ impl Janitor {
     }
 
     /// What was not applied is found again by the next look.
-    pub(super) fn on_settled(&mut self, _now: Now, settled: Settled<Job>) {
+    pub(super) fn on_settled(&mut self, settled: &Settled<Job>) {
+        self.sent = false;
         if !matches!(settled, Settled::Committed { .. }) {
-            self.queued = false;
-        }
-        if self.steps.is_empty() {
             self.queued = false;
         }
     }
