@@ -89,8 +89,8 @@ pub(super) fn span_text(text: &str, least: Millis, most: Millis) -> Result<Milli
     if millis < least.get() || millis > most.get() {
         return Err(format!(
             "must be from {} to {}",
-            span_spelled(least),
-            span_spelled(most)
+            bound_spelled(least),
+            bound_spelled(most)
         ));
     }
     Ok(Millis::new(millis))
@@ -113,6 +113,15 @@ pub(super) fn time(raw: &RawValue, now: Wall) -> Result<Wall, String> {
 pub(super) fn span_spelled(span: Millis) -> String {
     let spelled = humantime::format_duration(Duration::from(span)).to_string();
     spelled.replace(' ', "")
+}
+
+/// A bound as it is told: long ones in days, because months and years have many lengths.
+fn bound_spelled(bound: Millis) -> String {
+    const DAY: u64 = 24 * 3_600 * 1_000;
+    match bound.get() / DAY {
+        days @ 1.. if bound.get().is_multiple_of(DAY) => format!("{days}days"),
+        _ => span_spelled(bound),
+    }
 }
 
 /// A time as it is shown: RFC 3339, UTC, with milliseconds.
@@ -212,6 +221,11 @@ mod tests {
         ] {
             assert!(span(bad).is_err(), "{bad}");
         }
+        assert!(
+            span_text("1year", Millis::new(1), SPAN_MAX)
+                .unwrap_err()
+                .contains("from 1ms to 365days")
+        );
         assert_eq!(span_spelled(Millis::new(90_000)), "1m30s");
         assert_eq!(span_spelled(Millis::from_secs(300)), "5m");
     }

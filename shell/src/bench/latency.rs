@@ -37,7 +37,7 @@ impl Latency {
     }
 
     fn follows(&self, task: TaskId) -> bool {
-        self.follow_all || task.as_u128() % FOLLOW_ONE_IN == 0
+        self.follow_all || task.as_u128().is_multiple_of(FOLLOW_ONE_IN)
     }
 
     pub(super) fn acknowledged(&self, task: TaskId) {

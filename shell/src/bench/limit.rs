@@ -245,10 +245,11 @@ impl Lane {
     }
 
     async fn apply(&mut self, txn: Txn) -> anyhow::Result<Revision> {
-        match self.ask(Call::Commit(txn)).await? {
-            Answer::Txn(TxnOutcome::Committed { at }) => Ok(at),
-            other => bail!("a transaction was not applied: {other:?}"),
+        let answer = self.ask(Call::Commit(txn)).await?;
+        if let Answer::Txn(TxnOutcome::Committed { at }) = answer {
+            return Ok(at);
         }
+        bail!("a transaction was not applied: {answer:?}")
     }
 
     /// Applies steps in one transaction.

@@ -1,11 +1,13 @@
 //! What all daemons share: how they are told to stop, and how they reach their store.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use rustix::fs::{Access, access};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -87,11 +89,33 @@ pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
 pub(super) fn handlers(commands: &[String]) -> anyhow::Result<Handlers> {
     let mut handlers = Handlers::new();
     for command in commands {
+        let refuse =
+            |error: String| CliError::new(Exit::Usage, format!("--handler {command}: {error}"));
         handlers
             .add_command_spec(command)
-            .map_err(|error| CliError::new(Exit::Usage, format!("--handler {command}: {error}")))?;
+            .map_err(|error| refuse(error.to_string()))?;
+        check_program(command).map_err(refuse)?;
     }
     Ok(handlers)
+}
+
+/// A program that does not exist would fail every task of its type, one by one: better said at the start.
+fn check_program(spec: &str) -> Result<(), String> {
+    let (_, command) = spec.split_once('=').unwrap_or(("", spec));
+    let words = shell_words::split(command).map_err(|error| error.to_string())?;
+    let program = words.first().map_or("", String::as_str);
+    let runs = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    let found = if program.contains('/') {
+        runs(Path::new(program))
+    } else {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).any(|folder| runs(&folder.join(program)))
+    };
+    if found {
+        Ok(())
+    } else {
+        Err(format!("there is no program {program} that may be run"))
+    }
 }
 
 /// Serves a scheduler's API until the process is told to stop or the scheduler ends by itself.

@@ -55,14 +55,15 @@ pub(super) async fn run(gateway: Gateway, address: SocketAddr) {
 
 async fn submit(gateway: &Gateway) -> Option<Vec<TaskId>> {
     loop {
-        match gateway.ask(Request::Submit(workload()), ASK_MAX).await {
-            Reply::Submitted(fates) => return fates.into_iter().map(accepted).collect(),
-            Reply::NotReady => sleep(Duration::from_millis(20)).await,
-            reply => {
-                tracing::warn!(?reply, "the demo's workload was not accepted");
-                return None;
-            }
+        let reply = gateway.ask(Request::Submit(workload()), ASK_MAX).await;
+        if let Reply::Submitted(fates) = reply {
+            return fates.into_iter().map(accepted).collect();
         }
+        if reply != Reply::NotReady {
+            tracing::warn!(?reply, "the demo's workload was not accepted");
+            return None;
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -78,13 +79,12 @@ fn accepted(fate: Submitted) -> Option<TaskId> {
 
 async fn end_of(gateway: &Gateway, task: TaskId) -> Option<TaskState> {
     let wait = Some(Duration::from_secs(60));
-    match gateway.ask(Request::Get { task, wait }, ASK_MAX).await {
-        Reply::Task(task) => Some(task.state),
-        reply => {
-            tracing::warn!(?reply, %task, "the demo cannot tell how a task ended");
-            None
-        }
+    let reply = gateway.ask(Request::Get { task, wait }, ASK_MAX).await;
+    if let Reply::Task(task) = reply {
+        return Some(task.state);
     }
+    tracing::warn!(?reply, %task, "the demo cannot tell how a task ended");
+    None
 }
 
 fn workload() -> Vec<TaskSpec> {

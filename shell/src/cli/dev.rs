@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub struct DevArgs {
     /// Where the store lives [default: windlass/dev below the user's data directory; a temporary one for --demo]
     #[arg(long, env = "WINDLASS_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Where the API and the dashboard are served; port 0 picks a free one
+    /// Where the HTTP API is served; port 0 picks a free one
     #[arg(
         long,
         env = "WINDLASS_LISTEN",
@@ -46,6 +45,9 @@ pub struct DevArgs {
     /// Run this command for tasks of this type; may be repeated
     #[arg(long = "handler", value_name = "TYPE=COMMAND", value_parser = values::handler)]
     pub handlers: Vec<String>,
+    /// Told to stop: how long what runs may take to finish before it is stopped and handed back
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = values::duration)]
+    pub drain_grace: Duration,
     /// How long completed and cancelled tasks are kept
     #[arg(long, env = "WINDLASS_RETENTION", default_value = "24h", value_parser = values::positive_duration)]
     pub retention: Duration,
@@ -84,6 +86,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     for handlers in handlers {
         let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());
         config.slots = args.slots;
+        config.drain_grace = args.drain_grace;
         let options = ExecutorOptions {
             result_len_max: args.max_payload,
             ..ExecutorOptions::default()
@@ -96,7 +99,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
             clock.clone(),
         ));
     }
-    info!(store = %directory.path.display(), "serves the API and the dashboard at http://{address}");
+    info!(store = %directory.path.display(), "serves the API at http://{address}");
     if args.demo {
         tokio::spawn(demo::run(scheduler.gateway(), address));
     }

@@ -67,6 +67,6 @@ pub struct NodeArgs {
     #[arg(long, env = "WINDLASS_NODE_ID")]
     pub id: Option<NodeId>,
     /// How long the node is believed alive without news of it
-    #[arg(long, env = "WINDLASS_TTL", default_value = "10s", value_parser = values::positive_duration)]
+    #[arg(long, env = "WINDLASS_TTL", value_name = "DURATION", default_value = "10s", value_parser = values::positive_duration)]
     pub ttl: Duration,
 }

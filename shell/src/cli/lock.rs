@@ -34,12 +34,12 @@ pub enum LockArgs {
         /// The lock's name
         key: LockName,
         /// How long the lock is held without news of this process
-        #[arg(long, default_value = "30s", value_parser = values::positive_duration)]
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = values::positive_duration)]
         ttl: Duration,
         /// Wait no longer than this for the lock [default: for ever]
-        #[arg(long, value_parser = values::duration)]
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         wait: Option<Duration>,
-        /// The command; it finds the lock's fence in WINDLASS_FENCE
+        /// The command and its words; it finds the lock's fence in WINDLASS_FENCE
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
     },
@@ -66,6 +66,7 @@ pub(super) async fn run(
     let lock = Lock {
         client,
         path: format!("/api/v1/locks/{key}"),
+        name: key,
         ttl,
     };
     // Signals are caught before the lock is taken: from then on it is given back whatever comes.
@@ -139,6 +140,7 @@ fn code_of(status: ExitStatus) -> ExitCode {
 struct Lock<'a> {
     client: &'a Client,
     path: String,
+    name: LockName,
     ttl: Duration,
 }
 
@@ -159,6 +161,10 @@ impl Lock<'_> {
             match self.client.ask(&call).await {
                 Ok(text) => return Ok(serde_json::from_str(&text)?),
                 Err(error) if error.exit == Exit::TimedOut && (until.is_none() || left > step) => {}
+                Err(error) if error.exit == Exit::TimedOut => {
+                    let told = format!("the lock {} was not free in time", self.name);
+                    return Err(CliError::new(Exit::TimedOut, told).into());
+                }
                 Err(error) => return Err(error.into()),
             }
         }

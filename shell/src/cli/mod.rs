@@ -46,7 +46,7 @@ use crate::logging::{self, LogFormat};
 #[command(name = "windlass", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What every command takes.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of every command")]
     pub global: Global,
     /// What to do.
     #[command(subcommand)]
@@ -59,7 +59,7 @@ Results go to stdout, everything else to stderr.";
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Where the servers are; the next one is asked when one cannot be reached
+    /// Where clients find the servers; the next one is asked when one cannot be reached
     #[arg(
         long,
         global = true,
@@ -89,11 +89,11 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Everything in one process, with the embedded store
+    /// Run everything in one process, with the embedded store
     Dev(DevArgs),
-    /// A scheduler with its HTTP API, on etcd
+    /// Run a scheduler with its HTTP API, on etcd
     Scheduler(SchedulerArgs),
-    /// A worker, on etcd
+    /// Run a worker, on etcd
     Worker(WorkerArgs),
     /// Submit, show, wait for, cancel and rerun tasks
     #[command(subcommand)]
@@ -101,7 +101,7 @@ pub enum Command {
     /// Show, configure, pause and resume queues
     #[command(subcommand)]
     Queue(QueueCommand),
-    /// Show and drain schedulers and workers
+    /// Show schedulers and workers, drain workers
     #[command(subcommand)]
     Node(NodeCommand),
     /// Count tasks, nodes and slots
@@ -109,7 +109,7 @@ pub enum Command {
     /// Run a command under a lock of the cluster
     #[command(subcommand)]
     Lock(LockArgs),
-    /// Measure
+    /// Measure throughput and latency
     #[command(subcommand)]
     Bench(BenchCommand),
 }

@@ -10,15 +10,15 @@ use super::client::{Call, Client};
 use super::exit::Exit;
 use super::output::{Output, Table};
 
-/// Show and drain schedulers and workers.
+/// Show schedulers and workers, drain workers.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
     /// List the live nodes
     #[command(visible_alias = "ls")]
     List,
-    /// Tell a worker to take no new tasks
+    /// Tell a worker to take no new tasks and to hand back what it has not started
     Drain {
-        /// Which
+        /// The worker's id
         id: NodeId,
     },
 }

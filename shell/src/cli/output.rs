@@ -62,6 +62,9 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", harmless_lines(text));
 }
 
+/// Blanks between two columns.
+const COLUMN_GAP: usize = 2;
+
 /// Rows of cells below a heading, aligned, without lines between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Table {
@@ -125,7 +128,10 @@ impl std::fmt::Display for Table {
         for row in std::iter::once(&self.heading).chain(&self.rows) {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:<width$}  "));
+                // A format's own width ends at 65,535, and cells need not.
+                let pad = width - cell.chars().count() + COLUMN_GAP;
+                line.push_str(cell);
+                line.extend(std::iter::repeat_n(' ', pad));
             }
             writeln!(f, "{}", line.trim_end())?;
         }
@@ -189,6 +195,13 @@ mod tests {
             table.to_string(),
             "ID     COUNT  LIST\na      1      x,y\nbcdef  -      -\n"
         );
+    }
+
+    #[test]
+    fn cells_may_be_of_any_length() {
+        let long = "x".repeat(100_000);
+        let text = Table::of(&json!([{"id": long}]), &[("ID", "id")]).to_string();
+        assert_eq!(text, format!("ID\n{long}\n"));
     }
 
     #[test]

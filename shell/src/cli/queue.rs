@@ -20,12 +20,12 @@ pub enum QueueCommand {
     List,
     /// Show a queue
     Get {
-        /// Which
+        /// The queue's name
         queue: QueueName,
     },
     /// Change a queue's settings
     Set {
-        /// Which
+        /// The queue's name
         queue: QueueName,
         /// How its tasks are spread over its workers: least_load, round_robin, random or weighted
         #[arg(long)]
@@ -33,12 +33,12 @@ pub enum QueueCommand {
     },
     /// Let a queue's tasks wait
     Pause {
-        /// Which
+        /// The queue's name
         queue: QueueName,
     },
     /// Let a paused queue's tasks go on
     Resume {
-        /// Which
+        /// The queue's name
         queue: QueueName,
     },
 }

@@ -27,7 +27,7 @@ pub struct SchedulerArgs {
     /// What every node is told.
     #[command(flatten)]
     pub node: NodeArgs,
-    /// Where the API and the dashboard are served; port 0 picks a free one
+    /// Where the HTTP API is served; port 0 picks a free one
     #[arg(
         long,
         env = "WINDLASS_LISTEN",

@@ -36,13 +36,13 @@ pub struct SubmitArgs {
     /// 0 (most urgent) to 9, or critical, high, normal, low [default: 5]
     #[arg(long)]
     pub priority: Option<Priority>,
-    /// What the handler gets: JSON, or a file that holds it, or - for stdin
+    /// What the handler gets: JSON, or @ and a file that holds it, or - for stdin [default: null]
     #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
     pub payload: Option<String>,
     /// What people call it
     #[arg(long)]
     pub name: Option<String>,
-    /// A label; may be repeated
+    /// A note for people that is kept with the task; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::pair)]
     pub metadata: Vec<(String, String)>,
     /// How many failures are tried again [default: 3]
@@ -60,7 +60,7 @@ pub struct SubmitArgs {
     /// Start no sooner than at this time, in RFC 3339
     #[arg(long, value_name = "TIME")]
     pub run_at: Option<String>,
-    /// A repeated submission with the same key and body is the first one
+    /// Idempotency key: submitted again with the same key, a task is not accepted twice
     #[arg(long)]
     pub key: Option<String>,
     /// Wait until it has ended, perhaps no longer than this; fails if it did not complete

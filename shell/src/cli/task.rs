@@ -36,50 +36,50 @@ pub enum TaskCommand {
     Submit(Box<SubmitArgs>),
     /// Show a task
     Get {
-        /// Which
+        /// The task's id
         id: TaskId,
     },
     /// List tasks
     #[command(visible_alias = "ls")]
     List {
-        /// Only in this state
+        /// Only in this state: scheduled, pending, running, retrying, completed, failed or cancelled
         #[arg(long)]
         state: Option<TaskState>,
         /// Only of this queue
         #[arg(long)]
         queue: Option<QueueName>,
         /// Only of this type
-        #[arg(long = "type")]
+        #[arg(long = "type", value_name = "TYPE")]
         kind: Option<TaskType>,
         /// How many at most
-        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
         limit: u64,
-        /// Continue behind an earlier list: its next_cursor
+        /// Continue behind an earlier list: the next_cursor that `-o json` shows
         #[arg(long)]
         cursor: Option<String>,
     },
     /// Wait until tasks have ended; fails if one of them did not complete
     Wait {
-        /// Which
+        /// The tasks' ids
         #[arg(required = true, value_name = "ID")]
         ids: Vec<TaskId>,
         /// Wait no longer than this
-        #[arg(long, value_parser = values::duration)]
+        #[arg(long, value_name = "DURATION", value_parser = values::duration)]
         timeout: Option<Duration>,
     },
     /// Cancel a task, waiting or running
     Cancel {
-        /// Which
+        /// The task's id
         id: TaskId,
     },
     /// Run a failed or cancelled task again
     Rerun {
-        /// Which
+        /// The task's id
         id: TaskId,
     },
-    /// Say why a task is not running
+    /// Say what a task is waiting for
     Why {
-        /// Which
+        /// The task's id
         id: TaskId,
     },
 }

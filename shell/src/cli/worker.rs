@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
@@ -42,6 +43,9 @@ pub struct WorkerArgs {
     /// Run this command for tasks of this type; may be repeated
     #[arg(long = "handler", value_name = "TYPE=COMMAND", value_parser = values::handler)]
     pub handlers: Vec<String>,
+    /// Told to stop: how long what runs may take to finish before it is stopped and handed back
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = values::duration)]
+    pub drain_grace: Duration,
     /// The largest result, at most 1MiB
     #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = values::payload_max)]
     pub max_payload: usize,
@@ -61,6 +65,7 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
         node::VERSION.into(),
     );
     config.slots = args.slots;
+    config.drain_grace = args.drain_grace;
     config.queues = args.queues;
     config.weight = args.weight;
     config.labels = args.labels.into_iter().collect();
