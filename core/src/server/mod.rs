@@ -222,6 +222,8 @@ impl Server {
             // It holds nothing that others must be kept from: it only stops deciding, as `can_place` says.
             SessionNews::Ended => {}
             SessionNews::Reopened(_) => self.flush_soon(),
+            // The lease that this process has ended itself.
+            SessionNews::Gone if self.revocation.is_some() => self.exit(Exit::Drained, out),
             SessionNews::Gone => self.exit(Exit::Deposed, out),
         }
     }

@@ -199,7 +199,7 @@ impl Worker {
                 self.beat_due = true;
                 self.flush_soon(now.mono);
             }
-            SessionNews::Gone => self.exit(Exit::Deposed, out),
+            SessionNews::Gone => self.on_life_over(out),
         }
     }
 
@@ -312,8 +312,18 @@ impl Worker {
         };
         let knows = self.own_feed.has_reached(registration.0);
         if knows && !alive {
-            self.exit(Exit::Deposed, out);
+            self.on_life_over(out);
         }
+    }
+
+    /// The store does not know this life any more. The news of its own leave may overtake the answer to it.
+    fn on_life_over(&mut self, out: &mut Vec<Effect>) {
+        let reason = if self.duty.has_revoked() {
+            Exit::Drained
+        } else {
+            Exit::Deposed
+        };
+        self.exit(reason, out);
     }
 
     fn on_orders(&mut self, now: Now, fed: Fed) {
