@@ -107,7 +107,11 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         payload_max: args.max_payload,
         ..Limits::default()
     };
-    let exit = run_nodes(scheduler, workers, listener, limits, &stop).await;
+    let exit = tokio::select! { biased;
+        exit = run_nodes(scheduler, workers, listener, limits, &stop) => exit,
+        // Nothing can be recorded any more, so nobody is asked to leave: they end as in a crash.
+        () = embedded.stopped() => core::worker::Exit::Deposed,
+    };
     drop(store);
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded

@@ -117,8 +117,13 @@ impl Dev {
 
     /// With the store in `dir`.
     pub(crate) fn start_in(dir: &Path, options: &[&str]) -> Self {
+        Self::start_as(&mut windlass(), dir, options)
+    }
+
+    /// With the store in `dir`, started by `command`, which takes the binary's arguments.
+    pub(crate) fn start_as(command: &mut Command, dir: &Path, options: &[&str]) -> Self {
         let mut process = Process::start(
-            windlass()
+            command
                 .args(["dev", "--listen", "127.0.0.1:0", "--data-dir"])
                 .arg(dir)
                 .args(options),

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -199,6 +200,40 @@ fn a_directory_that_cannot_hold_the_store_is_said_plainly() {
         assert_eq!(denied.code, 1);
         assert!(denied.err.contains("locked"), "{denied:?}");
     }
+}
+
+#[test]
+fn a_store_that_cannot_write_ends_the_server_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    // A full disk that needs no disk: files end at 8 or 16 MiB, depending on the shell's unit.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 16384; exec \"$0\" \"$@\""]);
+    limited.arg(env!("CARGO_BIN_EXE_windlass"));
+    let mut dev = Dev::start_as(&mut limited, dir.path(), &[]);
+    let task = json!({"type": "nobody", "payload": "x".repeat(200_000)});
+    let mut acknowledged = Vec::new();
+    while let Ok(answer) = dev.try_send("POST", "/api/v1/tasks", Some(&task.to_string())) {
+        if answer.status != 201 {
+            answer.problem(answer.status);
+            break;
+        }
+        acknowledged.push(text(&answer.json(201)["id"]));
+        assert!(acknowledged.len() < 1_000, "the disk is full some time");
+    }
+    assert_eq!(dev.process.end().code(), Some(1));
+    until("it says why", || {
+        dev.process.log().contains("error: ").then_some(())
+    });
+    assert!(
+        dev.process.log().contains("File too large"),
+        "{}",
+        dev.process.log()
+    );
+    let dev = Dev::start_in(dir.path(), &[]);
+    for id in &acknowledged {
+        assert_eq!(dev.task(id)["status"], "pending");
+    }
+    assert!(dev.tasks()["total"].as_u64().unwrap() - acknowledged.len() as u64 <= 1);
 }
 
 #[test]

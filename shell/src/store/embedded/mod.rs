@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use tokio::sync::watch;
 use windlass_core::ids::OpId;
 use windlass_core::kv::{ClientId, Kv, Limits, RecoverError};
 use windlass_core::store::Call;
@@ -31,6 +32,7 @@ pub struct EmbeddedStore {
     calls: mpsc::Sender<Message>,
     clients: AtomicU64,
     thread: Option<JoinHandle<Result<(), EmbeddedError>>>,
+    stopped: watch::Receiver<()>,
 }
 
 /// What may be chosen about an embedded store.
@@ -112,13 +114,19 @@ impl EmbeddedStore {
     fn start(kv: Kv, disk: Option<Disk>, clock: impl Clock) -> Result<Self, EmbeddedError> {
         let (calls, inbox) = mpsc::channel();
         let engine = Engine::new(kv, disk, clock);
+        let (alive, stopped) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || engine.run(&inbox))?;
+            .spawn(move || {
+                // Dropped when the thread ends, however it ends.
+                let _alive = alive;
+                engine.run(&inbox)
+            })?;
         Ok(Self {
             calls,
             clients: AtomicU64::new(0),
             thread: Some(thread),
+            stopped,
         })
     }
 
@@ -140,6 +148,12 @@ impl EmbeddedStore {
         self.thread
             .as_ref()
             .is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Done when the store answers no more. [`close`](Self::close) says why.
+    pub fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopped = self.stopped.clone();
+        async move { while stopped.changed().await.is_ok() {} }
     }
 
     /// Ends the store: what was asked before is made durable and answered. Says why it had stopped already, if it had.
