@@ -24,6 +24,10 @@ use crate::timers::Timers;
 const RESEND_MIN: Duration = Duration::from_millis(20);
 const RESEND_MAX: Duration = Duration::from_secs(2);
 
+/// How far the numbers of one life lie from those of the next: farther than any life goes without moving its lane, so
+/// that what one life wrote is never taken for what another sent.
+const LIFE_STRIDE: u64 = 1 << 32;
+
 /// A part's lanes: a letter and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneSpec {
@@ -214,7 +218,7 @@ impl<M> Lanes<M> {
             lane.record = old
                 .and_then(|item| LaneRecord::decode(&item.found.value).ok())
                 .unwrap_or_default();
-            lane.record.number += 1;
+            lane.record.number += LIFE_STRIDE;
             lane.number = lane.record.number;
             let key = lane.key.clone();
             step.guards.push(match old {
@@ -767,6 +771,29 @@ mod tests {
                 .settled[..],
             [Settled::Refused { .. }]
         ));
+    }
+
+    #[test]
+    fn a_new_lifes_adoption_is_not_taken_for_what_the_old_one_had_in_flight() {
+        let mut old = Rig::new();
+        let ix = old.lanes.idle('w').expect("the lane is idle");
+        let mut batch = Batch::default();
+        batch.push(7, Step::default()).unwrap();
+        let nothing = Totals::default();
+        old.lanes
+            .send(old.now, ix, batch, &nothing, &mut old.ops, &mut old.out);
+        let (op, txn) = old.sent();
+        let before = old.lanes.lanes[0].record.clone();
+        let key = old.lanes.keys()[0].clone();
+        let item = Item::new(key, Revision(10), Revision(10), before.encode());
+        let step = Rig::new().lanes.adopt(&[item]);
+        let [Write::Put { value, .. }] = &step.writes[..] else {
+            panic!("one lane is adopted")
+        };
+        assert!(
+            old.answer(op, lane_conflict(&txn, value.clone(), 15))
+                .usurped
+        );
     }
 
     #[test]

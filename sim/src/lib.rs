@@ -11,4 +11,5 @@ pub mod audit;
 pub mod ledger;
 pub mod network;
 pub mod node;
+pub mod perturb;
 pub mod world;

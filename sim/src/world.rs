@@ -12,13 +12,14 @@ use windlass_core::record::{Json, StopReason};
 use windlass_core::retry::Verdict;
 use windlass_core::rng::Rng;
 use windlass_core::server::{self, Server};
-use windlass_core::store::{Answer, Call, StoreCall, ViewEvent};
+use windlass_core::store::{Answer, Call, StoreCall, Txn, ViewEvent};
 use windlass_core::time::{Mono, Now, Wall};
 use windlass_core::worker::{self, Exit, HandlerError, RunEvent, Start, Worker};
 
 use crate::ledger::Ledger;
 use crate::network::{ANSWER_MAX, Delivery, Network, Rudeness};
 use crate::node::{AnyEffect, AnyInput, Brain, Node};
+use crate::perturb::{Aim, Perturbation};
 
 /// The wall clock of every run begins here: 2026-01-01.
 const EPOCH: u64 = 1_767_225_600_000;
@@ -53,6 +54,10 @@ enum Happening {
     Thaw {
         node: NodeIx,
     },
+    Crash {
+        node: NodeIx,
+        life: u64,
+    },
 }
 
 /// A handler that runs.
@@ -85,6 +90,8 @@ pub struct World {
     next_request: u64,
     /// How many happenings there were.
     pub events: u64,
+    /// What is to happen to one call.
+    pub aim: Aim,
     rng: Rng,
 }
 
@@ -113,6 +120,7 @@ impl World {
             exits: Vec::new(),
             next_request: 0,
             events: 0,
+            aim: Aim::default(),
             rng,
         }
     }
@@ -214,6 +222,15 @@ impl World {
         let until = self.now.after(lasts);
         self.nodes[node].frozen_until = Some(until);
         self.schedule(until, Happening::Thaw { node });
+    }
+
+    /// Somebody outside of the deployment writes to the store.
+    pub fn meddle(&mut self, txn: Txn) {
+        self.store(kv::Input::Call {
+            client: self.client(self.nodes.len(), 0),
+            op: OpId(0),
+            call: Call::Commit(txn),
+        });
     }
 
     fn client(&self, node: NodeIx, life: u64) -> ClientId {
@@ -361,11 +378,28 @@ impl World {
             call,
             Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. }
         );
-        let delivery = if is_watch {
+        let mut delivery = if is_watch {
             Delivery::After(self.network.news())
         } else {
             self.network.request()
         };
+        if self.aim.is_dying(node, life) {
+            return;
+        }
+        if let Some(how) = self.aim.take_call(node, life, op, &call) {
+            let now = self.now;
+            let crash = Happening::Crash { node, life };
+            match how {
+                Perturbation::LoseRequest => delivery = Delivery::Never,
+                Perturbation::ArriveLate => {
+                    delivery = Delivery::Late(ANSWER_MAX + Duration::from_secs(1));
+                }
+                Perturbation::CrashBefore => return self.schedule(now, crash),
+                Perturbation::CrashBetween => self.schedule(now, crash),
+                // These wait for the answer.
+                Perturbation::LoseAnswer | Perturbation::CrashAfter => {}
+            }
+        }
         let lost = call.lost();
         let (at, gives_up) = match delivery {
             Delivery::After(wait) => (Some(wait), false),
@@ -417,6 +451,9 @@ impl World {
 
     fn deliver(&mut self, client: ClientId, op: OpId, answer: Answer) {
         let node = usize::try_from(client.0 >> 32).expect("few nodes");
+        if node == self.nodes.len() {
+            return;
+        }
         let life = client.0 & u64::from(u32::MAX);
         if let Answer::View(event) = answer {
             let event = if self.network.breaks_watch() {
@@ -440,7 +477,12 @@ impl World {
             );
             return;
         }
-        match self.network.answer() {
+        let delivery = if self.aim.loses_answer(node, life, op) {
+            Delivery::Never
+        } else {
+            self.network.answer()
+        };
+        match delivery {
             Delivery::After(wait) | Delivery::Late(wait) => {
                 self.schedule(
                     self.now.after(wait),
@@ -500,6 +542,9 @@ impl World {
             } => {
                 if self.nodes[node].life == life {
                     self.give(node, AnyInput::Store(op, answer));
+                    if self.aim.crashes_after(node, life, op) {
+                        self.schedule(self.now, Happening::Crash { node, life });
+                    }
                 }
             }
             Happening::Wake { node } => {
@@ -514,6 +559,11 @@ impl World {
             }
             Happening::HandlerEnds { node, life, run } => self.end_handler(node, life, run),
             Happening::Thaw { node } => self.thaw(node),
+            Happening::Crash { node, life } => {
+                if self.nodes[node].life == life {
+                    self.crash(node);
+                }
+            }
         }
         true
     }

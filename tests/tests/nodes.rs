@@ -13,6 +13,8 @@ use windlass_tests::process::Process;
 
 const TTL: Duration = Duration::from_secs(3);
 const NODE: [&str; 2] = ["--ttl", "3s"];
+/// Workers tell of every attempt that they start.
+const LOG: [&str; 2] = ["--log-level", "info,windlass::node=debug"];
 
 /// An etcd and a scheduler.
 struct Cluster {
@@ -33,7 +35,7 @@ impl Cluster {
     }
 
     fn worker(&self, id: &str, more: &[&str]) -> Process {
-        Process::worker(&self.etcd, id, &[&NODE, more].concat())
+        Process::worker(&self.etcd, id, &[&NODE, &LOG, more].concat())
     }
 
     /// A worker that takes tasks.
@@ -46,6 +48,13 @@ impl Cluster {
     fn sleeps(&self, ms: u64) -> String {
         let task = json!({"type": "sleep", "payload": {"ms": ms}});
         self.client.submit(&task)
+    }
+
+    /// A task that sleeps, once `worker` runs it.
+    fn sleeps_on(&self, worker: &mut Process, ms: u64) -> String {
+        let task = self.sleeps(ms);
+        worker.logs(&format!("starts task={task}"));
+        task
     }
 
     fn node(&self, id: &str) -> Option<Value> {
@@ -68,8 +77,7 @@ impl Cluster {
 fn what_a_worker_does_after_it_was_taken_for_dead_is_not_recorded() {
     let cluster = Cluster::start();
     let mut zombie = cluster.ready("zombie", &[]);
-    let task = cluster.sleeps(1_000);
-    cluster.client.runs_on(&task, "zombie");
+    let task = cluster.sleeps_on(&mut zombie, 1_000);
     zombie.pause();
     let _other = cluster.ready("other", &[]);
     let end = cluster.client.end_of(&task);
@@ -88,8 +96,9 @@ fn what_a_worker_does_after_it_was_taken_for_dead_is_not_recorded() {
 fn a_restarted_worker_runs_again_what_its_former_life_has_lost() {
     let cluster = Cluster::start();
     let mut worker = cluster.ready("w1", &[]);
-    let task = cluster.sleeps(500);
+    let task = cluster.sleeps(1_000);
     let before = cluster.client.runs_on(&task, "w1");
+    worker.logs(&format!("starts task={task}"));
     let killed = Instant::now();
     worker.restart();
     let end = cluster.client.end_of(&task);
@@ -156,8 +165,7 @@ fn an_idle_worker_leaves_at_once_when_it_is_told_to() {
 fn a_worker_that_leaves_finishes_what_runs_and_hands_back_the_rest_at_once() {
     let cluster = Cluster::start();
     let mut leaving = cluster.ready("leaving", &["--slots", "1"]);
-    let running = cluster.sleeps(3_000);
-    cluster.client.runs_on(&running, "leaving");
+    let running = cluster.sleeps_on(&mut leaving, 3_000);
     let _other = cluster.ready("other", &[]);
     leaving.terminate();
     leaving.logs("told to stop");
@@ -180,8 +188,7 @@ fn a_worker_that_leaves_finishes_what_runs_and_hands_back_the_rest_at_once() {
 fn a_drained_node_finishes_what_it_has_and_takes_no_more() {
     let cluster = Cluster::start();
     let mut worker = cluster.ready("w1", &[]);
-    let running = cluster.sleeps(1_500);
-    cluster.client.runs_on(&running, "w1");
+    let running = cluster.sleeps_on(&mut worker, 1_500);
     let node = cluster.client.done(&["node", "drain", "w1"]);
     assert_eq!(
         (&node["id"], &node["draining"]),

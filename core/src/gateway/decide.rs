@@ -24,7 +24,8 @@ fn read_task(id: TaskId) -> Next {
     ])))
 }
 
-fn is_live(spot: Option<&Spot>) -> bool {
+/// Whether a task at this place has not ended.
+pub(super) fn is_live(spot: Option<&Spot>) -> bool {
     matches!(
         spot,
         Some(Spot::Entry(..) | Spot::Claim(..) | Spot::Delayed(_))

@@ -2,6 +2,7 @@
 
 use std::ops::Bound;
 
+use super::decide::is_live;
 use super::errand::{Errand, Next, Read};
 use super::request::{Filter, Reply, TaskState, TaskView};
 use super::show;
@@ -147,7 +148,7 @@ fn next_live(
     errand.listed.pages += 1;
     for (key, id) in std::mem::take(&mut errand.listed.candidates) {
         errand.listed.seen = Some(key);
-        let Some(found) = show::Found::of(id, &read.items).filter(|_| view.spot(id).is_some())
+        let Some(found) = show::Found::of(id, &read.items).filter(|_| is_live(view.spot(id)))
         else {
             continue;
         };

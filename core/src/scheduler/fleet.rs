@@ -3,21 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::balance::{Capacity, Pool, Strategy};
+use super::pools::{Kind, Pools, kind_of};
+use crate::balance::{Capacity, Strategy};
 use crate::ids::{NodeId, QueueName, TaskType};
-use crate::record::OfferRecord;
 use crate::rng::Rng;
 use crate::steps::Recipient;
 use crate::time::Mono;
 use crate::view::ClusterView;
 
-/// Workers that offer the same queues and types.
-type PoolKey = (Vec<QueueName>, Vec<TaskType>);
-
 /// All workers that this scheduler knows.
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
-    pools: BTreeMap<PoolKey, Pool>,
+    pools: Pools,
     members: BTreeMap<NodeId, Member>,
     /// When each worker's last report is too old to be trusted.
     stale_at: BTreeSet<(Mono, NodeId)>,
@@ -27,7 +24,8 @@ pub(super) struct Fleet {
 struct Member {
     /// Claims that it has, and dispatches to it that are under way.
     held: u32,
-    pool: Option<PoolKey>,
+    /// Among which workers it can be picked; `None` while it is not to be used.
+    kind: Option<Kind>,
     stale_at: Option<Mono>,
     /// A dispatch found its offer gone: not used until the view has caught up.
     suspect: bool,
@@ -54,7 +52,7 @@ impl Fleet {
     fn is_placeable(&self, worker: &NodeId) -> bool {
         self.members
             .get(worker)
-            .is_some_and(|member| member.pool.is_some())
+            .is_some_and(|member| member.kind.is_some())
     }
 
     /// Puts a worker into the pool where it belongs now, or into none.
@@ -65,26 +63,20 @@ impl Fleet {
         let trusted =
             member.stale_at.is_some_and(|at| at > now) && !member.suspect && node.is_some();
         let wanted = offer.filter(|_| trusted);
-        let key = wanted.as_ref().map(|offer| pool_key(offer));
-        if member.pool != key {
-            if let Some(old) = member.pool.take() {
-                let pool = self.pools.get_mut(&old).expect("a member's pool exists");
-                pool.remove(worker);
-                if pool.is_empty() {
-                    self.pools.remove(&old);
-                }
-            }
-            member.pool.clone_from(&key);
+        let kind = wanted.as_ref().map(|offer| kind_of(offer));
+        if member.kind != kind
+            && let Some(old) = member.kind.take()
+        {
+            self.pools.remove(&old, worker);
         }
-        if let (Some(key), Some(offer), Some(node)) = (key, wanted, node) {
+        member.kind.clone_from(&kind);
+        if let (Some(kind), Some(offer), Some(node)) = (kind, wanted, node) {
             let capacity = Capacity {
                 slots: offer.slots,
                 weight: offer.weight,
                 cpu_permille: node.record.cpu_permille,
             };
-            let pool = self.pools.entry(key).or_default();
-            pool.set(worker.clone(), capacity);
-            pool.set_held(worker, member.held);
+            self.pools.set(&kind, worker, capacity, member.held);
         }
     }
 
@@ -97,12 +89,8 @@ impl Fleet {
             self.stale_at.remove(&(at, worker.clone()));
         }
         member.suspect = false;
-        if let Some(key) = member.pool.take() {
-            let pool = self.pools.get_mut(&key).expect("a member's pool exists");
-            pool.remove(worker);
-            if pool.is_empty() {
-                self.pools.remove(&key);
-            }
+        if let Some(kind) = member.kind.take() {
+            self.pools.remove(&kind, worker);
         }
         self.forget_if_unused(worker);
     }
@@ -137,8 +125,8 @@ impl Fleet {
     pub(super) fn hold(&mut self, worker: &NodeId) {
         let member = self.members.entry(worker.clone()).or_default();
         member.held += 1;
-        if let Some(pool) = member.pool.as_ref().and_then(|key| self.pools.get_mut(key)) {
-            pool.hold(worker);
+        if let Some(kind) = &member.kind {
+            self.pools.hold(kind, worker);
         }
     }
 
@@ -149,8 +137,8 @@ impl Fleet {
         };
         assert!(member.held > 0, "what is released was held");
         member.held -= 1;
-        if let Some(pool) = member.pool.as_ref().and_then(|key| self.pools.get_mut(key)) {
-            pool.release(worker);
+        if let Some(kind) = &member.kind {
+            self.pools.release(kind, worker);
         }
         self.forget_if_unused(worker);
     }
@@ -164,14 +152,7 @@ impl Fleet {
         rng: &mut Rng,
         view: &ClusterView,
     ) -> Option<Recipient> {
-        // Workers that differ in what they offer are few kinds; the one with the most free slots goes first.
-        let key = self
-            .pools
-            .iter()
-            .filter(|(key, pool)| takes(key, queue, kind) && pool.free() > 0)
-            .max_by_key(|(_, pool)| pool.free())
-            .map(|(key, _)| key.clone())?;
-        let worker = self.pools.get_mut(&key)?.pick(strategy, rng)?;
+        let worker = self.pools.pick(queue, kind, strategy, rng)?;
         let (node, offer) = (view.workers.get(&worker)?, view.offers.get(&worker)?);
         Some(Recipient {
             registration: node.registration,
@@ -182,10 +163,7 @@ impl Fleet {
 
     /// Free slots, and all slots, for this class.
     pub(super) fn capacity(&self, queue: &QueueName, kind: &TaskType) -> (u64, u64) {
-        let fit = self.pools.iter().filter(|(key, _)| takes(key, queue, kind));
-        fit.fold((0, 0), |(free, slots), (_, pool)| {
-            (free + pool.free(), slots + pool.slots())
-        })
+        self.pools.capacity(queue, kind)
     }
 
     pub(super) fn deadline(&self) -> Option<Mono> {
@@ -212,12 +190,4 @@ impl Fleet {
             .get(worker)
             .is_some_and(|member| member.suspect)
     }
-}
-
-fn pool_key(offer: &OfferRecord) -> PoolKey {
-    (offer.queues.clone(), offer.types.clone())
-}
-
-fn takes((queues, types): &PoolKey, queue: &QueueName, kind: &TaskType) -> bool {
-    (queues.is_empty() || queues.contains(queue)) && types.binary_search(kind).is_ok()
 }

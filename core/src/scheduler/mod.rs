@@ -6,6 +6,7 @@
 
 mod fleet;
 mod plan;
+mod pools;
 mod ready;
 mod rendezvous;
 mod upkeep;

@@ -20,9 +20,6 @@ use crate::view::ClusterView;
 /// How often the janitor looks what there is to do, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the janitor rests between two looks at all tasks.
-const PASS_EVERY: Duration = Duration::from_secs(5);
-
 /// How long a read may take before another is made.
 const READ_MAX: Duration = Duration::from_secs(10);
 
@@ -65,11 +62,13 @@ pub(super) struct Janitor {
     retention: Millis,
     history_min: Option<Duration>,
     queued: bool,
+    /// A step is in a transaction.
+    sent: bool,
+    /// Everything was looked at; nothing is read before.
+    rest_until: Mono,
     reading: Option<(OpId, Reading, Mono)>,
-    /// Where the next look at the tasks begins; at the first one when absent.
+    /// Where the next look at the tasks begins.
     cursor: Option<Key>,
-    /// When the next look at all tasks may begin.
-    pass_at: Mono,
     /// Steps that wait for the lane.
     steps: VecDeque<(Job, Step)>,
     look_at: Option<Mono>,
@@ -93,9 +92,10 @@ impl Janitor {
             retention: config.retention,
             history_min: config.history_min,
             queued: false,
+            sent: false,
+            rest_until: Mono::ZERO,
             reading: None,
             cursor: None,
-            pass_at: Mono::ZERO,
             steps: VecDeque::new(),
             look_at: Some(Mono::ZERO.after(first_look)),
             fold_at: Mono::ZERO,
@@ -119,6 +119,7 @@ impl Janitor {
         let due = self.look_at.is_some_and(|at| at <= now);
         if due {
             self.look_at = Some(now.after(LOOK_EVERY));
+            self.queued &= self.sent;
             if self.reading.is_some_and(|(_, _, until)| until <= now) {
                 self.reading = None;
             }
@@ -132,8 +133,17 @@ impl Janitor {
             .samples
             .back()
             .is_some_and(|(noted, _)| now.since(*noted) < SAMPLE_EVERY);
-        if !fresh {
-            self.samples.push_back((now, at));
+        let Some(kept) = self.history_min.filter(|_| !fresh) else {
+            return;
+        };
+        self.samples.push_back((now, at));
+        // Of those that are old enough, only the newest says anything.
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|(noted, _)| now.since(*noted) >= kept)
+        {
+            self.samples.pop_front();
         }
     }
 
@@ -170,15 +180,18 @@ impl Janitor {
             }
         }
         self.compact(now.mono, view, ops, out);
-        if self.reading.is_some() || !self.steps.is_empty() {
+        // What is in a transaction would be read as if it were still to be done.
+        let busy = self.reading.is_some() || self.sent || !self.steps.is_empty();
+        if busy || now.mono < self.rest_until {
             return;
         }
         let (what, range) = if self.fold_at <= now.mono {
             self.fold_at = now.mono.after(FOLD_EVERY);
             (Reading::Lanes, Range::all_lanes())
-        } else if let Some(range) = self.next_tasks(now) {
+        } else if let Some(range) = self.next_tasks(now.wall) {
             (Reading::Tasks, range)
         } else {
+            self.rest_until = now.mono.after(LOOK_EVERY);
             return;
         };
         let op = ops.fresh();
@@ -193,11 +206,7 @@ impl Janitor {
     }
 
     /// The tasks to look at: from the cursor up to those that are too young to have been kept long enough.
-    fn next_tasks(&mut self, now: Now) -> Option<Range> {
-        if self.cursor.is_none() && self.pass_at > now.mono {
-            return None;
-        }
-        let wall = now.wall;
+    fn next_tasks(&mut self, wall: Wall) -> Option<Range> {
         let oldest_kept = TaskId::floor_of(Wall::from_millis(
             wall.as_millis().saturating_sub(self.retention.get()),
         ));
@@ -210,7 +219,6 @@ impl Janitor {
             return Some(range);
         }
         self.cursor = None;
-        self.pass_at = now.mono.after(PASS_EVERY);
         None
     }
 
@@ -227,7 +235,7 @@ impl Janitor {
             .map(|item| item.key.clone())
             .filter(|_| more);
         if self.cursor.is_none() {
-            self.pass_at = now.mono.after(PASS_EVERY);
+            self.rest_until = now.mono.after(LOOK_EVERY);
         }
         let mut run: Option<(TaskId, TaskId, u64)> = None;
         for group in &groups[..whole] {
@@ -376,7 +384,9 @@ impl Janitor {
         lease: LeaseId,
         batch: &mut Batch<super::Job>,
     ) {
-        if view.janitors.rank(&self.me).is_none() && !self.queued {
+        let in_line = view.janitors.rank(&self.me).is_some();
+        self.queued &= !in_line;
+        if !in_line && !self.queued {
             let key = Key::janitor_waiter(&self.me);
             let record = LockRecord {
                 v: Version,
@@ -392,6 +402,7 @@ impl Janitor {
                 .push_back((Job::Queue, Step::new(vec![Guard::Absent(key)], vec![write])));
         }
         if let Some((job, step)) = self.steps.pop_front() {
+            self.sent = true;
             batch
                 .push(super::Job::Janitor(job), step)
                 .expect("a duty fits an empty transaction");
@@ -399,16 +410,11 @@ impl Janitor {
     }
 
     /// What was not applied is found again by the next look.
-    pub(super) fn on_settled(&mut self, _now: Now, settled: Settled<Job>) {
-        let is_queue = |job: &Job| *job == Job::Queue;
-        let not_queued = match &settled {
-            Settled::Committed { .. } => false,
-            Settled::Refused { metas, .. } => metas.iter().any(is_queue),
-            Settled::Conflict { lost, spared, .. } => {
-                lost.iter().any(|it| is_queue(&it.meta)) || spared.iter().any(is_queue)
-            }
-        };
-        self.queued &= !not_queued;
+    pub(super) fn on_settled(&mut self, settled: &Settled<Job>) {
+        self.sent = false;
+        if !matches!(settled, Settled::Committed { .. }) {
+            self.queued = false;
+        }
     }
 }
 

@@ -31,8 +31,18 @@ pub(super) enum Sorted {
     Gateway(Settled<gateway::Job>),
     Scheduler(Settled<scheduler::Job>),
     Janitor(Settled<janitor::Job>),
-    Beat { applied: bool },
+    Beat(Beat),
     Nothing,
+}
+
+/// What became of a node's report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beat {
+    Applied,
+    /// Not applied, though the node's life may go on.
+    Missed,
+    /// The node's key is not the one that it registered.
+    Deposed,
 }
 
 /// Whose a settled batch is. A lane carries the steps of one part only, so the first one tells.
@@ -48,9 +58,11 @@ pub(super) fn sort(settled: Settled<Job>) -> Sorted {
         Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
         Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
         Some(Job::Janitor(_)) => Sorted::Janitor(settled.map(Job::janitor)),
-        Some(Job::Beat) => Sorted::Beat {
-            applied: matches!(settled, Settled::Committed { .. }),
-        },
+        Some(Job::Beat) => Sorted::Beat(match settled {
+            Settled::Committed { .. } => Beat::Applied,
+            Settled::Conflict { lost, .. } if !lost.is_empty() => Beat::Deposed,
+            Settled::Conflict { .. } | Settled::Refused { .. } => Beat::Missed,
+        }),
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::janitor::Janitor;
-use self::jobs::{Job, Sorted, sort};
+use self::jobs::{Beat, Job, Sorted, sort};
 pub use self::port::{Effect, Input, Timer};
 use crate::config::ServerConfig;
 use crate::gateway::{Gateway, Reply};
@@ -222,6 +222,8 @@ impl Server {
             // It holds nothing that others must be kept from: it only stops deciding, as `can_place` says.
             SessionNews::Ended => {}
             SessionNews::Reopened(_) => self.flush_soon(),
+            // The lease that this process has ended itself.
+            SessionNews::Gone if self.revocation.is_some() => self.exit(Exit::Drained, out),
             SessionNews::Gone => self.exit(Exit::Deposed, out),
         }
     }
@@ -292,12 +294,12 @@ impl Server {
             return self.exit(Exit::Usurped, out);
         }
         for settled in news.settled {
-            self.on_settled(settled);
+            self.on_settled(settled, out);
         }
         self.flush_soon();
     }
 
-    fn on_settled(&mut self, settled: Settled<Job>) {
+    fn on_settled(&mut self, settled: Settled<Job>, out: &mut Vec<Effect>) {
         let (now, reached) = (self.now, self.feed.at());
         match sort(settled) {
             Sorted::Gateway(settled) => self.gateway.on_settled(now, settled, &mut self.feed),
@@ -306,9 +308,11 @@ impl Server {
                     self.feed.want(now.mono, at);
                 }
             }
-            Sorted::Janitor(settled) => self.janitor.on_settled(now, settled),
-            Sorted::Beat { applied } => self.beat_due |= !applied,
-            Sorted::Nothing => {}
+            Sorted::Janitor(settled) => self.janitor.on_settled(&settled),
+            Sorted::Beat(Beat::Applied) | Sorted::Nothing => {}
+            Sorted::Beat(Beat::Missed) => self.beat_due = true,
+            // Its key is gone, or another life's: the cluster believes it dead.
+            Sorted::Beat(Beat::Deposed) => self.exit(Exit::Deposed, out),
         }
     }
 
@@ -369,7 +373,7 @@ impl Server {
                 .push(Job::Beat, step)
                 .expect("a node's key fits an empty transaction");
             self.beat_due = false;
-        } else if !self.leaving {
+        } else if !self.leaving && self.feed.at().is_some() {
             self.janitor.plan(&self.view, lease, &mut batch);
         }
         if !batch.is_empty() {

@@ -189,7 +189,7 @@ impl Worker {
                 let margin = SessionConfig::with_ttl(self.config.ttl).margin;
                 if !self.runs.is_empty() {
                     self.timers
-                        .arm(now.mono, Timer::Patience, now.mono.after(margin));
+                        .arm(now.mono, Timer::Wedged, now.mono.after(margin));
                 }
             }
             SessionNews::Reopened(_) => {
@@ -199,7 +199,7 @@ impl Worker {
                 self.beat_due = true;
                 self.flush_soon(now.mono);
             }
-            SessionNews::Gone => self.exit(Exit::Deposed, out),
+            SessionNews::Gone => self.on_life_over(out),
         }
     }
 
@@ -312,8 +312,18 @@ impl Worker {
         };
         let knows = self.own_feed.has_reached(registration.0);
         if knows && !alive {
-            self.exit(Exit::Deposed, out);
+            self.on_life_over(out);
         }
+    }
+
+    /// The store does not know this life any more. The news of its own leave may overtake the answer to it.
+    fn on_life_over(&mut self, out: &mut Vec<Effect>) {
+        let reason = if self.duty.has_revoked() {
+            Exit::Drained
+        } else {
+            Exit::Deposed
+        };
+        self.exit(reason, out);
     }
 
     fn on_orders(&mut self, now: Now, fed: Fed) {
@@ -357,6 +367,7 @@ impl Worker {
             Timer::TimeOut(run) => self.runs.stop(run, StopReason::TimeOut, out),
             Timer::Waiting => self.hand_back_overdue(now),
             Timer::Patience => self.on_patience(now, out),
+            Timer::Wedged => self.on_wedged(out),
         }
     }
 
@@ -375,13 +386,13 @@ impl Worker {
         if self.duty.has_revoked() {
             return self.exit(Exit::Drained, out);
         }
-        if self.session.lease().is_none() {
-            if !self.runs.is_empty() {
-                self.exit(Exit::HandlerWedged, out);
-            }
-        } else if self.duty.is_leaving() {
-            self.stop_all(StopReason::Shutdown, out);
-            self.flush_soon(now.mono);
+        self.stop_all(StopReason::Shutdown, out);
+        self.flush_soon(now.mono);
+    }
+
+    fn on_wedged(&mut self, out: &mut Vec<Effect>) {
+        if self.session.lease().is_none() && !self.runs.is_empty() {
+            self.exit(Exit::HandlerWedged, out);
         }
     }
 

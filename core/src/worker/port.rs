@@ -95,6 +95,8 @@ pub enum Timer {
     TimeOut(OpId),
     /// A claim has waited long enough for its slot.
     Waiting,
-    /// The drain's grace, or the margin for handlers that do not stop, is over.
+    /// The drain's grace is over, or the lease's end was not confirmed.
     Patience,
+    /// The margin for handlers that do not stop is over.
+    Wedged,
 }

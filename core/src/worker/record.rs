@@ -1,7 +1,7 @@
 //! Recording: how ended attempts become transactions, and what their fates teach.
 
 use super::held::{End, Failed, Phase};
-use super::{Effect, PART, Timer, Worker};
+use super::{Effect, Exit, PART, Timer, Worker};
 use crate::ids::{Fence, NodeId, Revision};
 use crate::keyspace::{Place, Role};
 use crate::lanes::Settled;
@@ -348,7 +348,8 @@ impl Worker {
                     Some(_) | None => self.on_stale(at, disproved.meta),
                 }
             }
-            Job::Beat | Job::Owed(_) => self.again(Some(at), disproved.meta),
+            Job::Beat => self.exit(Exit::Deposed, out),
+            Job::Owed(_) => self.again(Some(at), disproved.meta),
             Job::Offer => self.duty.unchanged(),
             Job::Withdraw => self.duty.changed(None),
         }

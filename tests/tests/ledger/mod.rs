@@ -127,23 +127,15 @@ impl Ledger {
         println!("{starts} starts of {} tasks", tasks.len());
     }
 
-    /// How long after the loss of `worker` the attempts that it had not ended were started again elsewhere.
+    /// How long after the loss of `worker` what it had started before was started again elsewhere.
     pub(crate) fn started_again(&self, worker: &str, lost: Nanos) -> Vec<Duration> {
         let lines = self.lines();
-        let ended = |of: &Line| {
-            lines
-                .iter()
-                .any(|it| !it.is_start && it.task == of.task && it.fence == of.fence)
-        };
-        let orphans = lines
-            .iter()
-            .filter(|it| it.is_start && it.worker == worker && it.at <= lost && !ended(it));
-        let next = orphans.filter_map(|orphan| {
-            lines
-                .iter()
-                .find(|it| it.is_start && it.task == orphan.task && it.fence > orphan.fence)
-        });
-        next.map(|it| Duration::from_nanos(u64::try_from(it.at.saturating_sub(lost)).unwrap()))
+        let starts = || lines.iter().filter(|it| it.is_start);
+        let before = starts().filter(|it| it.worker == worker && it.at <= lost);
+        let again = before
+            .filter_map(|it| starts().find(|next| next.task == it.task && next.fence > it.fence));
+        again
+            .map(|it| Duration::from_nanos(u64::try_from(it.at.saturating_sub(lost)).unwrap()))
             .collect()
     }
 }

@@ -1,0 +1,549 @@
+//! Machines under whatever their surroundings may do: answers in any order, lost, late and repeated, news that break,
+//! records of other versions, handlers and clients that do anything, and clocks that leap.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use windlass_core::config::{ServerConfig, WorkerConfig};
+use windlass_core::gateway::{
+    Due, IdempotencyKey, LockToken, Request, RequestId, TaskSpec, TaskState,
+};
+use windlass_core::ids::{LeaseId, OpId, Revision, TaskId};
+use windlass_core::keyspace::{Key, Range, Role};
+use windlass_core::kv::Limits;
+use windlass_core::record::{Json, OfferRecord, Record, StopReason, Version};
+use windlass_core::retry::{RetryPolicy, Verdict};
+use windlass_core::server::{self, Server};
+use windlass_core::store::{
+    Answer, Change, LeaseAnswer, OPS_MAX, ReadAnswer, Refusal, Step, TxnOutcome, ViewEvent, Write,
+};
+use windlass_core::time::{Millis, Wall};
+use windlass_core::worker::{self, HandlerError, RunEvent, Worker};
+
+use crate::rig::{Rig, Subject};
+use crate::worker_news::{claim, config, me, place, starts, task};
+
+/// No input makes a machine want more than this at once: a few calls of each part, a transaction for each lane, and a
+/// start, stop or reply for each of the few tasks and requests here.
+const EFFECTS_MAX: usize = 200;
+
+/// What the surroundings do, with choices that are made when it is known what there is to choose from.
+#[derive(Debug, Clone)]
+enum Event {
+    /// A call arrives.
+    Arrive(Index),
+    /// An answer arrives.
+    Deliver(Index),
+    /// Everything that is on its way arrives.
+    DeliverAll,
+    /// A call's fate becomes unknown, whether or not it arrives later.
+    Unknown(Index),
+    /// A call never arrives, and its fate is unknown.
+    LoseRequest(Index),
+    /// An answer is lost.
+    LoseAnswer(Index),
+    /// An answer that was given is given again, or one to a question that nobody asked.
+    Stray(u64, u8),
+    /// A watch says something that does not follow, or breaks.
+    Gap(Index, u8),
+    /// Time passes.
+    Pass(u32),
+    /// The machine does what it wanted to do at once.
+    Flush,
+    /// Somebody writes to the store.
+    Others(u8, u8),
+    /// Something that only this kind of machine is told.
+    Own(u8, u8, Index),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => any::<Index>().prop_map(Event::Arrive),
+        6 => any::<Index>().prop_map(Event::Deliver),
+        4 => Just(Event::DeliverAll),
+        1 => any::<Index>().prop_map(Event::Unknown),
+        1 => any::<Index>().prop_map(Event::LoseRequest),
+        1 => any::<Index>().prop_map(Event::LoseAnswer),
+        2 => (0..200_u64, any::<u8>()).prop_map(|(op, kind)| Event::Stray(op, kind)),
+        1 => (any::<Index>(), any::<u8>()).prop_map(|(watch, kind)| Event::Gap(watch, kind)),
+        3 => (0..4_000_u32).prop_map(Event::Pass),
+        1 => (0..400_000_u32).prop_map(Event::Pass),
+        6 => Just(Event::Flush),
+        5 => (any::<u8>(), any::<u8>()).prop_map(|(kind, n)| Event::Others(kind, n)),
+        6 => (any::<u8>(), any::<u8>(), any::<Index>()).prop_map(|(kind, n, pick)| Event::Own(kind, n, pick)),
+    ]
+}
+
+/// An answer that belongs to nothing that is waited for.
+fn stray(kind: u8) -> Answer {
+    let at = Revision(u64::from(kind));
+    match kind % 9 {
+        0 => Answer::Txn(TxnOutcome::Committed { at }),
+        1 => Answer::Txn(TxnOutcome::Conflict {
+            at,
+            failed: Vec::new(),
+        }),
+        2 => Answer::Txn(TxnOutcome::Refused(Refusal::TooLarge)),
+        3 => Answer::Txn(TxnOutcome::Unknown),
+        4 => Answer::Read(ReadAnswer::Failed),
+        5 => Answer::Lease(LeaseAnswer::Gone),
+        6 => Answer::Lease(LeaseAnswer::Live {
+            lease: LeaseId(1),
+            ttl: Duration::from_secs(9),
+        }),
+        7 => Answer::Compacted(true),
+        _ => Answer::View(ViewEvent::Lost),
+    }
+}
+
+/// Values that this build does not write.
+fn odd_value(n: u8) -> Vec<u8> {
+    match n % 4 {
+        0 => Vec::new(),
+        1 => br#"{"v":2,"x":1}"#.to_vec(),
+        2 => b"\xff\xfe".to_vec(),
+        _ => br#"{"v":1}"#.to_vec(),
+    }
+}
+
+impl<M: Subject> Rig<M>
+where
+    M::Input: Clone + serde::Serialize + serde::de::DeserializeOwned,
+    M::Effect: serde::Serialize,
+{
+    /// Lets happen what can happen to any machine.
+    fn meet(&mut self, event: &Event) {
+        match event {
+            Event::Arrive(pick) if !self.requests.is_empty() => {
+                self.arrive(pick.index(self.requests.len()));
+            }
+            Event::Deliver(pick) if !self.answers.is_empty() => {
+                self.deliver(pick.index(self.answers.len()));
+            }
+            Event::DeliverAll => {
+                self.arrive_all();
+                self.deliver_all(true);
+            }
+            Event::Unknown(pick) if !self.requests.is_empty() => {
+                let call = &self.requests[pick.index(self.requests.len())];
+                if let Some(lost) = call.call.lost() {
+                    let op = call.op;
+                    self.give(M::store(op, lost));
+                }
+            }
+            Event::LoseRequest(pick) if !self.requests.is_empty() => {
+                let call = self.requests.remove(pick.index(self.requests.len()));
+                if let Some(lost) = call.call.lost() {
+                    self.give(M::store(call.op, lost));
+                }
+            }
+            Event::LoseAnswer(pick) if !self.answers.is_empty() => self.lose(pick),
+            Event::Stray(op, kind) => {
+                // Operations that wait for an answer get only one that the store gave.
+                let op = OpId(op + 1_000_000);
+                self.give(M::store(op, stray(*kind)));
+            }
+            Event::Gap(pick, kind) => self.gap(pick, *kind),
+            Event::Pass(millis) => self.pass(Duration::from_millis(u64::from(*millis))),
+            Event::Flush => self.flush(),
+            Event::Arrive(_)
+            | Event::Deliver(_)
+            | Event::Unknown(_)
+            | Event::LoseRequest(_)
+            | Event::LoseAnswer(_)
+            | Event::Others(..)
+            | Event::Own(..) => {}
+        }
+    }
+
+    /// An answer, and with it its watch, is lost.
+    fn lose(&mut self, pick: &Index) {
+        let (op, answer) = self.answers.remove(pick.index(self.answers.len()));
+        let lost = match answer {
+            Answer::Txn(_) => Answer::Txn(TxnOutcome::Unknown),
+            Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
+            Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
+            Answer::Compacted(_) => Answer::Compacted(false),
+            Answer::View(_) => {
+                self.answers.retain(|(other, _)| *other != op);
+                Answer::View(ViewEvent::Lost)
+            }
+        };
+        self.give(M::store(op, lost));
+    }
+
+    fn gap(&mut self, pick: &Index, kind: u8) {
+        let watches = self.watches();
+        if watches.is_empty() {
+            return;
+        }
+        let op = watches[pick.index(watches.len())];
+        let far = Revision(self.kv.revision().0 + 50);
+        let event = match kind % 4 {
+            0 => ViewEvent::Lost,
+            // Something was left out.
+            1 => ViewEvent::Delta {
+                after: far,
+                at: far,
+                changes: Vec::new(),
+            },
+            // Something comes again.
+            2 => ViewEvent::Delta {
+                after: Revision(0),
+                at: Revision(1),
+                changes: vec![Change::Delete {
+                    key: Key::from_store("/queues/x"),
+                    at: Revision(1),
+                }],
+            },
+            // A member that lags.
+            _ => ViewEvent::Reset {
+                at: Revision(1),
+                items: Vec::new(),
+                more: kind > 127,
+            },
+        };
+        self.give(M::store(op, Answer::View(event)));
+    }
+
+    fn odd(&mut self, n: u8, keys: &[Key]) {
+        let key = keys[usize::from(n) % keys.len()].clone();
+        if n > 200 {
+            self.others(Step::new(vec![], vec![Write::Delete { key }]));
+        } else {
+            self.put(key, odd_value(n));
+        }
+    }
+}
+
+fn worker_others(rig: &mut Rig<Worker>, kind: u8, n: u8) {
+    let task = n % 12;
+    match kind % 5 {
+        0 | 1 if rig.machine.registration().is_some() => claim(rig, task),
+        2 => {
+            let key = Key::claim(&me(), place(task));
+            if let Some(found) = rig.found(&key)
+                && let Ok(mut record) = windlass_core::record::ClaimRecord::decode(&found.value)
+            {
+                let reasons = [
+                    StopReason::Cancel,
+                    StopReason::TimeOut,
+                    StopReason::Shutdown,
+                ];
+                record.stop = Some(reasons[usize::from(n) % 3]);
+                rig.put(key, record.encode().as_bytes().to_vec());
+            }
+        }
+        3 => {
+            let key = Key::claim(&me(), place(task));
+            rig.others(Step::new(vec![], vec![Write::Delete { key }]));
+        }
+        _ => rig.odd(
+            n,
+            &[
+                Key::claim(&me(), place(task)),
+                Key::node_config(&me()),
+                Key::from_store("/queues/@w1/x"),
+                Key::task(place(task).task),
+            ],
+        ),
+    }
+}
+
+fn worker_own(rig: &mut Rig<Worker>, kind: u8, n: u8, pick: &Index) {
+    let runs: Vec<OpId> = starts(rig).into_iter().map(|(.., run)| run).collect();
+    let run = if runs.is_empty() || n == 0 {
+        OpId(u64::from(n) + 1_000_000)
+    } else {
+        runs[pick.index(runs.len())]
+    };
+    let failed = |verdict| {
+        RunEvent::Failed(HandlerError {
+            message: "no".into(),
+            verdict,
+        })
+    };
+    let event = match kind % 8 {
+        0 | 1 => RunEvent::Completed(Json::string("done")),
+        2 => failed(Verdict::Retry),
+        3 => failed(Verdict::FailNow),
+        4 => failed(Verdict::RetryAfter(Millis::new(u64::MAX))),
+        5 => RunEvent::Stopped,
+        6 => RunEvent::Progress(Json::string("half")),
+        _ => {
+            let input = if kind > 240 {
+                worker::Input::Drain
+            } else {
+                worker::Input::Load {
+                    cpu_permille: u16::from(n),
+                    memory_bytes: u64::MAX,
+                }
+            };
+            return rig.give(input);
+        }
+    };
+    rig.give(worker::Input::Run { run, event });
+}
+
+fn spec(n: u8) -> TaskSpec {
+    let base = task();
+    TaskSpec {
+        kind: base.kind,
+        queue: base.queue,
+        priority: base.priority,
+        name: None,
+        payload: Json::string("x"),
+        metadata: Default::default(),
+        retries_max: u32::from(n),
+        retry: RetryPolicy::default(),
+        timeout: Millis::new(u64::from(n)),
+        due: match n % 4 {
+            0 => Due::In(Millis::new(u64::from(n) * 100)),
+            1 => Due::At(Wall::MAX),
+            _ => Due::Now,
+        },
+        key: (n % 5 == 0).then(|| IdempotencyKey {
+            key_hash: "k".into(),
+            body_hash: if n > 100 { "a" } else { "b" }.into(),
+        }),
+    }
+}
+
+/// Every task that the store holds, and one that it does not.
+fn known_tasks(rig: &Rig<Server>) -> Vec<TaskId> {
+    let mut ids = vec![place(1).task];
+    for item in rig.items(&Range::tasks()) {
+        if let windlass_core::keyspace::Meaning::Task(id) =
+            windlass_core::keyspace::Meaning::of(&item.key)
+        {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
+    let ids = known_tasks(rig);
+    let task = ids[pick.index(ids.len())];
+    let span = Duration::from_millis(u64::from(n) * 50);
+    let (queue, lock) = ("q".parse().expect("legal"), "l".parse().expect("legal"));
+    let token = LockToken {
+        waiter: me(),
+        lease: LeaseId(i64::from(n % 4)),
+    };
+    match kind % 14 {
+        0..=2 => Request::Submit((0..n % 5).map(|i| spec(n.wrapping_add(i))).collect()),
+        3 => Request::Get {
+            task,
+            wait: (n % 2 == 0).then_some(span),
+        },
+        4 => Request::List {
+            filter: windlass_core::gateway::Filter {
+                state: TaskState::ALL.get(usize::from(n % 8)).copied(),
+                ..Default::default()
+            },
+            limit: u32::from(n),
+            after: (n % 3 == 0).then(|| Key::from_store("/tasks/4")),
+        },
+        5 => Request::Why(task),
+        6 => Request::Cancel(task),
+        7 => Request::Rerun(task),
+        8 => Request::Stats,
+        9 => Request::ConfigureQueue {
+            queue,
+            strategy: None,
+            paused: Some(n % 3 == 0),
+        },
+        10 => Request::Drain(me()),
+        11 => Request::LockTake {
+            lock,
+            owner: None,
+            ttl: span,
+            wait: span,
+        },
+        12 => Request::LockRenew { lock, token },
+        _ => Request::LockRelease { lock, token },
+    }
+}
+
+fn server_own(rig: &mut Rig<Server>, kind: u8, n: u8, pick: &Index) {
+    let id = RequestId(u64::try_from(rig.taped.len()).expect("a short run"));
+    let input = match kind {
+        0..=200 => server::Input::Request {
+            id,
+            request: request(rig, kind, n, pick),
+        },
+        201..=235 => server::Input::Forget {
+            id: RequestId(pick.index(rig.taped.len().max(1)) as u64),
+        },
+        236..=252 => server::Input::Load {
+            cpu_permille: u16::from(n),
+            memory_bytes: 1,
+        },
+        253.. => server::Input::Drain,
+    };
+    rig.give(input);
+}
+
+fn server_others(rig: &mut Rig<Server>, kind: u8, n: u8) {
+    let worker: windlass_core::ids::NodeId = format!("w{}", n % 3).parse().expect("legal");
+    match kind % 6 {
+        0 => {
+            let mut node =
+                serde_json::json!({"v": 1, "life": 1, "version": "t", "view": 1, "ttl": 6_000});
+            node["started_at"] = 1.into();
+            rig.put(
+                Key::node(Role::Worker, &worker),
+                node.to_string().into_bytes(),
+            );
+            let offer = OfferRecord {
+                v: Version,
+                slots: u32::from(n % 4),
+                queues: vec![],
+                types: vec!["noop".parse().expect("legal")],
+                weight: 1,
+                labels: Default::default(),
+            };
+            rig.put(Key::offer(&worker), offer.encode().as_bytes().to_vec());
+        }
+        1 => {
+            let keys = [Key::node(Role::Worker, &worker), Key::offer(&worker)];
+            let writes = keys.map(|key| Write::Delete { key });
+            rig.others(Step::new(vec![], writes.to_vec()));
+        }
+        2 => server_worker_ends(rig, n),
+        3 => {
+            let key = Key::node(
+                Role::Scheduler,
+                &format!("x{}", n % 3).parse().expect("legal"),
+            );
+            rig.odd(n, &[key, Key::janitor_waiter(&worker)]);
+        }
+        4 => {
+            // Anything that is there is taken away, or spoilt.
+            let items = rig.items(&Range::cluster());
+            let own = Key::node(Role::Scheduler, &me());
+            let keys: Vec<Key> = items
+                .into_iter()
+                .map(|item| item.key)
+                .filter(|key| *key != own)
+                .collect();
+            if !keys.is_empty() {
+                rig.odd(n, &keys);
+            }
+        }
+        _ => rig.odd(
+            n,
+            &[
+                Key::from_store("/config/x"),
+                Key::queue_config(&"q".parse().expect("legal")),
+                Key::node_config(&worker),
+                Key::entry(&"q".parse().expect("legal"), place(n)),
+                Key::claim(&worker, place(n)),
+                Key::delayed(Wall::from_millis(u64::from(n)), place(n).task),
+                Key::dead(&"q".parse().expect("legal"), place(n).task),
+                Key::lock_waiter(&"l".parse().expect("legal"), &me()),
+            ],
+        ),
+    }
+}
+
+/// A worker ends, or hands back, one of its claims.
+fn server_worker_ends(rig: &mut Rig<Server>, n: u8) {
+    let range = Range::new(Key::from_store("/queues/@"), Key::from_store("/queues/A"));
+    let claims = rig.items(&range);
+    let Some(item) = claims.get(usize::from(n) % claims.len().max(1)) else {
+        return;
+    };
+    let windlass_core::keyspace::Meaning::Claim(_, place) =
+        windlass_core::keyspace::Meaning::of(&item.key)
+    else {
+        return;
+    };
+    let mut writes = vec![Write::Delete {
+        key: item.key.clone(),
+    }];
+    if n % 2 == 0 {
+        let carry = task().first_carry();
+        let entry = windlass_core::record::EntryRecord { v: Version, carry };
+        writes.push(Write::Put {
+            key: Key::entry(&"q".parse().expect("legal"), place),
+            value: entry.encode(),
+            lease: None,
+        });
+    }
+    rig.others(Step::new(vec![], writes));
+}
+
+fn worker_config() -> WorkerConfig {
+    WorkerConfig {
+        slots: 3,
+        ..config()
+    }
+}
+
+fn server_config() -> ServerConfig {
+    let mut config = ServerConfig::new(me(), "test".into());
+    config.ttl = Duration::from_secs(6);
+    config.gateway_lanes = 2;
+    config.scheduler_lanes = 2;
+    config.retention = Millis::from_secs(5);
+    config
+}
+
+fn limits() -> Limits {
+    Limits {
+        part_items_max: 3,
+        ..Limits::default()
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_worker_takes_whatever_comes(events in prop::collection::vec(event(), 1..150), begun in any::<bool>()) {
+        let mut rig = Rig::new(limits(), |now| Worker::new(worker_config(), 7, now));
+        let born = rig.now;
+        if begun {
+            rig.run_until(|rig| rig.machine.is_ready());
+        }
+        for event in &events {
+            match event {
+                Event::Others(kind, n) => worker_others(&mut rig, *kind, *n),
+                Event::Own(kind, n, pick) => worker_own(&mut rig, *kind, *n, pick),
+                other => rig.meet(other),
+            }
+        }
+        prop_assert!(rig.effects_max <= EFFECTS_MAX, "{} effects at once", rig.effects_max);
+        prop_assert!(rig.machine.running() <= 3, "{} handlers", rig.machine.running());
+        let mut fences: Vec<_> = starts(&rig).into_iter().map(|(task, fence, _)| (task, fence)).collect();
+        fences.sort();
+        prop_assert!(fences.windows(2).all(|pair| pair[0] != pair[1]), "a fence was started twice");
+        rig.replay(Worker::new(worker_config(), 7, born));
+    }
+
+    #[test]
+    fn a_scheduler_process_takes_whatever_comes(events in prop::collection::vec(event(), 1..150), begun in any::<bool>()) {
+        let mut rig = Rig::new(limits(), |now| Server::new(server_config(), 7, now));
+        let born = rig.now;
+        if begun {
+            rig.run_until(|rig| rig.machine.is_ready());
+        }
+        for event in &events {
+            match event {
+                Event::Others(kind, n) => server_others(&mut rig, *kind, *n),
+                Event::Own(kind, n, pick) => server_own(&mut rig, *kind, *n, pick),
+                other => rig.meet(other),
+            }
+        }
+        prop_assert!(rig.effects_max <= EFFECTS_MAX, "{} effects at once", rig.effects_max);
+        for effect in &rig.wanted {
+            if let server::Effect::Reply { reply: windlass_core::gateway::Reply::Tasks { tasks, .. }, .. } = effect {
+                prop_assert!(tasks.len() <= 100);
+            }
+        }
+        rig.replay(Server::new(server_config(), 7, born));
+    }
+}
+
+const _: () = assert!(OPS_MAX <= EFFECTS_MAX);
