@@ -1,8 +1,9 @@
 //! What follows for a request from what was read and what the view shows. Pure; the view has reached what was read.
 
 use super::errand::{Errand, Next};
-use super::request::{Reply, StatsView, TaskState, Why, WhyReason};
+use super::request::{Reply, TaskState};
 use super::show;
+use super::shown::{StatsView, Why, WhyReason};
 use crate::balance::Strategy;
 use crate::ids::{NodeId, QueueName, TaskId};
 use crate::keyspace::{Key, Meaning, Range};

@@ -4,8 +4,9 @@ use std::ops::Bound;
 
 use super::decide::is_live;
 use super::errand::{Errand, Next, Read};
-use super::request::{Filter, Reply, TaskState, TaskView};
+use super::request::{Filter, Reply, TaskState};
 use super::show;
+use super::shown::TaskView;
 use crate::ids::TaskId;
 use crate::keyspace::{Key, Meaning, Range};
 use crate::store::{Call, Item, OPS_MAX, Query};

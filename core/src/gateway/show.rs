@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::request::{NodeView, QueueView, TaskState, TaskView};
+use super::request::TaskState;
+use super::shown::{NodeView, QueueView, TaskView};
 use crate::ids::{QueueName, Revision, TaskId};
 use crate::keyspace::{Key, Role};
 use crate::record::{AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord};

@@ -3,6 +3,7 @@
 mod cluster;
 mod feed;
 mod news;
+mod removal;
 
 pub use self::cluster::{Claimed, ClusterView, Dead, Delayed, Node, Offer, Spot, Waiting};
 pub use self::feed::{Fed, Feed};

@@ -1,0 +1,193 @@
+//! Tasks, queues, nodes and counts as people see them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::request::TaskState;
+use crate::balance::Strategy;
+use crate::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
+use crate::keyspace::Role;
+use crate::record::{AttemptNote, Json, Totals};
+use crate::time::{Millis, Wall};
+
+/// Everything about a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Its id.
+    pub id: TaskId,
+    /// What people call it.
+    pub name: Option<Arc<str>>,
+    /// Selects the handler.
+    pub kind: TaskType,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What the handler gets.
+    pub payload: Json,
+    /// Labels.
+    pub metadata: BTreeMap<String, String>,
+    /// When it was accepted.
+    pub created_at: Wall,
+    /// When it may start, while it waits for that.
+    pub due_at: Option<Wall>,
+    /// When its current or last attempt was given to a worker.
+    pub assigned_at: Option<Wall>,
+    /// When its last handler started; null until it has ended.
+    pub started_at: Option<Wall>,
+    /// When it ended.
+    pub completed_at: Option<Wall>,
+    /// Its current or last worker.
+    pub worker: Option<NodeId>,
+    /// Its current or last fence.
+    pub fence: Option<Fence>,
+    /// Failures that were tried again, in this run.
+    pub retry_count: u32,
+    /// Workers that vanished under it, in this run.
+    pub losses: u32,
+    /// How many failures are tried again.
+    pub retries_max: u32,
+    /// How long one attempt may run.
+    pub timeout: Millis,
+    /// What the handler returned.
+    pub result: Option<Json>,
+    /// Why it failed, or why its last attempt did.
+    pub error: Option<Arc<str>>,
+    /// What the handler last reported.
+    pub progress: Option<Json>,
+    /// How often an operator ran it again.
+    pub run: u32,
+    /// The last attempts that did not complete it, newest last.
+    pub attempts: Vec<AttemptNote>,
+}
+
+/// Why a task is not running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Which task.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// What stands in its way, the first thing first; empty when nothing does.
+    pub reasons: Vec<WhyReason>,
+    /// How many tasks of its queue go before it; only while it is pending.
+    pub ahead: Option<u64>,
+}
+
+/// One thing in a task's way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum WhyReason {
+    /// It has ended.
+    Ended,
+    /// It runs.
+    Running {
+        /// Where.
+        worker: NodeId,
+    },
+    /// It may not start yet.
+    NotDue {
+        /// When it may.
+        due_at: Wall,
+        /// Whether it waits after a failure.
+        after_failure: bool,
+    },
+    /// An operator paused its queue.
+    QueuePaused,
+    /// No worker is there at all.
+    NoWorkers,
+    /// No worker serves its queue.
+    NoWorkerServesQueue,
+    /// No worker of its queue can run its type.
+    NoWorkerRunsType,
+    /// All workers that could take it are full.
+    NoFreeSlot {
+        /// The slots of all workers that could take it.
+        slots: u64,
+    },
+    /// The scheduler waits for news from the store.
+    ViewStale,
+    /// It is next.
+    Next,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsView {
+    /// What was ever done, from the lanes.
+    pub totals: Totals,
+    /// Delayed submissions that are not due.
+    pub scheduled: u64,
+    /// Entries.
+    pub pending: u64,
+    /// Claims.
+    pub running: u64,
+    /// Back-offs that are not due.
+    pub retrying: u64,
+    /// Tasks whose attempts are spent, waiting for a person.
+    pub dead: u64,
+    /// Live schedulers.
+    pub schedulers: u64,
+    /// Live workers.
+    pub workers: u64,
+    /// Slots that workers offer.
+    pub slots: u64,
+    /// Records of a later version, or corrupt, that were skipped.
+    pub foreign: u64,
+}
+
+/// A queue, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueView {
+    /// Its name.
+    pub name: QueueName,
+    /// How workers are chosen.
+    pub strategy: Strategy,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Entries.
+    pub pending: u64,
+    /// Claims.
+    pub running: u64,
+    /// Delayed tasks, back-offs included.
+    pub delayed: u64,
+    /// Tasks whose attempts are spent.
+    pub dead: u64,
+    /// The timestamp of the first entry.
+    pub oldest: Option<Wall>,
+}
+
+/// A node, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Its id.
+    pub id: NodeId,
+    /// What it does.
+    pub role: Role,
+    /// Its build.
+    pub version: Arc<str>,
+    /// When it started.
+    pub started_at: Wall,
+    /// Handlers that may run at the same time; zero for schedulers and while it drains.
+    pub slots: u32,
+    /// Claims that it holds.
+    pub claims: u64,
+    /// Its share under the weighted strategy.
+    pub weight: u32,
+    /// The queues that it serves; all when empty.
+    pub queues: Vec<QueueName>,
+    /// The types that it runs.
+    pub types: Vec<TaskType>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it was told to drain.
+    pub draining: bool,
+    /// The machine's busy share, in thousandths.
+    pub cpu_permille: u16,
+    /// The process's memory, in bytes.
+    pub memory_bytes: u64,
+}

@@ -1,0 +1,144 @@
+//! What leaves a cluster's view.
+
+use std::collections::BTreeMap;
+
+use super::cluster::{ClusterView, Spot};
+use super::news::News;
+use crate::ids::{LockName, NodeId, QueueName, TaskId};
+use crate::keyspace::{Meaning, Role};
+
+impl ClusterView {
+    pub(super) fn delete(&mut self, meaning: Meaning, news: &mut Vec<News>) {
+        match meaning {
+            Meaning::Entry(queue, place) => {
+                if let Some(waiting) = remove_inner(&mut self.entries, &queue, &place) {
+                    self.leave(
+                        place.task,
+                        |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place),
+                        news,
+                    );
+                    news.push(News::EntryWent(queue, place, waiting.carry.kind));
+                }
+            }
+            Meaning::Claim(worker, place) => {
+                if let Some(claimed) = remove_inner(&mut self.claims, &worker, &place) {
+                    self.count_out(&claimed.record.queue);
+                    self.leave(
+                        place.task,
+                        |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
+                        news,
+                    );
+                    news.push(News::ClaimWent(worker, place));
+                }
+            }
+            Meaning::Delayed(due, task) => {
+                if self.delayed.remove(&(due, task)).is_some() {
+                    self.leave(
+                        task,
+                        |spot| matches!(spot, Spot::Delayed(at) if *at == due),
+                        news,
+                    );
+                    news.push(News::DelayedWent(due, task));
+                }
+            }
+            Meaning::Dead(queue, task) => {
+                if remove_inner(&mut self.dead, &queue, &task).is_some() {
+                    self.leave(
+                        task,
+                        |spot| matches!(spot, Spot::Dead(q) if *q == queue),
+                        news,
+                    );
+                }
+            }
+            Meaning::Node(role, id) => self.delete_node(role, id, news),
+            Meaning::Offer(worker) => {
+                if self.offers.remove(&worker).is_some() {
+                    news.push(News::OfferChanged(worker));
+                }
+            }
+            Meaning::QueueConfig(queue) => {
+                self.queue_configs.remove(&queue);
+                news.push(News::QueueConfigured(queue));
+            }
+            Meaning::NodeConfig(node) => {
+                self.node_configs.remove(&node);
+            }
+            Meaning::LockWaiter(lock, waiter) => {
+                self.delete_waiter(&lock, &waiter);
+                news.push(News::LocksChanged);
+            }
+            Meaning::JanitorWaiter(waiter) => {
+                self.janitors.remove(&waiter);
+                news.push(News::LocksChanged);
+            }
+            Meaning::Lane(_)
+            | Meaning::FoldedTotals
+            | Meaning::Task(_)
+            | Meaning::Outcome(_)
+            | Meaning::Run(_)
+            | Meaning::Unique
+            | Meaning::Foreign => {}
+        }
+    }
+
+    pub(super) fn delete_waiter(&mut self, lock: &LockName, waiter: &NodeId) {
+        if let Some(waiters) = self.locks.get_mut(lock) {
+            waiters.remove(waiter);
+            if waiters.is_empty() {
+                self.locks.remove(lock);
+            }
+        }
+    }
+
+    pub(super) fn delete_node(&mut self, role: Role, id: NodeId, news: &mut Vec<News>) {
+        match role {
+            Role::Scheduler => {
+                if self.schedulers.remove(&id).is_some() {
+                    news.push(News::SchedulersChanged);
+                }
+            }
+            Role::Worker => {
+                if let Some(node) = self.workers.remove(&id) {
+                    news.push(News::WorkerWent(id, node.registration));
+                }
+            }
+        }
+    }
+
+    pub(super) fn count_out(&mut self, queue: &QueueName) {
+        let count = self
+            .running
+            .get_mut(queue)
+            .expect("a claim was counted when it came");
+        *count -= 1;
+        if *count == 0 {
+            self.running.remove(queue);
+        }
+    }
+
+    /// The task is not there any more, unless a later write of the same revision has put it elsewhere.
+    pub(super) fn leave(
+        &mut self,
+        task: TaskId,
+        is_there: impl Fn(&Spot) -> bool,
+        news: &mut Vec<News>,
+    ) {
+        if self.spots.get(&task).is_some_and(is_there) {
+            self.spots.remove(&task);
+            news.push(News::PlaceLost(task));
+        }
+    }
+}
+
+fn remove_inner<K: Ord, L: Ord, V>(
+    outer: &mut BTreeMap<K, BTreeMap<L, V>>,
+    key: &K,
+    inner: &L,
+) -> Option<V> {
+    let map = outer.get_mut(key)?;
+    let value = map.remove(inner);
+    if map.is_empty() {
+        outer.remove(key);
+    }
+    value
+}
