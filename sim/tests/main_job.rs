@@ -1,4 +1,5 @@
 //! The main job on the machines and the store's model: submit, place, run, record, under faults.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #![allow(
     clippy::unwrap_used,
@@ -42,7 +43,10 @@ fn accepted(reply: Reply) -> Vec<TaskId> {
         .into_iter()
         .map(|fate| match fate {
             Submitted::Accepted { id, .. } => id,
-            other => panic!("{other:?}"),
+            fate @ (Submitted::Repeated { .. }
+            | Submitted::KeyTaken { .. }
+            | Submitted::Refused(_)
+            | Submitted::Unknown { .. }) => panic!("{fate:?}"),
         })
         .collect()
 }
@@ -329,6 +333,7 @@ fn a_drained_worker_hands_back_and_leaves_at_once() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one story")]
 fn under_lost_answers_crashes_and_pauses_nothing_is_lost_and_nothing_ends_twice() {
     for seed in 0..60 {
         let rude = Rudeness {

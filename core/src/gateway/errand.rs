@@ -137,10 +137,7 @@ impl Errand {
     }
 
     pub(super) fn token(&self, lease: LeaseId) -> LockToken {
-        LockToken {
-            waiter: self.waiter.clone(),
-            lease,
-        }
+        LockToken::new(&self.waiter, lease)
     }
 
     /// Decides what to do with all that is known.
@@ -172,7 +169,7 @@ impl Errand {
                 lock, owner, ttl, ..
             } => locks::take(self, &lock, owner, ttl, view),
             Request::LockRenew { lock, token } => locks::renew(self, &lock, &token, view),
-            Request::LockRelease { token, .. } => locks::release(self, &token),
+            Request::LockRelease { lock, token } => locks::release(self, &lock, &token),
         }
     }
 }

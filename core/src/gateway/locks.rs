@@ -8,7 +8,7 @@ use super::request::{LockToken, Reply};
 use crate::ids::{Fence, LeaseId, LockName};
 use crate::keyspace::Key;
 use crate::record::{LockRecord, Record, Version};
-use crate::store::{Call, Guard, LeaseAnswer, Step, Write};
+use crate::store::{Call, Guard, LeaseAnswer, Query, Step, Write};
 use crate::view::ClusterView;
 
 /// How far a request about a lock is.
@@ -95,6 +95,22 @@ pub(super) fn take(
     Next::CommitAlone(Step::new(vec![Guard::Absent(key)], vec![write]))
 }
 
+/// Whether the store holds the waiter that `token` names, on the lease that it names. Leases of nodes and of other
+/// waiters are none of a client's business, so this is known before anything is done to a lease.
+fn exists(errand: &mut Errand, lock: &LockName, token: &LockToken) -> Option<bool> {
+    if !token.is_whole() {
+        return Some(false);
+    }
+    let key = Key::lock_waiter(lock, &token.waiter);
+    let read = errand.read.take()?;
+    Some(read.items.iter().any(|item| item.key == key))
+}
+
+fn look(lock: &LockName, token: &LockToken) -> Next {
+    let key = Key::lock_waiter(lock, &token.waiter);
+    Next::Ask(Call::Read(Query::Keys(vec![key])))
+}
+
 pub(super) fn renew(
     errand: &mut Errand,
     lock: &LockName,
@@ -102,7 +118,11 @@ pub(super) fn renew(
     view: &ClusterView,
 ) -> Next {
     match errand.lock {
-        Stage::Begin => Next::Ask(Call::Renew { lease: token.lease }),
+        Stage::Begin => match exists(errand, lock, token) {
+            Some(true) => Next::Ask(Call::Renew { lease: token.lease }),
+            Some(false) => Next::Reply(not_held()),
+            None => look(lock, token),
+        },
         Stage::Leased { ttl, .. } => match fence_of(lock, token, view) {
             Some(fence) => Next::Reply(Reply::Lock {
                 fence,
@@ -115,9 +135,13 @@ pub(super) fn renew(
     }
 }
 
-pub(super) fn release(errand: &mut Errand, token: &LockToken) -> Next {
+pub(super) fn release(errand: &mut Errand, lock: &LockName, token: &LockToken) -> Next {
     match errand.lock {
-        Stage::Begin => Next::Ask(Call::Revoke { lease: token.lease }),
+        Stage::Begin => match exists(errand, lock, token) {
+            Some(true) => Next::Ask(Call::Revoke { lease: token.lease }),
+            Some(false) => Next::Reply(Reply::Done),
+            None => look(lock, token),
+        },
         Stage::Leased { .. } | Stage::Held { .. } | Stage::Gone | Stage::Done => {
             Next::Reply(Reply::Done)
         }

@@ -164,6 +164,24 @@ pub struct LockToken {
     pub lease: LeaseId,
 }
 
+impl LockToken {
+    /// The token of a waiter that hangs on `lease`. The waiter's name tells the lease, so that nobody can name another.
+    pub(super) fn new(waiter: &NodeId, lease: LeaseId) -> Self {
+        let name = format!("{waiter}{}", Self::suffix(lease));
+        let waiter = NodeId::new(&name).expect("a short name and hexadecimal digits make a name");
+        Self { waiter, lease }
+    }
+
+    /// Whether the waiter and the lease belong together.
+    pub(super) fn is_whole(&self) -> bool {
+        self.waiter.as_str().ends_with(&Self::suffix(self.lease))
+    }
+
+    fn suffix(lease: LeaseId) -> String {
+        format!("-{:x}", lease.0)
+    }
+}
+
 /// What a client asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {

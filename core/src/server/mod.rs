@@ -165,6 +165,11 @@ impl Server {
     }
 
     fn exit(&mut self, reason: Exit, out: &mut Vec<Effect>) {
+        // Who ended its lease itself is not surprised that its key is gone.
+        let reason = match reason {
+            Exit::Deposed if self.revocation.is_some() => Exit::Drained,
+            Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged => reason,
+        };
         if !self.exited {
             self.exited = true;
             self.gateway.close(out);

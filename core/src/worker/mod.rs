@@ -167,6 +167,11 @@ impl Worker {
     }
 
     fn exit(&mut self, reason: Exit, out: &mut Vec<Effect>) {
+        // Who ended its lease itself is not surprised that its key is gone.
+        let reason = match reason {
+            Exit::Deposed if self.duty.has_revoked() => Exit::Drained,
+            Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged => reason,
+        };
         if !self.exited {
             self.exited = true;
             self.stop_all(StopReason::Fenced, out);

@@ -206,22 +206,12 @@ impl Worker {
             age,
             verdict: failed.verdict,
         };
-        match failed.task.retry.decide(&failure, &mut self.retry_rng) {
+        let step = match failed.task.retry.decide(&failure, &mut self.retry_rng) {
             Decision::RetryAfter(wait) => {
                 totals.retried = 1;
                 record.carry.retries += 1;
-                let due = now.wall.after(wait);
-                (
-                    steps::retry(
-                        worker,
-                        place,
-                        held.since,
-                        &record,
-                        record.carry.clone(),
-                        due,
-                    ),
-                    totals,
-                )
+                let (carry, due) = (record.carry.clone(), now.wall.after(wait));
+                steps::retry(worker, place, held.since, &record, carry, due)
             }
             Decision::GiveUp(_) => {
                 totals.failed = 1;
@@ -234,12 +224,10 @@ impl Worker {
                     started_at: Some(failed.started_at),
                     ended_at: failed.ended_at,
                 };
-                (
-                    steps::end(worker, place, held.fence, &record, ending),
-                    totals,
-                )
+                steps::end(worker, place, held.fence, &record, ending)
             }
-        }
+        };
+        (step, totals)
     }
 
     fn add_progress(&mut self, batch: &mut Batch<Job>) {

@@ -303,7 +303,7 @@ fn spec(n: u8) -> TaskSpec {
             1 => Due::At(Wall::MAX),
             _ => Due::Now,
         },
-        key: (n % 5 == 0).then(|| IdempotencyKey {
+        key: (n.is_multiple_of(5)).then(|| IdempotencyKey {
             key_hash: "k".into(),
             body_hash: if n > 100 { "a" } else { "b" }.into(),
         }),
@@ -336,7 +336,7 @@ fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
         0..=2 => Request::Submit((0..n % 5).map(|i| spec(n.wrapping_add(i))).collect()),
         3 => Request::Get {
             task,
-            wait: (n % 2 == 0).then_some(span),
+            wait: (n.is_multiple_of(2)).then_some(span),
         },
         4 => Request::List {
             filter: windlass_core::gateway::Filter {
@@ -344,7 +344,7 @@ fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
                 ..Default::default()
             },
             limit: u32::from(n),
-            after: (n % 3 == 0).then(|| Key::from_store("/tasks/4")),
+            after: (n.is_multiple_of(3)).then(|| Key::from_store("/tasks/4")),
         },
         5 => Request::Why(task),
         6 => Request::Cancel(task),
@@ -353,7 +353,7 @@ fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
         9 => Request::ConfigureQueue {
             queue,
             strategy: None,
-            paused: Some(n % 3 == 0),
+            paused: Some(n.is_multiple_of(3)),
         },
         10 => Request::Drain(me()),
         11 => Request::LockTake {
@@ -464,7 +464,7 @@ fn server_worker_ends(rig: &mut Rig<Server>, n: u8) {
     let mut writes = vec![Write::Delete {
         key: item.key.clone(),
     }];
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         let carry = task().first_carry();
         let entry = windlass_core::record::EntryRecord { v: Version, carry };
         writes.push(Write::Put {
@@ -511,7 +511,16 @@ proptest! {
             match event {
                 Event::Others(kind, n) => worker_others(&mut rig, *kind, *n),
                 Event::Own(kind, n, pick) => worker_own(&mut rig, *kind, *n, pick),
-                other => rig.meet(other),
+                Event::Arrive(_)
+                | Event::Deliver(_)
+                | Event::DeliverAll
+                | Event::Unknown(_)
+                | Event::LoseRequest(_)
+                | Event::LoseAnswer(_)
+                | Event::Stray(..)
+                | Event::Gap(..)
+                | Event::Pass(_)
+                | Event::Flush => rig.meet(event),
             }
         }
         prop_assert!(rig.effects_max <= EFFECTS_MAX, "{} effects at once", rig.effects_max);
@@ -533,7 +542,16 @@ proptest! {
             match event {
                 Event::Others(kind, n) => server_others(&mut rig, *kind, *n),
                 Event::Own(kind, n, pick) => server_own(&mut rig, *kind, *n, pick),
-                other => rig.meet(other),
+                Event::Arrive(_)
+                | Event::Deliver(_)
+                | Event::DeliverAll
+                | Event::Unknown(_)
+                | Event::LoseRequest(_)
+                | Event::LoseAnswer(_)
+                | Event::Stray(..)
+                | Event::Gap(..)
+                | Event::Pass(_)
+                | Event::Flush => rig.meet(event),
             }
         }
         prop_assert!(rig.effects_max <= EFFECTS_MAX, "{} effects at once", rig.effects_max);

@@ -242,7 +242,11 @@ where
             if let kv::Effect::Answer { client, op, answer } = effect {
                 match answer {
                     Answer::Txn(it) if client == OTHERS => outcome = Some(it),
-                    answer => self.answers.push((op, answer)),
+                    answer @ (Answer::Txn(_)
+                    | Answer::View(_)
+                    | Answer::Read(_)
+                    | Answer::Lease(_)
+                    | Answer::Compacted(_)) => self.answers.push((op, answer)),
                 }
             }
         }

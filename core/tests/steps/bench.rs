@@ -131,7 +131,9 @@ impl Bench {
     pub(crate) fn commits(&mut self, step: &Step) -> Revision {
         match self.apply(step) {
             TxnOutcome::Committed { at } => at,
-            other => panic!("{step:?}: {other:?}"),
+            outcome @ (TxnOutcome::Conflict { .. }
+            | TxnOutcome::Refused(_)
+            | TxnOutcome::Unknown) => panic!("{step:?}: {outcome:?}"),
         }
     }
 
@@ -143,7 +145,9 @@ impl Bench {
                 assert!(!failed.is_empty(), "a conflict names its guards");
                 false
             }
-            other => panic!("{step:?}: {other:?}"),
+            outcome @ (TxnOutcome::Refused(_) | TxnOutcome::Unknown) => {
+                panic!("{step:?}: {outcome:?}")
+            }
         }
     }
 

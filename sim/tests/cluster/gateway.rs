@@ -1,1 +1,289 @@
 //! What clients may ask, beyond the main job.
+
+use std::time::Duration;
+
+use windlass_core::balance::Strategy;
+use windlass_core::gateway::{
+    Due, Filter, LockToken, Reply, Request, TaskSpec, TaskState, TaskView, WhyReason,
+};
+use windlass_core::ids::{LeaseId, LockName, TaskId};
+use windlass_core::time::Millis;
+use windlass_sim::network::Rudeness;
+use windlass_sim::world::{NodeIx, World};
+
+use crate::{all_ended, assert_sound, ready, spec, submit};
+
+const SERVER: NodeIx = 0;
+
+fn deployment(slots: u32) -> World {
+    let mut world = World::new(31, Rudeness::default());
+    let mut nodes = vec![world.add_server("s1", |_| {})];
+    if slots > 0 {
+        nodes.push(world.add_worker("w1", |config| config.slots = slots));
+    }
+    ready(&mut world, &nodes);
+    world
+}
+
+fn list(world: &mut World, state: Option<TaskState>, limit: u32) -> Vec<TaskView> {
+    let mut all: Vec<TaskView> = Vec::new();
+    let mut after = None;
+    loop {
+        let filter = Filter {
+            state,
+            ..Filter::default()
+        };
+        let request = Request::List {
+            filter,
+            limit,
+            after,
+        };
+        let Reply::Tasks { tasks, next } = world.ask(SERVER, request) else {
+            panic!()
+        };
+        assert!(tasks.len() <= limit as usize);
+        all.extend(tasks);
+        if next.is_none() {
+            return all;
+        }
+        after = next;
+    }
+}
+
+fn why(world: &mut World, id: TaskId) -> (Vec<WhyReason>, Option<u64>) {
+    let Reply::Why(why) = world.ask(SERVER, Request::Why(id)) else {
+        panic!()
+    };
+    (why.reasons, why.ahead)
+}
+
+fn take(world: &mut World, wait: u64) -> Reply {
+    world.ask(
+        SERVER,
+        Request::LockTake {
+            lock: "l".parse().unwrap(),
+            owner: Some("somebody".into()),
+            ttl: Duration::from_secs(5),
+            wait: Duration::from_secs(wait),
+        },
+    )
+}
+
+#[test]
+fn every_task_is_listed_once_under_its_state_however_small_the_pages() {
+    let mut world = deployment(2);
+    let running = submit(
+        &mut world,
+        SERVER,
+        vec![spec("sleep", "{\"ms\":900000}"); 2],
+    );
+    assert!(world.run_until(Duration::from_secs(5), |world| world.started().len() == 2));
+    let pending = submit(&mut world, SERVER, vec![spec("noop", "null"); 7]);
+    let later = TaskSpec {
+        due: Due::In(Millis::from_secs(900)),
+        ..spec("noop", "null")
+    };
+    let scheduled = submit(&mut world, SERVER, vec![later; 5]);
+    let cancelled = submit(&mut world, SERVER, vec![spec("noop", "null"); 3]);
+    for id in &cancelled {
+        world.ask(SERVER, Request::Cancel(*id));
+    }
+    for (state, mut wanted) in [
+        (Some(TaskState::Running), running.clone()),
+        (Some(TaskState::Pending), pending.clone()),
+        (Some(TaskState::Scheduled), scheduled.clone()),
+        (Some(TaskState::Retrying), vec![]),
+        (Some(TaskState::Cancelled), cancelled.clone()),
+        (Some(TaskState::Completed), vec![]),
+        (None, [running, pending, scheduled, cancelled].concat()),
+    ] {
+        for limit in [1, 2, 3, 100] {
+            let mut listed: Vec<_> = list(&mut world, state, limit)
+                .iter()
+                .map(|it| it.id)
+                .collect();
+            listed.sort();
+            wanted.sort();
+            assert_eq!(listed, wanted, "{state:?} by {limit}");
+        }
+    }
+}
+
+#[test]
+fn a_task_says_why_it_waits() {
+    let mut world = deployment(0);
+    // Tasks of the same moment go by their ids.
+    let mut ids = submit(&mut world, SERVER, vec![spec("noop", "null"); 2]);
+    ids.sort();
+    let id = ids[1];
+    assert_eq!(why(&mut world, id), (vec![WhyReason::NoWorkers], Some(1)));
+    let worker = world.add_worker("w1", |config| {
+        config.slots = 1;
+        config.types = vec!["sleep".parse().unwrap()];
+    });
+    ready(&mut world, &[worker]);
+    assert_eq!(why(&mut world, id).0, [WhyReason::NoWorkerRunsType]);
+    let queue = "default".parse().unwrap();
+    let pause = |paused| Request::ConfigureQueue {
+        queue: "default".parse().unwrap(),
+        strategy: Some(Strategy::RoundRobin),
+        paused: Some(paused),
+    };
+    let Reply::Queues(queues) = world.ask(SERVER, pause(true)) else {
+        panic!()
+    };
+    assert_eq!(
+        (&queues[0].name, queues[0].paused, queues[0].pending),
+        (&queue, true, 2)
+    );
+    let reasons = why(&mut world, id).0;
+    assert_eq!(
+        reasons,
+        [WhyReason::QueuePaused, WhyReason::NoWorkerRunsType]
+    );
+    world.ask(SERVER, pause(false));
+    let mut busy = submit(
+        &mut world,
+        SERVER,
+        vec![spec("sleep", "{\"ms\":600000}"); 2],
+    );
+    busy.sort();
+    assert!(world.run_until(Duration::from_secs(5), |world| world.started().len() == 1));
+    let worker = "w1".parse().unwrap();
+    assert_eq!(why(&mut world, busy[0]).0, [WhyReason::Running { worker }]);
+    assert_eq!(
+        why(&mut world, busy[1]).0,
+        [WhyReason::NoFreeSlot { slots: 1 }]
+    );
+    world.ask(SERVER, Request::Cancel(id));
+    assert_eq!(why(&mut world, id).0, [WhyReason::Ended]);
+    let later = TaskSpec {
+        due: Due::In(Millis::from_secs(900)),
+        ..spec("noop", "null")
+    };
+    let later = submit(&mut world, SERVER, vec![later])[0];
+    assert!(matches!(
+        why(&mut world, later).0[..],
+        [WhyReason::NotDue {
+            after_failure: false,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn a_drained_node_takes_nothing_and_is_shown_so() {
+    let mut world = deployment(2);
+    let Reply::Nodes(nodes) = world.ask(SERVER, Request::Drain("w1".parse().unwrap())) else {
+        panic!()
+    };
+    assert!(nodes.len() == 1 && nodes[0].draining);
+    let nobody = Request::Drain("nobody".parse().unwrap());
+    assert_eq!(world.ask(SERVER, nobody), Reply::NotFound);
+    world.run_for(Duration::from_secs(1));
+    submit(&mut world, SERVER, vec![spec("noop", "null")]);
+    world.run_for(Duration::from_secs(5));
+    assert!(world.started().is_empty());
+    let Reply::Nodes(nodes) = world.ask(SERVER, Request::Nodes) else {
+        panic!()
+    };
+    let slots: Vec<_> = nodes
+        .iter()
+        .map(|node| (node.id.as_str(), node.slots))
+        .collect();
+    assert_eq!(slots, [("s1", 0), ("w1", 0)]);
+    let other = world.add_worker("w2", |_| {});
+    ready(&mut world, &[other]);
+    assert!(world.run_until(Duration::from_secs(5), all_ended));
+    assert_sound(&world, "after the drain");
+}
+
+#[test]
+fn a_lock_is_kept_by_renewing_and_lost_without() {
+    let mut world = deployment(0);
+    let Reply::Lock { fence, token, .. } = take(&mut world, 1) else {
+        panic!()
+    };
+    let lock: LockName = "l".parse().unwrap();
+    for _ in 0..5 {
+        world.run_for(Duration::from_secs(3));
+        let (lock, token) = (lock.clone(), token.clone());
+        let reply = world.ask(SERVER, Request::LockRenew { lock, token });
+        assert!(matches!(reply, Reply::Lock { fence: same, .. } if same == fence));
+    }
+    assert_eq!(take(&mut world, 1), Reply::TimedOut, "it is held");
+    let Reply::Lock { fence: next, .. } = take(&mut world, 20) else {
+        panic!("its lease ends")
+    };
+    assert!(next > fence);
+    let reply = world.ask(SERVER, Request::LockRenew { lock, token });
+    assert!(matches!(reply, Reply::Forbidden { .. }));
+}
+
+#[test]
+fn no_token_touches_a_lease_that_is_not_its_own() {
+    let mut world = deployment(1);
+    let Reply::Lock { token, .. } = take(&mut world, 1) else {
+        panic!()
+    };
+    let waiters = [
+        token.waiter.clone(),
+        "waiter-1".parse().unwrap(),
+        "x-1".parse().unwrap(),
+    ];
+    for waiter in waiters {
+        for lease in (0..10).map(LeaseId).filter(|lease| *lease != token.lease) {
+            let token = LockToken {
+                waiter: waiter.clone(),
+                lease,
+            };
+            let lock = "l".parse().unwrap();
+            let renew = Request::LockRenew {
+                lock,
+                token: token.clone(),
+            };
+            assert!(matches!(world.ask(SERVER, renew), Reply::Forbidden { .. }));
+            let lock = "l".parse().unwrap();
+            world.ask(SERVER, Request::LockRelease { lock, token });
+        }
+    }
+    assert_eq!(
+        take(&mut world, 1),
+        Reply::TimedOut,
+        "the lock is still held"
+    );
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.exits, [], "no node lost its session");
+}
+
+#[test]
+fn who_waits_for_a_task_is_told_when_it_ends_or_when_the_wait_is_over() {
+    let mut world = deployment(1);
+    let id = submit(&mut world, SERVER, vec![spec("sleep", "{\"ms\":3000}")])[0];
+    let get = |seconds| Request::Get {
+        task: id,
+        wait: Some(Duration::from_secs(seconds)),
+    };
+    let Reply::Task(task) = world.ask(SERVER, get(1)) else {
+        panic!()
+    };
+    assert_eq!(task.state, TaskState::Running);
+    let Reply::Task(task) = world.ask(SERVER, get(60)) else {
+        panic!()
+    };
+    assert_eq!(task.state, TaskState::Completed);
+    let unknown = "00000000-0000-7000-8000-000000000001".parse().unwrap();
+    for request in [
+        Request::Get {
+            task: unknown,
+            wait: None,
+        },
+        Request::Why(unknown),
+        Request::Cancel(unknown),
+        Request::Rerun(unknown),
+    ] {
+        assert_eq!(world.ask(SERVER, request), Reply::NotFound);
+    }
+    let rerun = world.ask(SERVER, Request::Rerun(id));
+    assert!(matches!(rerun, Reply::Forbidden { .. }));
+}
