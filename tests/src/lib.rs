@@ -48,7 +48,15 @@ pub fn size(variable: &str, unless_set: usize) -> usize {
     })
 }
 
-/// The smallest, the middle, the 99th of a hundred and the largest of what was measured, for people.
+/// Tells people what was measured; the test runner shows it on request.
+pub fn tell(figure: &str) {
+    #[allow(clippy::print_stdout, reason = "people read this")]
+    {
+        println!("{figure}");
+    }
+}
+
+/// How many were measured, the middle, the 99th of a hundred and the largest, for people.
 pub fn spread(mut measured: Vec<Duration>) -> String {
     measured.sort_unstable();
     let at = |permille: usize| {

@@ -202,10 +202,10 @@ impl Cluster {
         self.only_leaves(&ids);
         self.ledger.is_in_the_order_of_fences();
         self.ledger.agrees_with(&tasks);
-        println!(
+        windlass_tests::tell(&format!(
             "{} acknowledged, {count} accepted: {stats}",
             acknowledged.len()
-        );
+        ));
     }
 
     /// What etcd holds is what the end of all tasks leaves.
@@ -229,7 +229,7 @@ impl Cluster {
             };
             *counts.entry(kind.to_owned()).or_default() += 1;
         }
-        println!("etcd holds {counts:?}");
+        windlass_tests::tell(&format!("etcd holds {counts:?}"));
         assert_eq!(counts["task"], ids.len());
         assert_eq!(&outcomes, ids);
         let live = ["worker", "offer", "scheduler"].map(|it| counts[it]);
@@ -250,14 +250,14 @@ fn nothing_acknowledged_is_lost_or_recorded_twice_whatever_is_killed() {
     });
     assert!(submitter.done.load(Ordering::SeqCst));
     cluster.has_kept_its_promise(&submitter);
-    println!("took {:?}", begun.elapsed());
+    windlass_tests::tell(&format!("took {:?}", begun.elapsed()));
     let losses = std::mem::take(&mut cluster.losses);
     for (worker, at) in losses {
         let again = cluster.ledger.started_again(&worker, at);
-        println!(
+        windlass_tests::tell(&format!(
             "{worker} was lost: its attempts started again after {}",
             spread(again)
-        );
+        ));
     }
 }
 
@@ -305,7 +305,7 @@ fn claimed_again(fate: Fate) -> Vec<Duration> {
 #[test]
 fn the_tasks_of_a_killed_worker_are_soon_claimed_by_others() {
     let times = claimed_again(Fate::Killed);
-    println!("killed, claimed again: {}", spread(times.clone()));
+    windlass_tests::tell(&format!("killed, claimed again: {}", spread(times.clone())));
     let longest = times.into_iter().max().unwrap();
     assert!(longest <= TTL + Duration::from_secs(2) + NOISE);
 }
@@ -313,7 +313,7 @@ fn the_tasks_of_a_killed_worker_are_soon_claimed_by_others() {
 #[test]
 fn the_tasks_of_a_frozen_worker_are_soon_claimed_by_others() {
     let times = claimed_again(Fate::Frozen);
-    println!("frozen, claimed again: {}", spread(times.clone()));
+    windlass_tests::tell(&format!("frozen, claimed again: {}", spread(times.clone())));
     let longest = times.into_iter().max().unwrap();
     assert!(longest <= TTL + Duration::from_secs(2) + NOISE);
 }
@@ -338,10 +338,10 @@ fn no_task_waits_long_for_a_scheduler_that_was_killed() {
             assigned.duration_since(created).try_into().unwrap()
         })
         .collect();
-    println!(
+    windlass_tests::tell(&format!(
         "a scheduler was killed, placed after {}",
         spread(waited.clone())
-    );
+    ));
     let longest = waited.into_iter().max().unwrap();
     assert!(longest <= Duration::from_secs(1) + NOISE);
     assert!(

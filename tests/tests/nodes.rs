@@ -59,8 +59,8 @@ impl Cluster {
 
     fn node(&self, id: &str) -> Option<Value> {
         let nodes = self.client.get("/api/v1/nodes");
-        let nodes = nodes["nodes"].as_array().unwrap();
-        nodes.iter().find(|it| it["id"] == id).cloned()
+        let mut nodes = nodes["nodes"].as_array().into_iter().flatten();
+        nodes.find(|it| it["id"] == id).cloned()
     }
 
     /// The reasons why a task waits, by the command line.
@@ -102,7 +102,10 @@ fn a_restarted_worker_runs_again_what_its_former_life_has_lost() {
     let killed = Instant::now();
     worker.restart();
     let end = cluster.client.end_of(&task);
-    println!("run again and ended {:?} after the kill", killed.elapsed());
+    windlass_tests::tell(&format!(
+        "run again and ended {:?} after the kill",
+        killed.elapsed()
+    ));
     assert_eq!(
         (&end["status"], &end["worker_id"]),
         (&json!("completed"), &json!("w1"))
@@ -155,7 +158,7 @@ fn an_idle_worker_leaves_at_once_when_it_is_told_to() {
             cluster.node("w1").is_none().then_some(())
         });
     }
-    println!("left after {times:?}");
+    windlass_tests::tell(&format!("left after {times:?}"));
     times.sort_unstable();
     assert!(times[2] < Duration::from_millis(500), "{times:?}");
     assert!(times[4] < TTL, "nobody waits for its lease");
@@ -288,13 +291,15 @@ fn outlived(fate: impl FnOnce(&mut Process)) -> Duration {
 #[test]
 fn the_commands_of_a_killed_worker_are_killed() {
     let outlived = outlived(Process::kill);
-    println!("killed {outlived:?} after their worker");
+    windlass_tests::tell(&format!("killed {outlived:?} after their worker"));
     assert!(outlived < Duration::from_secs(2), "{outlived:?}");
 }
 
 #[test]
 fn the_commands_of_a_frozen_worker_are_killed_before_its_lease_ends() {
     let outlived = outlived(|worker| worker.pause());
-    println!("killed {outlived:?} after their worker was frozen");
+    windlass_tests::tell(&format!(
+        "killed {outlived:?} after their worker was frozen"
+    ));
     assert!(outlived < TTL, "{outlived:?}");
 }

@@ -60,7 +60,7 @@ impl Cluster {
             let ends = ids.iter().map(|id| self.client.end_of(id));
             ran.extend(ends.map(|end| text(&end["worker_id"])));
         }
-        println!("{strategy}: {:?} of {count}", shares(&ran));
+        windlass_tests::tell(&format!("{strategy}: {:?} of {count}", shares(&ran)));
         ran
     }
 }

@@ -124,7 +124,7 @@ impl Ledger {
             assert!(ends.contains(&recorded), "{task}");
         }
         let starts = lines.iter().filter(|it| it.is_start).count();
-        println!("{starts} starts of {} tasks", tasks.len());
+        windlass_tests::tell(&format!("{starts} starts of {} tasks", tasks.len()));
     }
 
     /// How long after the loss of `worker` what it had started before was started again elsewhere.
