@@ -1,5 +1,4 @@
 //! The main job on the machines and the store's model: submit, place, run, record, under faults.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #![allow(
     clippy::unwrap_used,
