@@ -6,23 +6,21 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use windlass_core::config::{ServerConfig, WorkerConfig};
-use windlass_core::gateway::{
-    Due, IdempotencyKey, LockToken, Request, RequestId, TaskSpec, TaskState,
-};
-use windlass_core::ids::{LeaseId, OpId, Revision, TaskId};
-use windlass_core::keyspace::{Key, Range, Role};
+use windlass_core::ids::{LeaseId, OpId, Revision};
+use windlass_core::keyspace::Key;
 use windlass_core::kv::Limits;
-use windlass_core::record::{Json, OfferRecord, Record, StopReason, Version};
-use windlass_core::retry::{RetryPolicy, Verdict};
+use windlass_core::record::{Json, Record, StopReason};
+use windlass_core::retry::Verdict;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{
     Answer, Change, LeaseAnswer, OPS_MAX, ReadAnswer, Refusal, Step, TxnOutcome, ViewEvent, Write,
 };
-use windlass_core::time::{Millis, Wall};
+use windlass_core::time::Millis;
 use windlass_core::worker::{self, HandlerError, RunEvent, Worker};
 
+use crate::clients::{server_others, server_own};
 use crate::rig::{Rig, Subject};
-use crate::worker_news::{claim, config, me, place, starts, task};
+use crate::worker_news::{claim, config, me, place, starts};
 
 /// No input makes a machine want more than this at once: a few calls of each part, a transaction for each lane, and a
 /// start, stop or reply for each of the few tasks and requests here.
@@ -207,7 +205,7 @@ where
         self.give(M::store(op, Answer::View(event)));
     }
 
-    fn odd(&mut self, n: u8, keys: &[Key]) {
+    pub(crate) fn odd(&mut self, n: u8, keys: &[Key]) {
         let key = keys[usize::from(n) % keys.len()].clone();
         if n > 200 {
             self.others(Step::new(vec![], vec![Write::Delete { key }]));
@@ -284,196 +282,6 @@ fn worker_own(rig: &mut Rig<Worker>, kind: u8, n: u8, pick: &Index) {
         }
     };
     rig.give(worker::Input::Run { run, event });
-}
-
-fn spec(n: u8) -> TaskSpec {
-    let base = task();
-    TaskSpec {
-        kind: base.kind,
-        queue: base.queue,
-        priority: base.priority,
-        name: None,
-        payload: Json::string("x"),
-        metadata: Default::default(),
-        retries_max: u32::from(n),
-        retry: RetryPolicy::default(),
-        timeout: Millis::new(u64::from(n)),
-        due: match n % 4 {
-            0 => Due::In(Millis::new(u64::from(n) * 100)),
-            1 => Due::At(Wall::MAX),
-            _ => Due::Now,
-        },
-        key: (n.is_multiple_of(5)).then(|| IdempotencyKey {
-            key_hash: "k".into(),
-            body_hash: if n > 100 { "a" } else { "b" }.into(),
-        }),
-    }
-}
-
-/// Every task that the store holds, and one that it does not.
-fn known_tasks(rig: &Rig<Server>) -> Vec<TaskId> {
-    let mut ids = vec![place(1).task];
-    for item in rig.items(&Range::tasks()) {
-        if let windlass_core::keyspace::Meaning::Task(id) =
-            windlass_core::keyspace::Meaning::of(&item.key)
-        {
-            ids.push(id);
-        }
-    }
-    ids
-}
-
-fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
-    let ids = known_tasks(rig);
-    let task = ids[pick.index(ids.len())];
-    let span = Duration::from_millis(u64::from(n) * 50);
-    let (queue, lock) = ("q".parse().expect("legal"), "l".parse().expect("legal"));
-    let token = LockToken {
-        waiter: me(),
-        lease: LeaseId(i64::from(n % 4)),
-    };
-    match kind % 14 {
-        0..=2 => Request::Submit((0..n % 5).map(|i| spec(n.wrapping_add(i))).collect()),
-        3 => Request::Get {
-            task,
-            wait: (n.is_multiple_of(2)).then_some(span),
-        },
-        4 => Request::List {
-            filter: windlass_core::gateway::Filter {
-                state: TaskState::ALL.get(usize::from(n % 8)).copied(),
-                ..Default::default()
-            },
-            limit: u32::from(n),
-            after: (n.is_multiple_of(3)).then(|| Key::from_store("/tasks/4")),
-        },
-        5 => Request::Why(task),
-        6 => Request::Cancel(task),
-        7 => Request::Rerun(task),
-        8 => Request::Stats,
-        9 => Request::ConfigureQueue {
-            queue,
-            strategy: None,
-            paused: Some(n.is_multiple_of(3)),
-        },
-        10 => Request::Drain(me()),
-        11 => Request::LockTake {
-            lock,
-            owner: None,
-            ttl: span,
-            wait: span,
-        },
-        12 => Request::LockRenew { lock, token },
-        _ => Request::LockRelease { lock, token },
-    }
-}
-
-fn server_own(rig: &mut Rig<Server>, kind: u8, n: u8, pick: &Index) {
-    let id = RequestId(u64::try_from(rig.taped.len()).expect("a short run"));
-    let input = match kind {
-        0..=200 => server::Input::Request {
-            id,
-            request: request(rig, kind, n, pick),
-        },
-        201..=235 => server::Input::Forget {
-            id: RequestId(pick.index(rig.taped.len().max(1)) as u64),
-        },
-        236..=252 => server::Input::Load {
-            cpu_permille: u16::from(n),
-            memory_bytes: 1,
-        },
-        253.. => server::Input::Drain,
-    };
-    rig.give(input);
-}
-
-fn server_others(rig: &mut Rig<Server>, kind: u8, n: u8) {
-    let worker: windlass_core::ids::NodeId = format!("w{}", n % 3).parse().expect("legal");
-    match kind % 6 {
-        0 => {
-            let mut node =
-                serde_json::json!({"v": 1, "life": 1, "version": "t", "view": 1, "ttl": 6_000});
-            node["started_at"] = 1.into();
-            rig.put(
-                Key::node(Role::Worker, &worker),
-                node.to_string().into_bytes(),
-            );
-            let offer = OfferRecord {
-                v: Version,
-                slots: u32::from(n % 4),
-                queues: vec![],
-                types: vec!["noop".parse().expect("legal")],
-                weight: 1,
-                labels: Default::default(),
-            };
-            rig.put(Key::offer(&worker), offer.encode().as_bytes().to_vec());
-        }
-        1 => {
-            let keys = [Key::node(Role::Worker, &worker), Key::offer(&worker)];
-            let writes = keys.map(|key| Write::Delete { key });
-            rig.others(Step::new(vec![], writes.to_vec()));
-        }
-        2 => server_worker_ends(rig, n),
-        3 => {
-            let key = Key::node(
-                Role::Scheduler,
-                &format!("x{}", n % 3).parse().expect("legal"),
-            );
-            rig.odd(n, &[key, Key::janitor_waiter(&worker)]);
-        }
-        4 => {
-            // Anything that is there is taken away, or spoilt.
-            let items = rig.items(&Range::cluster());
-            let own = Key::node(Role::Scheduler, &me());
-            let keys: Vec<Key> = items
-                .into_iter()
-                .map(|item| item.key)
-                .filter(|key| *key != own)
-                .collect();
-            if !keys.is_empty() {
-                rig.odd(n, &keys);
-            }
-        }
-        _ => rig.odd(
-            n,
-            &[
-                Key::from_store("/config/x"),
-                Key::queue_config(&"q".parse().expect("legal")),
-                Key::node_config(&worker),
-                Key::entry(&"q".parse().expect("legal"), place(n)),
-                Key::claim(&worker, place(n)),
-                Key::delayed(Wall::from_millis(u64::from(n)), place(n).task),
-                Key::dead(&"q".parse().expect("legal"), place(n).task),
-                Key::lock_waiter(&"l".parse().expect("legal"), &me()),
-            ],
-        ),
-    }
-}
-
-/// A worker ends, or hands back, one of its claims.
-fn server_worker_ends(rig: &mut Rig<Server>, n: u8) {
-    let range = Range::new(Key::from_store("/queues/@"), Key::from_store("/queues/A"));
-    let claims = rig.items(&range);
-    let Some(item) = claims.get(usize::from(n) % claims.len().max(1)) else {
-        return;
-    };
-    let windlass_core::keyspace::Meaning::Claim(_, place) =
-        windlass_core::keyspace::Meaning::of(&item.key)
-    else {
-        return;
-    };
-    let mut writes = vec![Write::Delete {
-        key: item.key.clone(),
-    }];
-    if n.is_multiple_of(2) {
-        let carry = task().first_carry();
-        let entry = windlass_core::record::EntryRecord { v: Version, carry };
-        writes.push(Write::Put {
-            key: Key::entry(&"q".parse().expect("legal"), place),
-            value: entry.encode(),
-            lease: None,
-        });
-    }
-    rig.others(Step::new(vec![], writes));
 }
 
 fn worker_config() -> WorkerConfig {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use windlass_core::ids::{Fence, NodeId, OpId, QueueName, Registration, Revision, TaskId};
-use windlass_core::keyspace::{Key, LaneName, Meaning, Place, Range, Role};
+use windlass_core::keyspace::{Key, Meaning, Place, Range, Role};
 use windlass_core::kv::{ClientId, Effect, Input, Kv, Limits};
 use windlass_core::machine::Machine;
 use windlass_core::record::{
-    ClaimRecord, DeadRecord, DelayedRecord, EntryRecord, Json, LaneRecord, Outcome, OutcomeRecord,
-    Record, RunRecord, StopReason, TaskRecord, Version,
+    ClaimRecord, DeadRecord, DelayedRecord, EntryRecord, Json, Outcome, OutcomeRecord, Record,
+    RunRecord, StopReason, TaskRecord, Version,
 };
 use windlass_core::retry::RetryPolicy;
 use windlass_core::steps::{self, Ending, Recipient, TakenFrom};
@@ -465,54 +465,6 @@ pub(crate) fn row_of(bench: &Bench, row: Row) -> Step {
     found
         .unwrap_or_else(|| panic!("{row:?} is not possible here"))
         .1
-}
-
-/// A writer's lane: what it guards and writes with every step.
-pub(crate) struct Lane {
-    key: Key,
-    since: Option<Revision>,
-    number: u64,
-}
-
-impl Lane {
-    pub(crate) fn new(n: u8) -> Self {
-        let name = LaneName {
-            part: 'w',
-            index: 0,
-        };
-        Self {
-            key: Key::lane(&worker(n), name),
-            since: None,
-            number: 0,
-        }
-    }
-
-    /// The step, as this lane sends it.
-    pub(crate) fn seal(&mut self, mut step: Step) -> Step {
-        self.number += 1;
-        let key = self.key.clone();
-        step.guards.push(match self.since {
-            Some(since) => Guard::Unchanged {
-                key: key.clone(),
-                since,
-            },
-            None => Guard::Absent(key.clone()),
-        });
-        let record = LaneRecord {
-            number: self.number,
-            ..LaneRecord::default()
-        };
-        step.writes.push(Write::Put {
-            key,
-            value: record.encode(),
-            lease: None,
-        });
-        step
-    }
-
-    pub(crate) fn moved(&mut self, at: Revision) {
-        self.since = Some(at);
-    }
 }
 
 /// The node key of a worker's life, for guards of it.

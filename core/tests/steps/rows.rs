@@ -11,6 +11,7 @@ use windlass_core::store::{Guard, Step, Write};
 use windlass_core::time::{Millis, Wall};
 
 use crate::bench::*;
+use crate::lane::Lane;
 
 fn unchanged(key: &Key, since: Revision) -> Guard {
     Guard::Unchanged {
