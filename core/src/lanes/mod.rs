@@ -386,7 +386,7 @@ impl<M> Lanes<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Value;
+    use crate::store::{Found, Value};
 
     type Out = Vec<StoreCall>;
 
