@@ -1,5 +1,7 @@
 //! The one grammar of all machines.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::{Mono, Now};
 
 /// A pure state machine: everything that it knows came as input, everything that it wants is an effect.
@@ -23,3 +25,17 @@ pub trait Machine {
 /// Nothing but time: the input of a driver that woke up for a deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Elapsed;
+
+/// Why a machine's process must end, or may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It was told to stop, and holds nothing any more.
+    Drained,
+    /// Its own key is gone: the cluster believes it dead.
+    Deposed,
+    /// Another process uses its node id.
+    Usurped,
+    /// A handler runs on though the session is over.
+    HandlerWedged,
+}

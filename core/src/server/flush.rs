@@ -3,10 +3,10 @@
 use super::{Effect, GATEWAY, JANITOR, Job, SCHEDULER, Server, Timer};
 use crate::keyspace::Role;
 use crate::lanes::LaneIx;
+use crate::machine::Exit;
 use crate::record::Totals;
 use crate::steps;
 use crate::store::{Batch, Call, StoreCall};
-use crate::worker::Exit;
 
 impl Server {
     pub(super) fn flush(&mut self, out: &mut Vec<Effect>) {

@@ -18,6 +18,7 @@ use crate::gateway::{Gateway, Reply};
 use crate::ids::{NodeId, OpId, OpIds, Registration, Revision};
 use crate::keyspace::{Key, Range, Role};
 use crate::lanes::{LaneSpec, Lanes, Settled};
+use crate::machine::Exit;
 use crate::machine::Machine;
 use crate::record::{NodeRecord, Totals, Version};
 use crate::registration::Registering;
@@ -28,7 +29,6 @@ use crate::store::{Answer, TxnOutcome, ViewEvent};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::Timers;
 use crate::view::{ClusterView, Fed, Feed, News};
-use crate::worker::Exit;
 
 /// The letters of the lanes.
 const GATEWAY: char = 'g';

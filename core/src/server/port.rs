@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::gateway::{Reply, Request, RequestId};
 use crate::ids::OpId;
 use crate::machine::Elapsed;
+use crate::machine::Exit;
 use crate::store::{Answer, StoreCall};
-use crate::worker::Exit;
 
 /// What can happen to a scheduler process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

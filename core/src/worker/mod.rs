@@ -8,6 +8,7 @@ mod attempts;
 mod claims;
 mod duty;
 mod held;
+mod news;
 mod port;
 mod record;
 mod run;
@@ -20,20 +21,21 @@ use self::held::{Claims, End, Phase};
 pub use self::port::{Effect, Input, Timer};
 use self::record::Job;
 use self::run::Runs;
-pub use self::run::{Exit, HandlerError, RunEvent, Start};
+pub use self::run::{HandlerError, RunEvent, Start};
 use crate::config::WorkerConfig;
 use crate::ids::{OpId, OpIds, Registration, Revision};
 use crate::keyspace::{Key, Place, Range, Role};
 use crate::lanes::{LaneSpec, Lanes};
+pub use crate::machine::Exit;
 use crate::machine::Machine;
 use crate::record::{NodeRecord, StopReason, Totals, Version};
 use crate::registration::Registering;
 use crate::rng::Rng;
 use crate::session::{Session, SessionConfig, SessionNews};
-use crate::store::{Answer, Change, ReadAnswer, TxnOutcome, ViewEvent};
+use crate::store::{Answer, ReadAnswer, TxnOutcome};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::Timers;
-use crate::view::{Fed, Feed};
+use crate::view::Feed;
 
 /// The letter of a worker's lanes.
 const PART: char = 'w';
@@ -282,75 +284,6 @@ impl Worker {
         );
         if !was_registered && self.registration().is_some() {
             self.on_registered(now);
-        }
-    }
-
-    fn on_view(&mut self, now: Now, op: OpId, event: ViewEvent, out: &mut Vec<Effect>) {
-        if self.claims_feed.is_watch(op) {
-            let fed = self.claims_feed.on_event(now.mono, op, event);
-            self.on_claims(now, fed, out);
-        } else if self.own_feed.is_watch(op) {
-            let fed = self.own_feed.on_event(now.mono, op, event);
-            self.on_own_key(fed, out);
-        } else if self.orders_feed.is_watch(op) {
-            let fed = self.orders_feed.on_event(now.mono, op, event);
-            self.on_orders(now, fed);
-        }
-    }
-
-    /// The node's own key: when its life is over, so is this process.
-    fn on_own_key(&mut self, fed: Fed, out: &mut Vec<Effect>) {
-        let Some(registration) = self.registration() else {
-            return;
-        };
-        let alive = match fed {
-            Fed::Nothing | Fed::Lost => return,
-            Fed::More(_) => return,
-            Fed::Restart(items) => items
-                .iter()
-                .any(|item| item.found.created == registration.0),
-            Fed::Changes(changes) => match changes.last() {
-                None => return,
-                Some(Change::Put(item)) => item.found.created == registration.0,
-                Some(Change::Delete { at, .. }) => *at <= registration.0,
-            },
-        };
-        let knows = self.own_feed.has_reached(registration.0);
-        if knows && !alive {
-            self.on_life_over(out);
-        }
-    }
-
-    /// The store does not know this life any more. The news of its own leave may overtake the answer to it.
-    fn on_life_over(&mut self, out: &mut Vec<Effect>) {
-        let reason = if self.duty.has_revoked() {
-            Exit::Drained
-        } else {
-            Exit::Deposed
-        };
-        self.exit(reason, out);
-    }
-
-    fn on_orders(&mut self, now: Now, fed: Fed) {
-        let items = match fed {
-            Fed::Nothing | Fed::Lost => return,
-            Fed::Restart(items) | Fed::More(items) => items,
-            Fed::Changes(changes) => match changes.into_iter().last() {
-                None => return,
-                Some(Change::Put(item)) => vec![item],
-                Some(Change::Delete { .. }) => Vec::new(),
-            },
-        };
-        self.duty.order(&items);
-        if !self.duty.takes_tasks() {
-            self.hand_back_unstarted();
-        }
-        self.flush_soon(now.mono);
-    }
-
-    fn hand_back_unstarted(&mut self) {
-        for place in self.claims.unstarted() {
-            self.claims.set(place, Phase::Ended(End::HandBack));
         }
     }
 

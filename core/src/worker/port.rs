@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::run::{Exit, RunEvent, Start};
+use super::run::{RunEvent, Start};
 use crate::ids::OpId;
 use crate::machine::Elapsed;
+use crate::machine::Exit;
 use crate::record::StopReason;
 use crate::store::{Answer, StoreCall};
 use crate::time::Mono;

@@ -65,20 +65,6 @@ pub struct HandlerError {
     pub verdict: Verdict,
 }
 
-/// Why a machine's process must end, or may.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// It was told to stop, and holds nothing any more.
-    Drained,
-    /// Its own key is gone: the cluster believes it dead.
-    Deposed,
-    /// Another process uses its node id.
-    Usurped,
-    /// A handler runs on though the session is over.
-    HandlerWedged,
-}
-
 /// Handlers that run: each holds a slot until it ends, whatever became of its claim.
 #[derive(Debug, Default)]
 pub(super) struct Runs(BTreeMap<OpId, Running>);

@@ -234,7 +234,7 @@ impl Signals {
 
     /// The next signal, and the exit code of a process that it ends.
     async fn next(&mut self) -> (Signal, ExitCode) {
-        let signal = tokio::select! {
+        let signal = tokio::select! { biased;
             _ = self.interrupt.recv() => Signal::INT,
             _ = self.terminate.recv() => Signal::TERM,
             _ = self.hang_up.recv() => Signal::HUP,

@@ -42,7 +42,6 @@ pub(super) enum Handler {
     /// Runs in a tokio task of its own.
     Task(Run),
     /// Runs a command.
-    #[cfg(not(madsim))]
     Process(super::process::CommandLine),
 }
 
@@ -96,13 +95,11 @@ impl Handlers {
 
     /// Runs tasks of the type `kind` with the local command `command`, which is split into words and run without a
     /// shell.
-    #[cfg(not(madsim))]
     pub fn add_command(&mut self, kind: &str, command: &str) -> Result<&mut Self, RegisterError> {
         self.insert(kind, Handler::Process(command.parse()?))
     }
 
     /// The same, from the text `TYPE=COMMAND`.
-    #[cfg(not(madsim))]
     pub fn add_command_spec(&mut self, spec: &str) -> Result<&mut Self, RegisterError> {
         let (kind, command) = spec.split_once('=').ok_or_else(|| {
             RegisterError::Command(spec.to_owned(), "it must be TYPE=COMMAND".to_owned())
@@ -130,8 +127,6 @@ impl Handlers {
     pub(super) fn get(&self, kind: &TaskType) -> Option<&Handler> {
         self.0.get(kind)
     }
-
-    #[cfg(not(madsim))]
     pub(super) fn have_commands(&self) -> bool {
         self.0
             .values()

@@ -6,10 +6,8 @@
 
 mod context;
 mod failure;
-#[cfg(not(madsim))]
 pub mod guardian;
 mod handlers;
-#[cfg(not(madsim))]
 mod process;
 mod stock;
 
@@ -46,7 +44,6 @@ pub struct ExecutorOptions {
     /// How long a command that is to stop has between SIGTERM and SIGKILL; a fenced one has less.
     pub grace: Duration,
     /// How this program is started as a guardian of commands.
-    #[cfg(not(madsim))]
     pub guardian: guardian::Launch,
 }
 
@@ -55,7 +52,6 @@ impl Default for ExecutorOptions {
         Self {
             result_len_max: RESULT_LEN_DEFAULT,
             grace: Duration::from_secs(2),
-            #[cfg(not(madsim))]
             guardian: guardian::Launch::default(),
         }
     }
@@ -73,9 +69,7 @@ pub struct Executor {
     runs: Arc<Runs>,
     runtime: Handle,
     result_len_max: usize,
-    #[cfg(not(madsim))]
     grace: Duration,
-    #[cfg(not(madsim))]
     guardian: Option<guardian::Link>,
 }
 
@@ -96,9 +90,7 @@ impl Executor {
             runs: Arc::default(),
             runtime: Handle::current(),
             result_len_max: options.result_len_max,
-            #[cfg(not(madsim))]
             grace: options.grace,
-            #[cfg(not(madsim))]
             guardian: handlers
                 .have_commands()
                 .then(|| guardian::Link::open(options.guardian)),
@@ -125,7 +117,6 @@ impl Executor {
                 let run = async move { run(payload, ctx).await };
                 self.runtime.spawn(ending.of(limit, run));
             }
-            #[cfg(not(madsim))]
             Some(Handler::Process(command)) => {
                 let ending = self.track(id);
                 let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
@@ -148,12 +139,9 @@ impl Executor {
     /// Tells that the worker's session lasts for `remaining` from now. Commands are killed when that time is over and
     /// was not renewed, even if this process cannot do anything by then. Before the first call they run unbounded.
     pub fn renew(&self, remaining: Duration) {
-        #[cfg(not(madsim))]
         if let Some(link) = &self.guardian {
             link.renew(remaining);
         }
-        #[cfg(madsim)]
-        let _ = remaining;
     }
 
     /// The handlers that it runs.

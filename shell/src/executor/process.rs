@@ -138,7 +138,7 @@ struct Output {
 impl Output {
     /// Waits until the command says something, and keeps it. Can be dropped at any time without losing any.
     async fn hear(&mut self) {
-        let pipe = tokio::select! {
+        let pipe = tokio::select! { biased;
             () = self.stdout.readable(), if self.stdout.open => &mut self.stdout,
             () = self.stderr.readable(), if self.stderr.open => &mut self.stderr,
             else => return std::future::pending().await,

@@ -1,7 +1,6 @@
 //! Stores, as the machines' ports see them: a call goes out, its answer comes back as an input.
 
 pub mod embedded;
-#[cfg(not(madsim))]
 pub mod etcd;
 
 use std::fmt;

@@ -1,5 +1,8 @@
 //! A whole deployment on one clock: takes the earliest happening, lets it happen, and queues what follows from it.
 
+mod handlers;
+mod run;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,14 +11,13 @@ use windlass_core::gateway::{Reply, Request, RequestId};
 use windlass_core::ids::{NodeId, OpId, TaskId};
 use windlass_core::kv::{self, ClientId, Kv, Limits};
 use windlass_core::machine::Machine;
-use windlass_core::record::{Json, StopReason};
-use windlass_core::retry::Verdict;
 use windlass_core::rng::Rng;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Answer, Call, StoreCall, Txn, ViewEvent};
 use windlass_core::time::{Mono, Now, Wall};
-use windlass_core::worker::{self, Exit, HandlerError, RunEvent, Start, Worker};
+use windlass_core::worker::{self, Exit, Worker};
 
+use self::handlers::Handler;
 use crate::ledger::Ledger;
 use crate::network::{ANSWER_MAX, Delivery, Network, Rudeness};
 use crate::node::{AnyEffect, AnyInput, Brain, Node};
@@ -58,13 +60,6 @@ enum Happening {
         node: NodeIx,
         life: u64,
     },
-}
-
-/// A handler that runs.
-#[derive(Debug)]
-struct Handler {
-    start: Box<Start>,
-    stopped: Option<StopReason>,
 }
 
 /// A deployment.
@@ -317,61 +312,6 @@ impl World {
         }
     }
 
-    fn start(&mut self, node: NodeIx, life: u64, start: Box<Start>) {
-        self.ledger.start(self.now, start.task, start.fence, node);
-        let millis = match start.kind.as_str() {
-            "sleep" => start
-                .payload
-                .to::<BTreeMap<String, u64>>()
-                .ok()
-                .and_then(|map| map.get("ms").copied())
-                .unwrap_or(10),
-            _ => 0,
-        };
-        let ends = self.now.after(Duration::from_micros(millis * 1_000 + 10));
-        let run = start.run;
-        self.handlers.insert(
-            (node, life, run),
-            Handler {
-                start,
-                stopped: None,
-            },
-        );
-        self.schedule(ends, Happening::HandlerEnds { node, life, run });
-    }
-
-    fn end_handler(&mut self, node: NodeIx, life: u64, run: OpId) {
-        let Some(handler) = self.handlers.remove(&(node, life, run)) else {
-            return;
-        };
-        let start = handler.start;
-        let failure = |message: &str| {
-            RunEvent::Failed(HandlerError {
-                message: message.into(),
-                verdict: Verdict::Retry,
-            })
-        };
-        let event = match (start.kind.as_str(), handler.stopped) {
-            (_, Some(_)) => RunEvent::Stopped,
-            ("echo", None) => RunEvent::Completed(start.payload.clone()),
-            ("fail", None) => {
-                let times = start
-                    .payload
-                    .to::<BTreeMap<String, u64>>()
-                    .ok()
-                    .and_then(|map| map.get("times").copied())
-                    .unwrap_or(1);
-                if u64::from(start.attempt.0) <= times {
-                    failure("as ordered")
-                } else {
-                    RunEvent::Completed(Json::null())
-                }
-            }
-            (_, None) => RunEvent::Completed(Json::null()),
-        };
-        self.give(node, AnyInput::Worker(worker::Input::Run { run, event }));
-    }
-
     fn send(&mut self, node: NodeIx, life: u64, op: OpId, call: Call) {
         // Watches are connections: they are set up or not, and their news come in order.
         let is_watch = matches!(
@@ -580,37 +520,6 @@ impl World {
         while let Some(input) = self.nodes[node].inbox.pop_front() {
             self.give(node, input);
         }
-    }
-
-    /// Runs until `until` holds, at most for `span`. Says whether it holds.
-    pub fn run_until(&mut self, span: Duration, mut until: impl FnMut(&Self) -> bool) -> bool {
-        let end = self.now.after(span);
-        loop {
-            if until(self) {
-                return true;
-            }
-            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-            if next.is_none_or(|at| at > end) {
-                self.now = end;
-                return until(self);
-            }
-            self.step();
-        }
-    }
-
-    /// Lets time pass.
-    pub fn run_for(&mut self, span: Duration) {
-        self.run_until(span, |_| false);
-    }
-
-    /// Asks, and runs until there is a reply.
-    pub fn ask(&mut self, node: NodeIx, request: Request) -> Reply {
-        let id = self.request(node, request);
-        let answered = self.run_until(Duration::from_secs(120), |world| {
-            world.replies.contains_key(&id)
-        });
-        assert!(answered, "a request is always answered");
-        self.replies.remove(&id).expect("it was there a line ago")
     }
 
     /// The id of a node.
