@@ -11,7 +11,6 @@ use windlass_core::config::{ServerConfig, WorkerConfig};
 use windlass_core::gateway::{Reply, Request, RequestId};
 use windlass_core::ids::{NodeId, OpId, TaskId};
 use windlass_core::kv::{self, ClientId, Kv, Limits};
-use windlass_core::machine::Machine;
 use windlass_core::rng::Rng;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Answer, Call, StoreCall, Txn};
