@@ -1,17 +1,16 @@
 //! Duties that need one holder at a time: removing what has ended long ago, forgetting history, folding the totals of
 //! nodes that are gone. Every write is guarded by the fence of the lock `@janitor`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ended::by_task;
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::keyspace::{Key, Meaning, Range, Role};
 use crate::lanes::Settled;
-use crate::record::{
-    LaneRecord, LockRecord, Outcome, OutcomeRecord, Record, TaskRecord, Totals, Version,
-};
+use crate::record::{LaneRecord, LockRecord, Record, Totals, Version};
 use crate::rng::Rng;
 use crate::store::{Batch, Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Write};
 use crate::time::{Millis, Mono, Now, Wall};
@@ -25,6 +24,9 @@ const READ_MAX: Duration = Duration::from_secs(10);
 
 /// How many keys are looked at in one go.
 const PAGE: u32 = 500;
+
+/// The most lanes that are looked at in one go.
+const LANES_MAX: u32 = 10_000;
 
 /// How often dead nodes' totals are looked for.
 const FOLD_EVERY: Duration = Duration::from_secs(60);
@@ -41,6 +43,8 @@ pub(super) enum Job {
     Purge { tasks: u64 },
     /// Adds dead nodes' totals to the folded ones.
     Fold,
+    /// Forgets the orders to a node that is gone: they were for that life.
+    Forget,
 }
 
 impl Job {
@@ -50,7 +54,7 @@ impl Job {
                 purged: *tasks,
                 ..Totals::default()
             },
-            Self::Queue | Self::Fold => Totals::default(),
+            Self::Queue | Self::Fold | Self::Forget => Totals::default(),
         }
     }
 }
@@ -185,11 +189,15 @@ impl Janitor {
         if busy || now.mono < self.rest_until {
             return;
         }
-        let (what, range) = if self.fold_at <= now.mono {
+        if let Some(step) = self.forget_orders(fence, view) {
+            self.steps.push_back((Job::Forget, step));
+            return;
+        }
+        let (what, range, limit) = if self.fold_at <= now.mono {
             self.fold_at = now.mono.after(FOLD_EVERY);
-            (Reading::Lanes, Range::all_lanes())
+            (Reading::Lanes, Range::all_lanes(), LANES_MAX)
         } else if let Some(range) = self.next_tasks(now.wall) {
-            (Reading::Tasks, range)
+            (Reading::Tasks, range, PAGE)
         } else {
             self.rest_until = now.mono.after(LOOK_EVERY);
             return;
@@ -199,10 +207,29 @@ impl Janitor {
         out.push(
             StoreCall {
                 op,
-                call: Call::Read(Query::Range { range, limit: PAGE }),
+                call: Call::Read(Query::Range { range, limit }),
             }
             .into(),
         );
+    }
+
+    /// The first orders that nobody is there to obey.
+    fn forget_orders(&self, fence: Fence, view: &ClusterView) -> Option<Step> {
+        let gone = |node: &&NodeId| {
+            !view.workers.contains_key(*node) && !view.schedulers.contains_key(*node)
+        };
+        let node = view.node_configs.keys().find(gone)?;
+        let (since, _) = view.node_configs.get(node)?;
+        let key = Key::node_config(node);
+        let guards = vec![
+            self.lock_guard(fence),
+            Guard::Absent(Key::node(Role::Worker, node)),
+            Guard::Unchanged {
+                key: key.clone(),
+                since: *since,
+            },
+        ];
+        Some(Step::new(guards, vec![Write::Delete { key }]))
     }
 
     /// The tasks to look at: from the cursor up to those that are too young to have been kept long enough.
@@ -415,83 +442,5 @@ impl Janitor {
         if !matches!(settled, Settled::Committed { .. }) {
             self.queued = false;
         }
-    }
-}
-
-/// What is stored about one task.
-struct Group<'a> {
-    id: TaskId,
-    items: Vec<&'a Item>,
-}
-
-fn by_task(items: &[Item]) -> Vec<Group<'_>> {
-    let mut groups: BTreeMap<TaskId, Vec<&Item>> = BTreeMap::new();
-    for item in items {
-        match Meaning::of(&item.key) {
-            Meaning::Task(id) | Meaning::Outcome(id) | Meaning::Run(id) => {
-                groups.entry(id).or_default().push(item)
-            }
-            Meaning::QueueConfig(_)
-            | Meaning::NodeConfig(_)
-            | Meaning::Dead(..)
-            | Meaning::Delayed(..)
-            | Meaning::LockWaiter(..)
-            | Meaning::JanitorWaiter(_)
-            | Meaning::Node(..)
-            | Meaning::Offer(_)
-            | Meaning::Entry(..)
-            | Meaning::Claim(..)
-            | Meaning::Lane(_)
-            | Meaning::FoldedTotals
-            | Meaning::Unique
-            | Meaning::Foreign => {}
-        }
-    }
-    groups
-        .into_iter()
-        .map(|(id, items)| Group { id, items })
-        .collect()
-}
-
-impl Group<'_> {
-    fn item(&self, key: &Key) -> Option<&Item> {
-        self.items.iter().find(|item| item.key == *key).copied()
-    }
-
-    /// Whether it ended long enough ago, by the time of its *end*; then also its idempotency key. What failed waits for
-    /// a person, however long that takes.
-    fn ended_before(&self, wall: Wall, retention: Millis) -> Option<Option<Arc<str>>> {
-        let outcome =
-            OutcomeRecord::decode(&self.item(&Key::outcome(self.id))?.found.value).ok()?;
-        let task = TaskRecord::decode(&self.item(&Key::task(self.id))?.found.value).ok()?;
-        let old = wall.since(outcome.ended_at) >= retention && outcome.ended_at < wall;
-        match outcome.outcome {
-            Outcome::Completed(_) | Outcome::Cancelled if old => Some(task.unique),
-            Outcome::Completed(_) | Outcome::Cancelled | Outcome::Failed(_) => None,
-        }
-    }
-
-    /// Removes it and frees its idempotency key.
-    fn purge(&self, lock: Guard, unique: Arc<str>) -> Step {
-        let mut step = Step::new(vec![lock], Vec::new());
-        for item in &self.items {
-            step.guards.push(Guard::Unchanged {
-                key: item.key.clone(),
-                since: item.found.modified,
-            });
-            step.writes.push(Write::Delete {
-                key: item.key.clone(),
-            });
-        }
-        // The key was written with the task, and never since.
-        if let Some(task) = self.item(&Key::task(self.id)) {
-            let key = Key::unique(&unique);
-            step.guards.push(Guard::Unchanged {
-                key: key.clone(),
-                since: task.found.modified,
-            });
-            step.writes.push(Write::Delete { key });
-        }
-        step
     }
 }

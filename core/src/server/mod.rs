@@ -2,6 +2,7 @@
 //!
 //! Keeping the view once is what lets a process hold a million waiting tasks; the parts only decide.
 
+mod ended;
 mod flush;
 mod janitor;
 mod jobs;

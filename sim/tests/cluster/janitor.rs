@@ -226,3 +226,31 @@ fn a_process_whose_own_key_was_taken_away_leaves() {
     assert!(left, "{:?}", world.exits);
     assert!(world.exits.iter().all(|(_, exit)| *exit == Exit::Deposed));
 }
+
+#[test]
+fn an_order_to_drain_is_for_one_life_of_a_node() {
+    let mut world = World::new(29, Rudeness::default());
+    let server = world.add_server("s1", |_| {});
+    let worker = world.add_worker("w1", |_| {});
+    ready(&mut world, &[server, worker]);
+    let id = world.id_of(worker).clone();
+    assert!(matches!(
+        world.ask(server, Request::Drain(id)),
+        Reply::Nodes(_)
+    ));
+    let drained = world.run_until(Duration::from_secs(5), |world| {
+        world.worker(worker).is_some_and(|it| !it.is_ready())
+    });
+    assert!(drained);
+    assert_eq!(
+        count(&world, |key| matches!(key, Meaning::NodeConfig(_))),
+        1
+    );
+    world.crash(worker);
+    let forgotten = world.run_until(Duration::from_secs(20), |world| {
+        count(world, |key| matches!(key, Meaning::NodeConfig(_))) == 0
+    });
+    assert!(forgotten, "nobody is left to obey it");
+    world.boot(worker);
+    ready(&mut world, &[worker]);
+}

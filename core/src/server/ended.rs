@@ -1,0 +1,89 @@
+//! Tasks that have ended: which of them have been kept long enough, and how one is removed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::ids::TaskId;
+use crate::keyspace::{Key, Meaning};
+use crate::record::{Outcome, OutcomeRecord, Record, TaskRecord};
+use crate::store::{Guard, Item, Step, Write};
+use crate::time::{Millis, Wall};
+
+/// What is stored about one task.
+pub(super) struct Group<'a> {
+    pub(super) id: TaskId,
+    pub(super) items: Vec<&'a Item>,
+}
+
+/// Sorts what was read by task.
+pub(super) fn by_task(items: &[Item]) -> Vec<Group<'_>> {
+    let mut groups: BTreeMap<TaskId, Vec<&Item>> = BTreeMap::new();
+    for item in items {
+        match Meaning::of(&item.key) {
+            Meaning::Task(id) | Meaning::Outcome(id) | Meaning::Run(id) => {
+                groups.entry(id).or_default().push(item)
+            }
+            Meaning::QueueConfig(_)
+            | Meaning::NodeConfig(_)
+            | Meaning::Dead(..)
+            | Meaning::Delayed(..)
+            | Meaning::LockWaiter(..)
+            | Meaning::JanitorWaiter(_)
+            | Meaning::Node(..)
+            | Meaning::Offer(_)
+            | Meaning::Entry(..)
+            | Meaning::Claim(..)
+            | Meaning::Lane(_)
+            | Meaning::FoldedTotals
+            | Meaning::Unique
+            | Meaning::Foreign => {}
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(id, items)| Group { id, items })
+        .collect()
+}
+
+impl Group<'_> {
+    fn item(&self, key: &Key) -> Option<&Item> {
+        self.items.iter().find(|item| item.key == *key).copied()
+    }
+
+    /// Whether it ended long enough ago, by the time of its *end*; then also its idempotency key. What failed waits for
+    /// a person, however long that takes.
+    pub(super) fn ended_before(&self, wall: Wall, retention: Millis) -> Option<Option<Arc<str>>> {
+        let outcome =
+            OutcomeRecord::decode(&self.item(&Key::outcome(self.id))?.found.value).ok()?;
+        let task = TaskRecord::decode(&self.item(&Key::task(self.id))?.found.value).ok()?;
+        let old = wall.since(outcome.ended_at) >= retention && outcome.ended_at < wall;
+        match outcome.outcome {
+            Outcome::Completed(_) | Outcome::Cancelled if old => Some(task.unique),
+            Outcome::Completed(_) | Outcome::Cancelled | Outcome::Failed(_) => None,
+        }
+    }
+
+    /// Removes it and frees its idempotency key.
+    pub(super) fn purge(&self, lock: Guard, unique: Arc<str>) -> Step {
+        let mut step = Step::new(vec![lock], Vec::new());
+        for item in &self.items {
+            step.guards.push(Guard::Unchanged {
+                key: item.key.clone(),
+                since: item.found.modified,
+            });
+            step.writes.push(Write::Delete {
+                key: item.key.clone(),
+            });
+        }
+        // The key was written with the task, and never since.
+        if let Some(task) = self.item(&Key::task(self.id)) {
+            let key = Key::unique(&unique);
+            step.guards.push(Guard::Unchanged {
+                key: key.clone(),
+                since: task.found.modified,
+            });
+            step.writes.push(Write::Delete { key });
+        }
+        step
+    }
+}
