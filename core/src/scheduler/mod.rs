@@ -55,6 +55,8 @@ struct Reserved {
     worker: NodeId,
     queue: QueueName,
     place: Place,
+    /// The entry's modification revision.
+    since: Revision,
     /// When it was committed, if it was.
     committed: Option<Revision>,
 }
@@ -66,7 +68,7 @@ enum Parked {
     Delayed(Wall, TaskId),
     Worker(NodeId),
     /// A committed dispatch whose claim the view may have skipped.
-    Reserved(TaskId),
+    Reserved(TaskId, Revision),
 }
 
 impl Scheduler {
@@ -233,8 +235,11 @@ impl Scheduler {
                 self.fleet.trust(now.mono, &worker, view);
                 self.ready.capacity_changed();
             }
-            Parked::Reserved(task) => {
-                if let Some(reserved) = self.reserved.remove(&task) {
+            Parked::Reserved(task, since) => {
+                let own = |it: &Reserved| it.since == since;
+                if self.reserved.get(&task).is_some_and(own)
+                    && let Some(reserved) = self.reserved.remove(&task)
+                {
                     self.fleet.release(&reserved.worker);
                     self.ready.capacity_changed();
                     self.admit(now.mono, &reserved.queue, reserved.place, view);
@@ -340,3 +345,6 @@ impl Scheduler {
         stale || stepped_in || upkeep
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,8 @@ pub(crate) enum Job {
     Dispatch {
         queue: QueueName,
         place: Place,
+        /// The entry's modification revision: tells this dispatch from a later one of the same task.
+        since: Revision,
         worker: NodeId,
     },
     /// Takes a claim from a worker.
@@ -196,8 +198,10 @@ impl Scheduler {
             let job = Job::Dispatch {
                 queue: queue.clone(),
                 place,
+                since: waiting.since,
                 worker: to.worker.clone(),
             };
+            let since = waiting.since;
             if batch.push(to_job(job), step).is_err() {
                 return;
             }
@@ -207,6 +211,7 @@ impl Scheduler {
                 worker: to.worker,
                 queue: queue.clone(),
                 place,
+                since,
                 committed: None,
             };
             let before = self.reserved.insert(place.task, reserved);
@@ -262,21 +267,23 @@ impl Scheduler {
         reached: Option<Revision>,
         view: &ClusterView,
     ) {
-        let Job::Dispatch { place, .. } = job else {
+        let Job::Dispatch { place, since, .. } = job else {
             return;
         };
-        let Some(reserved) = self.reserved.get_mut(&place.task) else {
+        // The fate of a dispatch may be learnt after its claim has come and gone, when the task is being placed again.
+        let own = self.reserved.get_mut(&place.task);
+        let Some(reserved) = own.filter(|it| it.since == since) else {
             return;
         };
         assert!(reserved.committed.is_none(), "a dispatch commits once");
         reserved.committed = Some(at);
         if reached.is_some_and(|reached| reached >= at) {
-            self.unpark(now, Parked::Reserved(place.task), view);
+            self.unpark(now, Parked::Reserved(place.task, since), view);
         } else {
             self.parked
                 .entry(at)
                 .or_default()
-                .push(Parked::Reserved(place.task));
+                .push(Parked::Reserved(place.task, since));
         }
     }
 
@@ -306,12 +313,13 @@ impl Scheduler {
             Job::Dispatch {
                 queue,
                 place,
+                since,
                 worker,
             } => {
                 let reserved = self
                     .reserved
                     .get(&place.task)
-                    .is_some_and(|it| it.committed.is_none() && it.worker == worker);
+                    .is_some_and(|it| it.since == since);
                 if reserved {
                     self.reserved.remove(&place.task);
                     self.fleet.release(&worker);

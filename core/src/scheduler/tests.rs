@@ -1,0 +1,176 @@
+//! Fates that are learnt late.
+
+use std::time::Duration;
+
+use super::*;
+use crate::keyspace::{Key, Role};
+use crate::lanes::Settled;
+use crate::record::{Carry, ClaimRecord, EntryRecord, NodeRecord, OfferRecord, Record, Version};
+use crate::store::{Change, Item};
+use crate::time::Millis;
+
+struct Rig {
+    scheduler: Scheduler,
+    view: ClusterView,
+    now: Now,
+    place: Place,
+    queue: QueueName,
+    worker: NodeId,
+}
+
+fn carry() -> Carry {
+    Carry {
+        kind: "noop".parse().unwrap(),
+        timeout: Millis::from_secs(60),
+        retries: 0,
+        losses: 0,
+        run: 0,
+        notes: Vec::new(),
+    }
+}
+
+impl Rig {
+    fn new() -> Self {
+        let config = SchedulerConfig {
+            id: "s".parse().unwrap(),
+            losses_max: 10,
+            step_in_after: Duration::from_secs(1),
+            silence_grace: Duration::from_secs(10),
+        };
+        let now = Now {
+            mono: Mono::from_nanos(1),
+            wall: Wall::from_millis(1),
+        };
+        let timestamp = Wall::from_millis(1);
+        let task = TaskId::floor_of(timestamp);
+        let place = Place {
+            priority: crate::ids::Priority::NORMAL,
+            timestamp,
+            task,
+        };
+        let mut rig = Self {
+            scheduler: Scheduler::new(config, Rng::new(1)),
+            view: ClusterView::default(),
+            now,
+            place,
+            queue: "q".parse().unwrap(),
+            worker: "w".parse().unwrap(),
+        };
+        let node = NodeRecord {
+            v: Version,
+            life: 1,
+            version: "test".into(),
+            view: Revision(0),
+            load: 0,
+            cpu_permille: 0,
+            memory_bytes: 0,
+            ttl: Millis::from_secs(10),
+            started_at: timestamp,
+        };
+        let offer = OfferRecord {
+            v: Version,
+            slots: 4,
+            queues: Vec::new(),
+            types: vec!["noop".parse().unwrap()],
+            weight: 1,
+            labels: BTreeMap::new(),
+        };
+        rig.put(
+            Key::node(Role::Worker, &rig.worker.clone()),
+            1,
+            node.encode(),
+        );
+        rig.put(Key::offer(&rig.worker.clone()), 2, offer.encode());
+        rig
+    }
+
+    fn change(&mut self, change: Change) {
+        let mut news = Vec::new();
+        self.view.apply(self.now.mono, vec![change], &mut news);
+        for item in &news {
+            self.scheduler.on_news(self.now, item, &self.view);
+        }
+    }
+
+    fn put(&mut self, key: Key, at: u64, value: crate::store::Value) {
+        self.change(Change::Put(Item::new(
+            key,
+            Revision(at),
+            Revision(at),
+            value,
+        )));
+    }
+
+    fn entry_comes(&mut self, at: u64) {
+        let entry = EntryRecord {
+            v: Version,
+            carry: carry(),
+        };
+        self.put(Key::entry(&self.queue, self.place), at, entry.encode());
+    }
+
+    fn claim_comes(&mut self, at: u64) {
+        let key = Key::entry(&self.queue, self.place);
+        self.change(Change::Delete {
+            key,
+            at: Revision(at),
+        });
+        let claim = ClaimRecord {
+            v: Version,
+            carry: carry(),
+            queue: self.queue.clone(),
+            registration: crate::ids::Registration(Revision(1)),
+            assigned_at: Wall::from_millis(1),
+            stop: None,
+            progress: None,
+        };
+        self.put(Key::claim(&self.worker, self.place), at, claim.encode());
+    }
+
+    fn claim_goes(&mut self, at: u64) {
+        let key = Key::claim(&self.worker, self.place);
+        self.change(Change::Delete {
+            key,
+            at: Revision(at),
+        });
+    }
+
+    fn plan(&mut self) -> Job {
+        let metas = self
+            .scheduler
+            .plan(self.now, &self.view, |job| job)
+            .into_metas();
+        assert_eq!(metas.len(), 1, "one task is placed");
+        metas.into_iter().next().unwrap()
+    }
+
+    fn committed(&mut self, job: Job, at: u64, reached: u64) {
+        let settled = Settled::Committed {
+            at: Revision(at),
+            metas: vec![job],
+        };
+        self.scheduler
+            .on_settled(self.now, settled, Some(Revision(reached)), &self.view);
+    }
+}
+
+#[test]
+fn a_dispatch_whose_fate_is_learnt_late_is_not_taken_for_a_later_one_of_the_same_task() {
+    let mut rig = Rig::new();
+    rig.entry_comes(3);
+    let first = rig.plan();
+    rig.claim_comes(4);
+    rig.claim_goes(5);
+    rig.entry_comes(5);
+    let second = rig.plan();
+    assert_ne!(first, second);
+    rig.committed(second, 7, 6);
+    rig.committed(first, 4, 6);
+    assert_eq!(
+        rig.scheduler.reserved.len(),
+        1,
+        "the second dispatch is still to be seen"
+    );
+    rig.claim_comes(7);
+    assert!(rig.scheduler.reserved.is_empty());
+}
