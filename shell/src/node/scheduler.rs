@@ -1,7 +1,7 @@
 //! A running scheduler: gateway, scheduler and janitor in one machine.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, info, info_span, warn};
@@ -27,7 +27,6 @@ pub struct SchedulerNode {
 #[derive(Debug, Default)]
 struct Status {
     ready: AtomicBool,
-    view: AtomicU64,
 }
 
 impl SchedulerNode {
@@ -126,9 +125,6 @@ impl Ports<Server> for SchedulerPorts {
                 warn!("not ready: no session, or the view of the store has a gap, or it leaves");
             }
         }
-        self.status
-            .view
-            .store(machine.view_at().map_or(0, |at| at.0), Ordering::Relaxed);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store(call) => self.store.call(call.op, call.call),
