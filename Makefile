@@ -35,7 +35,7 @@ help: ## List the targets
 .PHONY: run
 run: ## Build, then run a whole cluster in one process with a demo workload: no Docker, no etcd
 	@$(call need,CLI,the windlass command)
-	command -v protoc >/dev/null || bash .ci/tools
+	bash .ci/tools protoc
 	$(CARGO) run --release --locked -p windlass -- dev --demo
 
 .PHONY: test
