@@ -8,7 +8,11 @@
 //! shell around the machines.
 
 pub mod audit;
+pub mod book;
+pub mod checkers;
+pub mod fact;
 pub mod ledger;
+pub mod nemesis;
 pub mod network;
 pub mod node;
 pub mod perturb;

@@ -1,0 +1,471 @@
+//! Where every task is, revision by revision: turns the store's edits into steps of tasks, so that no checker needs to
+//! read keys.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use windlass_core::balance::Strategy;
+use windlass_core::ids::{
+    Fence, LeaseId, LockName, NodeId, QueueName, Registration, Revision, TaskId, TaskType,
+};
+use windlass_core::keyspace::{Key, Meaning, Place, Role};
+use windlass_core::kv::{Edit, Entry};
+use windlass_core::record::{
+    Carry, ClaimRecord, DelayedRecord, EntryRecord, LaneRecord, NodeConfig, Outcome, OutcomeRecord,
+    QueueConfig, Record, RunRecord, Totals, UniqueRecord,
+};
+use windlass_core::time::Wall;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// What one revision did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revised {
+    /// Its number.
+    pub at: Revision,
+    /// The tasks that it moved, by id.
+    pub steps: Vec<TaskStep>,
+    /// What else it wrote or removed, in order of the writes.
+    pub others: Vec<Other>,
+}
+
+/// What a revision did to one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskStep {
+    /// Which.
+    pub task: TaskId,
+    /// What the store held of it before.
+    pub before: TaskState,
+    /// What it holds now.
+    pub after: TaskState,
+}
+
+/// All that the store holds of one task.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TaskState {
+    /// The hash of its record; `None` when there is no record.
+    pub record: Option<u64>,
+    /// Where it waits or runs; more than one place, or a place after its end, is wrong.
+    pub spots: Vec<Spot>,
+    /// How it ended.
+    pub end: Option<End>,
+    /// It lies among the dead of this queue.
+    pub dead: Option<QueueName>,
+    /// How often an operator ran it again.
+    pub run: u32,
+}
+
+/// A place of a task that has not ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Spot {
+    /// It waits.
+    Entry {
+        /// In which queue.
+        queue: QueueName,
+        /// Where in it.
+        place: Place,
+        /// Selects the handler.
+        kind: TaskType,
+        /// Its counters.
+        count: Count,
+    },
+    /// It is not due.
+    Delayed {
+        /// When it is.
+        due: Wall,
+        /// Where it will wait.
+        queue: QueueName,
+        /// Its counters.
+        count: Count,
+    },
+    /// A worker has it.
+    Claim(Claim),
+    /// Its record cannot be read by this version.
+    Unreadable,
+}
+
+/// A claim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Who has the task.
+    pub worker: NodeId,
+    /// For which life of the worker.
+    pub registration: Registration,
+    /// The claim's creation.
+    pub fence: Fence,
+    /// Where the task waited.
+    pub queue: QueueName,
+    /// Its place there.
+    pub place: Place,
+    /// Selects the handler.
+    pub kind: TaskType,
+    /// Whether a stop was ordered.
+    pub stopping: bool,
+    /// Its counters.
+    pub count: Count,
+}
+
+/// What a task counts from attempt to attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Count {
+    /// How often it was run again.
+    pub run: u32,
+    /// Failures that were tried again.
+    pub retries: u32,
+    /// Workers that vanished.
+    pub losses: u32,
+}
+
+impl From<&Carry> for Count {
+    fn from(carry: &Carry) -> Self {
+        Self {
+            run: carry.run,
+            retries: carry.retries,
+            losses: carry.losses,
+        }
+    }
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// Well, badly, or cancelled.
+    pub how: Ending,
+    /// The last worker, if there was one.
+    pub worker: Option<NodeId>,
+    /// The last fence, if there was one.
+    pub fence: Option<Fence>,
+    /// The hash of the record.
+    pub hash: u64,
+    /// The revision that wrote it.
+    pub written: Revision,
+    /// By the clock of who wrote it.
+    pub ended_at: Wall,
+    /// Its counters.
+    pub count: Count,
+}
+
+/// The three ways to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Ending {
+    /// A handler succeeded.
+    Completed,
+    /// The attempts are spent.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+/// A key that belongs to no single task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Other {
+    /// A node's key.
+    Node {
+        /// What the node does.
+        role: Role,
+        /// Which.
+        id: NodeId,
+        /// Its life and lease; `None` when the key was removed.
+        life: Option<Life>,
+    },
+    /// A worker's offer.
+    Offer {
+        /// Whose.
+        id: NodeId,
+        /// Its life and lease; `None` when it was removed.
+        life: Option<Life>,
+    },
+    /// A waiter of a lock.
+    Waiter {
+        /// Which lock; `None` for the janitor's.
+        lock: Option<LockName>,
+        /// Who.
+        waiter: NodeId,
+        /// Its life and lease; `None` when it left the line.
+        life: Option<Life>,
+    },
+    /// An idempotency key.
+    Unique {
+        /// Its hash.
+        hash: String,
+        /// The task that it stands for; `None` when it was freed.
+        task: Option<TaskId>,
+    },
+    /// A lane, or the folded totals.
+    Lane {
+        /// Its key.
+        key: Key,
+        /// Its number and totals; `None` when it was removed.
+        lane: Option<(u64, Totals)>,
+    },
+    /// A queue's settings.
+    Queue {
+        /// Which.
+        queue: QueueName,
+        /// Whether it is paused, and how workers are chosen.
+        settings: Option<(bool, Strategy)>,
+    },
+    /// Orders to a node.
+    Orders {
+        /// Which.
+        node: NodeId,
+        /// Whether it is to drain.
+        drain: bool,
+    },
+    /// Nobody's key, or a record that cannot be read.
+    Foreign {
+        /// Which.
+        key: Key,
+    },
+}
+
+/// One life of a leased key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// When it began.
+    pub created: Revision,
+    /// The lease that it ends with.
+    pub lease: Option<LeaseId>,
+}
+
+/// Keeps the state of every task.
+#[derive(Debug, Default)]
+pub struct Book {
+    tasks: BTreeMap<TaskId, TaskState>,
+}
+
+impl Book {
+    /// The state of every task that the store knows.
+    pub fn tasks(&self) -> &BTreeMap<TaskId, TaskState> {
+        &self.tasks
+    }
+
+    /// Takes one revision.
+    pub fn revise(&mut self, at: Revision, edits: &[Edit]) -> Revised {
+        let mut touched: BTreeMap<TaskId, TaskState> = BTreeMap::new();
+        let mut others = Vec::new();
+        for edit in edits {
+            let meaning = Meaning::of(edit.key());
+            let entry = match edit {
+                Edit::Put { entry, .. } => Some(entry),
+                Edit::Delete { .. } => None,
+            };
+            if let Some(task) = task_of(&meaning) {
+                let state = self.tasks.entry(task).or_default();
+                touched.entry(task).or_insert_with(|| state.clone());
+                edit_task(state, meaning, at, entry);
+            } else {
+                others.push(other(edit.key(), meaning, entry));
+            }
+        }
+        let steps = touched
+            .into_iter()
+            .map(|(task, before)| TaskStep {
+                task,
+                before,
+                after: self.settle(task),
+            })
+            .collect();
+        Revised { at, steps, others }
+    }
+
+    /// The state of a task after a revision; what is nowhere any more is forgotten.
+    fn settle(&mut self, task: TaskId) -> TaskState {
+        let state = self.tasks.get(&task).cloned().unwrap_or_default();
+        if state == TaskState::default() {
+            self.tasks.remove(&task);
+        }
+        state
+    }
+}
+
+fn task_of(meaning: &Meaning) -> Option<TaskId> {
+    match meaning {
+        Meaning::Task(task)
+        | Meaning::Outcome(task)
+        | Meaning::Run(task)
+        | Meaning::Dead(_, task)
+        | Meaning::Delayed(_, task) => Some(*task),
+        Meaning::Entry(_, place) | Meaning::Claim(_, place) => Some(place.task),
+        Meaning::QueueConfig(_)
+        | Meaning::NodeConfig(_)
+        | Meaning::LockWaiter(..)
+        | Meaning::JanitorWaiter(_)
+        | Meaning::Node(..)
+        | Meaning::Offer(_)
+        | Meaning::Lane(_)
+        | Meaning::FoldedTotals
+        | Meaning::Unique
+        | Meaning::Foreign => None,
+    }
+}
+
+fn edit_task(state: &mut TaskState, meaning: Meaning, at: Revision, entry: Option<&Entry>) {
+    match meaning {
+        Meaning::Task(_) => state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes())),
+        Meaning::Outcome(_) => state.end = entry.map(|it| end_of(at, it)),
+        Meaning::Run(_) => state.run = entry.map_or(0, run_of),
+        Meaning::Dead(queue, _) => state.dead = entry.map(|_| queue),
+        Meaning::Entry(queue, place) => {
+            state.spots.retain(|spot| !matches!(spot, Spot::Entry { queue: q, place: p, .. } if (q, p) == (&queue, &place)));
+            state
+                .spots
+                .extend(entry.map(|it| waiting_at(queue, place, it)));
+        }
+        Meaning::Delayed(due, _) => {
+            state
+                .spots
+                .retain(|spot| !matches!(spot, Spot::Delayed { due: d, .. } if *d == due));
+            state.spots.extend(entry.map(|it| delayed_until(due, it)));
+        }
+        Meaning::Claim(worker, place) => {
+            state.spots.retain(
+                |spot| !matches!(spot, Spot::Claim(claim) if claim.worker == worker && claim.place == place),
+            );
+            state
+                .spots
+                .extend(entry.map(|it| claimed_by(worker, place, it)));
+        }
+        Meaning::QueueConfig(_)
+        | Meaning::NodeConfig(_)
+        | Meaning::LockWaiter(..)
+        | Meaning::JanitorWaiter(_)
+        | Meaning::Node(..)
+        | Meaning::Offer(_)
+        | Meaning::Lane(_)
+        | Meaning::FoldedTotals
+        | Meaning::Unique
+        | Meaning::Foreign => unreachable!("only keys of tasks come here"),
+    }
+}
+
+fn waiting_at(queue: QueueName, place: Place, entry: &Entry) -> Spot {
+    match EntryRecord::decode(&entry.found.value) {
+        Ok(record) => Spot::Entry {
+            queue,
+            place,
+            kind: record.carry.kind.clone(),
+            count: (&record.carry).into(),
+        },
+        Err(_) => Spot::Unreadable,
+    }
+}
+
+fn delayed_until(due: Wall, entry: &Entry) -> Spot {
+    match DelayedRecord::decode(&entry.found.value) {
+        Ok(record) => Spot::Delayed {
+            due,
+            queue: record.queue,
+            count: (&record.carry).into(),
+        },
+        Err(_) => Spot::Unreadable,
+    }
+}
+
+fn claimed_by(worker: NodeId, place: Place, entry: &Entry) -> Spot {
+    match ClaimRecord::decode(&entry.found.value) {
+        Ok(record) => Spot::Claim(Claim {
+            worker,
+            registration: record.registration,
+            fence: Fence(entry.found.created),
+            queue: record.queue,
+            place,
+            kind: record.carry.kind.clone(),
+            stopping: record.stop.is_some(),
+            count: (&record.carry).into(),
+        }),
+        Err(_) => Spot::Unreadable,
+    }
+}
+
+fn end_of(at: Revision, entry: &Entry) -> End {
+    let hash = xxh3_64(entry.found.value.as_bytes());
+    let unreadable = End {
+        how: Ending::Failed,
+        worker: None,
+        fence: None,
+        hash,
+        written: at,
+        ended_at: Wall::default(),
+        count: Count::default(),
+    };
+    let Ok(record) = OutcomeRecord::decode(&entry.found.value) else {
+        return unreadable;
+    };
+    End {
+        how: match record.outcome {
+            Outcome::Completed(_) => Ending::Completed,
+            Outcome::Failed(_) => Ending::Failed,
+            Outcome::Cancelled => Ending::Cancelled,
+        },
+        worker: record.worker,
+        fence: record.fence,
+        ended_at: record.ended_at,
+        count: (&record.carry).into(),
+        ..unreadable
+    }
+}
+
+fn run_of(entry: &Entry) -> u32 {
+    RunRecord::decode(&entry.found.value).map_or(0, |record| record.run)
+}
+
+fn other(key: &Key, meaning: Meaning, entry: Option<&Entry>) -> Other {
+    let life = entry.map(|it| Life {
+        created: it.found.created,
+        lease: it.lease,
+    });
+    let foreign = || Other::Foreign { key: key.clone() };
+    match meaning {
+        Meaning::Node(role, id) => Other::Node { role, id, life },
+        Meaning::Offer(id) => Other::Offer { id, life },
+        Meaning::LockWaiter(lock, waiter) => Other::Waiter {
+            lock: Some(lock),
+            waiter,
+            life,
+        },
+        Meaning::JanitorWaiter(waiter) => Other::Waiter {
+            lock: None,
+            waiter,
+            life,
+        },
+        Meaning::Unique => Other::Unique {
+            hash: key.as_str().to_owned(),
+            task: entry
+                .and_then(|it| UniqueRecord::decode(&it.found.value).ok())
+                .map(|record| record.task),
+        },
+        Meaning::Lane(_) | Meaning::FoldedTotals => {
+            match entry.map(|it| LaneRecord::decode(&it.found.value)) {
+                None => Other::Lane {
+                    key: key.clone(),
+                    lane: None,
+                },
+                Some(Ok(lane)) => Other::Lane {
+                    key: key.clone(),
+                    lane: Some((lane.number, lane.totals)),
+                },
+                Some(Err(_)) => foreign(),
+            }
+        }
+        Meaning::QueueConfig(queue) => Other::Queue {
+            queue,
+            settings: entry
+                .and_then(|it| QueueConfig::decode(&it.found.value).ok())
+                .map(|config| (config.paused, config.strategy)),
+        },
+        Meaning::NodeConfig(node) => Other::Orders {
+            node,
+            drain: entry
+                .and_then(|it| NodeConfig::decode(&it.found.value).ok())
+                .is_some_and(|config| config.drain),
+        },
+        Meaning::Foreign
+        | Meaning::Task(_)
+        | Meaning::Outcome(_)
+        | Meaning::Run(_)
+        | Meaning::Dead(..)
+        | Meaning::Delayed(..)
+        | Meaning::Entry(..)
+        | Meaning::Claim(..) => foreign(),
+    }
+}

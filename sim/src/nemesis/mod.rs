@@ -1,0 +1,337 @@
+//! What may go wrong: faults as data, and how each is done to a world.
+
+use serde::{Deserialize, Serialize};
+use windlass_core::time::Millis;
+
+use crate::fact::NodeIx;
+
+/// The directions of a cut, as a node sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// Nothing reaches the store.
+    ToStore,
+    /// Nothing comes back: calls take effect, and their answers are lost.
+    FromStore,
+    /// Neither.
+    Both,
+}
+
+/// Something that is broken on purpose, at a planned time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// A process ends at once, with everything volatile, and is started again later.
+    Crash {
+        /// Which.
+        node: NodeIx,
+        /// How long it is down.
+        down_for: Millis,
+    },
+    /// A process stops, and runs on with everything that it believed.
+    Pause {
+        /// Which.
+        node: NodeIx,
+        /// How long.
+        lasts: Millis,
+    },
+    /// A second process starts under the id of one that runs.
+    Double {
+        /// Whose id it takes.
+        node: NodeIx,
+    },
+    /// A node's connection to the store is cut.
+    Cut {
+        /// Whose.
+        node: NodeIx,
+        /// Which directions.
+        way: Way,
+        /// How long.
+        lasts: Millis,
+    },
+    /// The next calls of a node take effect, and their answers are lost.
+    LoseAnswers {
+        /// Whose.
+        node: NodeIx,
+        /// How many.
+        count: u8,
+    },
+    /// A node's calls arrive after it gave them up.
+    ArriveLate {
+        /// Whose.
+        node: NodeIx,
+        /// How much later.
+        by: Millis,
+        /// How long this goes on.
+        lasts: Millis,
+    },
+    /// A node's news are late.
+    DelayWatch {
+        /// Whose.
+        node: NodeIx,
+        /// How late.
+        by: Millis,
+        /// How long this goes on.
+        lasts: Millis,
+    },
+    /// A node's watches say nothing, and then that they are lost.
+    MuteWatch {
+        /// Whose.
+        node: NodeIx,
+        /// How long.
+        lasts: Millis,
+    },
+    /// Every watch is lost, for one node or for all.
+    BreakWatches {
+        /// Whose; everybody's if nobody is named.
+        node: Option<NodeIx>,
+    },
+    /// History is compacted: watches whose news are still under way are lost.
+    Compact,
+    /// Another member leads: answers under way are lost, and every lease gets its full time again and more.
+    MoveLeader,
+    /// The store serves nobody. Its clock stands still, and leases begin anew when it is back.
+    StoreDown {
+        /// How long.
+        lasts: Millis,
+    },
+    /// The store takes no writes but deletes; some writes take effect all the same.
+    NoSpace {
+        /// How long.
+        lasts: Millis,
+    },
+    /// The store refuses some transactions because it has too much to do.
+    Busy {
+        /// How long.
+        lasts: Millis,
+    },
+    /// A node's lease ends too early.
+    ExpireLease {
+        /// Whose.
+        node: NodeIx,
+    },
+    /// Every lease ends at once.
+    ExpireAll,
+    /// A node's wall clock jumps.
+    JumpWall {
+        /// Whose.
+        node: NodeIx,
+        /// By how much.
+        by_ms: i64,
+    },
+    /// A node's clocks run too fast or too slow.
+    Drift {
+        /// Whose.
+        node: NodeIx,
+        /// By how many millionths.
+        ppm: i32,
+        /// How long.
+        lasts: Millis,
+    },
+    /// A part of the cluster is upgraded: records of the next version appear among ours, and some that nobody can read.
+    Upgrade {
+        /// How long they stay.
+        lasts: Millis,
+    },
+}
+
+/// The kinds of faults, for counting: what is planned, what the network does by itself, and what handlers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "each is told where it is done")]
+pub enum FaultKind {
+    Crash,
+    Pause,
+    Double,
+    CutToStore,
+    CutFromStore,
+    CutBoth,
+    LoseRequest,
+    LoseAnswer,
+    ArriveLate,
+    DuplicateRequest,
+    DuplicateAnswer,
+    DelayWatch,
+    MuteWatch,
+    BreakWatch,
+    DuplicateNews,
+    LateNews,
+    Compact,
+    MoveLeader,
+    StoreDown,
+    NoSpace,
+    Busy,
+    ExpireLease,
+    ExpireAll,
+    JumpWall,
+    Drift,
+    Upgrade,
+    HandlerHangs,
+    HandlerIgnoresStop,
+    HandlerExits,
+    HandlerLies,
+    ClientRepeats,
+    ClientVanishes,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: [Self; 32] = [
+        Self::Crash,
+        Self::Pause,
+        Self::Double,
+        Self::CutToStore,
+        Self::CutFromStore,
+        Self::CutBoth,
+        Self::LoseRequest,
+        Self::LoseAnswer,
+        Self::ArriveLate,
+        Self::DuplicateRequest,
+        Self::DuplicateAnswer,
+        Self::DelayWatch,
+        Self::MuteWatch,
+        Self::BreakWatch,
+        Self::DuplicateNews,
+        Self::LateNews,
+        Self::Compact,
+        Self::MoveLeader,
+        Self::StoreDown,
+        Self::NoSpace,
+        Self::Busy,
+        Self::ExpireLease,
+        Self::ExpireAll,
+        Self::JumpWall,
+        Self::Drift,
+        Self::Upgrade,
+        Self::HandlerHangs,
+        Self::HandlerIgnoresStop,
+        Self::HandlerExits,
+        Self::HandlerLies,
+        Self::ClientRepeats,
+        Self::ClientVanishes,
+    ];
+
+    /// The word of reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Pause => "pause",
+            Self::Double => "double",
+            Self::CutToStore => "cut_to_store",
+            Self::CutFromStore => "cut_from_store",
+            Self::CutBoth => "cut_both",
+            Self::LoseRequest => "lose_request",
+            Self::LoseAnswer => "lose_answer",
+            Self::ArriveLate => "arrive_late",
+            Self::DuplicateRequest => "duplicate_request",
+            Self::DuplicateAnswer => "duplicate_answer",
+            Self::DelayWatch => "delay_watch",
+            Self::MuteWatch => "mute_watch",
+            Self::BreakWatch => "break_watch",
+            Self::DuplicateNews => "duplicate_news",
+            Self::LateNews => "late_news",
+            Self::Compact => "compact",
+            Self::MoveLeader => "move_leader",
+            Self::StoreDown => "store_down",
+            Self::NoSpace => "no_space",
+            Self::Busy => "busy",
+            Self::ExpireLease => "expire_lease",
+            Self::ExpireAll => "expire_all",
+            Self::JumpWall => "jump_wall",
+            Self::Drift => "drift",
+            Self::Upgrade => "upgrade",
+            Self::HandlerHangs => "handler_hangs",
+            Self::HandlerIgnoresStop => "handler_ignores_stop",
+            Self::HandlerExits => "handler_exits",
+            Self::HandlerLies => "handler_lies",
+            Self::ClientRepeats => "client_repeats",
+            Self::ClientVanishes => "client_vanishes",
+        }
+    }
+}
+
+impl Fault {
+    /// What kind it is.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Crash { .. } => FaultKind::Crash,
+            Self::Pause { .. } => FaultKind::Pause,
+            Self::Double { .. } => FaultKind::Double,
+            Self::Cut {
+                way: Way::ToStore, ..
+            } => FaultKind::CutToStore,
+            Self::Cut {
+                way: Way::FromStore,
+                ..
+            } => FaultKind::CutFromStore,
+            Self::Cut { way: Way::Both, .. } => FaultKind::CutBoth,
+            Self::LoseAnswers { .. } => FaultKind::LoseAnswer,
+            Self::ArriveLate { .. } => FaultKind::ArriveLate,
+            Self::DelayWatch { .. } => FaultKind::DelayWatch,
+            Self::MuteWatch { .. } => FaultKind::MuteWatch,
+            Self::BreakWatches { .. } => FaultKind::BreakWatch,
+            Self::Compact => FaultKind::Compact,
+            Self::MoveLeader => FaultKind::MoveLeader,
+            Self::StoreDown { .. } => FaultKind::StoreDown,
+            Self::NoSpace { .. } => FaultKind::NoSpace,
+            Self::Busy { .. } => FaultKind::Busy,
+            Self::ExpireLease { .. } => FaultKind::ExpireLease,
+            Self::ExpireAll => FaultKind::ExpireAll,
+            Self::JumpWall { .. } => FaultKind::JumpWall,
+            Self::Drift { .. } => FaultKind::Drift,
+            Self::Upgrade { .. } => FaultKind::Upgrade,
+        }
+    }
+
+    /// The node that it is done to, if to one.
+    pub fn node(&self) -> Option<NodeIx> {
+        match self {
+            Self::Crash { node, .. }
+            | Self::Pause { node, .. }
+            | Self::Double { node }
+            | Self::Cut { node, .. }
+            | Self::LoseAnswers { node, .. }
+            | Self::ArriveLate { node, .. }
+            | Self::DelayWatch { node, .. }
+            | Self::MuteWatch { node, .. }
+            | Self::ExpireLease { node }
+            | Self::JumpWall { node, .. }
+            | Self::Drift { node, .. } => Some(*node),
+            Self::BreakWatches { node } => *node,
+            Self::Compact
+            | Self::MoveLeader
+            | Self::StoreDown { .. }
+            | Self::NoSpace { .. }
+            | Self::Busy { .. }
+            | Self::ExpireAll
+            | Self::Upgrade { .. } => None,
+        }
+    }
+
+    /// How long its direct effect lasts.
+    pub fn lasts(&self) -> Millis {
+        match self {
+            Self::Crash {
+                down_for: lasts, ..
+            }
+            | Self::Pause { lasts, .. }
+            | Self::Cut { lasts, .. }
+            | Self::ArriveLate { lasts, .. }
+            | Self::DelayWatch { lasts, .. }
+            | Self::MuteWatch { lasts, .. }
+            | Self::StoreDown { lasts }
+            | Self::NoSpace { lasts }
+            | Self::Busy { lasts }
+            | Self::Drift { lasts, .. }
+            | Self::Upgrade { lasts } => *lasts,
+            Self::Double { .. }
+            | Self::LoseAnswers { .. }
+            | Self::BreakWatches { .. }
+            | Self::Compact
+            | Self::MoveLeader
+            | Self::ExpireLease { .. }
+            | Self::ExpireAll
+            | Self::JumpWall { .. } => Millis::ZERO,
+        }
+    }
+}
