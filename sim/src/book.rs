@@ -80,7 +80,10 @@ pub enum Spot {
     /// A worker has it.
     Claim(Claim),
     /// Its record cannot be read by this version.
-    Unreadable,
+    Unreadable {
+        /// Which.
+        key: Key,
+    },
 }
 
 /// A claim.
@@ -252,7 +255,7 @@ impl Book {
             if let Some(task) = task_of(&meaning) {
                 let state = self.tasks.entry(task).or_default();
                 touched.entry(task).or_insert_with(|| state.clone());
-                edit_task(state, meaning, at, entry);
+                edit_task(state, edit.key(), meaning, at, entry);
             } else {
                 others.push(other(edit.key(), meaning, entry));
             }
@@ -299,7 +302,16 @@ fn task_of(meaning: &Meaning) -> Option<TaskId> {
     }
 }
 
-fn edit_task(state: &mut TaskState, meaning: Meaning, at: Revision, entry: Option<&Entry>) {
+fn edit_task(
+    state: &mut TaskState,
+    key: &Key,
+    meaning: Meaning,
+    at: Revision,
+    entry: Option<&Entry>,
+) {
+    state
+        .spots
+        .retain(|spot| !matches!(spot, Spot::Unreadable { key: known } if known == key));
     match meaning {
         Meaning::Task(_) => state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes())),
         Meaning::Outcome(_) => state.end = entry.map(|it| end_of(at, it)),
@@ -309,13 +321,15 @@ fn edit_task(state: &mut TaskState, meaning: Meaning, at: Revision, entry: Optio
             state.spots.retain(|spot| !matches!(spot, Spot::Entry { queue: q, place: p, .. } if (q, p) == (&queue, &place)));
             state
                 .spots
-                .extend(entry.map(|it| waiting_at(queue, place, it)));
+                .extend(entry.map(|it| waiting_at(key, queue, place, it)));
         }
         Meaning::Delayed(due, _) => {
             state
                 .spots
                 .retain(|spot| !matches!(spot, Spot::Delayed { due: d, .. } if *d == due));
-            state.spots.extend(entry.map(|it| delayed_until(due, it)));
+            state
+                .spots
+                .extend(entry.map(|it| delayed_until(key, due, it)));
         }
         Meaning::Claim(worker, place) => {
             state.spots.retain(
@@ -323,7 +337,7 @@ fn edit_task(state: &mut TaskState, meaning: Meaning, at: Revision, entry: Optio
             );
             state
                 .spots
-                .extend(entry.map(|it| claimed_by(worker, place, it)));
+                .extend(entry.map(|it| claimed_by(key, worker, place, it)));
         }
         Meaning::QueueConfig(_)
         | Meaning::NodeConfig(_)
@@ -338,7 +352,7 @@ fn edit_task(state: &mut TaskState, meaning: Meaning, at: Revision, entry: Optio
     }
 }
 
-fn waiting_at(queue: QueueName, place: Place, entry: &Entry) -> Spot {
+fn waiting_at(key: &Key, queue: QueueName, place: Place, entry: &Entry) -> Spot {
     match EntryRecord::decode(&entry.found.value) {
         Ok(record) => Spot::Entry {
             queue,
@@ -346,22 +360,22 @@ fn waiting_at(queue: QueueName, place: Place, entry: &Entry) -> Spot {
             kind: record.carry.kind.clone(),
             count: (&record.carry).into(),
         },
-        Err(_) => Spot::Unreadable,
+        Err(_) => Spot::Unreadable { key: key.clone() },
     }
 }
 
-fn delayed_until(due: Wall, entry: &Entry) -> Spot {
+fn delayed_until(key: &Key, due: Wall, entry: &Entry) -> Spot {
     match DelayedRecord::decode(&entry.found.value) {
         Ok(record) => Spot::Delayed {
             due,
             queue: record.queue,
             count: (&record.carry).into(),
         },
-        Err(_) => Spot::Unreadable,
+        Err(_) => Spot::Unreadable { key: key.clone() },
     }
 }
 
-fn claimed_by(worker: NodeId, place: Place, entry: &Entry) -> Spot {
+fn claimed_by(key: &Key, worker: NodeId, place: Place, entry: &Entry) -> Spot {
     match ClaimRecord::decode(&entry.found.value) {
         Ok(record) => Spot::Claim(Claim {
             worker,
@@ -373,7 +387,7 @@ fn claimed_by(worker: NodeId, place: Place, entry: &Entry) -> Spot {
             stopping: record.stop.is_some(),
             count: (&record.carry).into(),
         }),
-        Err(_) => Spot::Unreadable,
+        Err(_) => Spot::Unreadable { key: key.clone() },
     }
 }
 

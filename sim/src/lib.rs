@@ -7,13 +7,30 @@
 //! Not modelled yet: clock drift between nodes, a store that loses its own state, more than one store member, and the
 //! shell around the machines.
 
+pub mod attempt;
 pub mod audit;
 pub mod book;
 pub mod checkers;
+pub mod clients;
+pub mod clock;
+pub mod entropy;
 pub mod fact;
 pub mod ledger;
+pub mod liveness;
+pub mod marks;
 pub mod nemesis;
 pub mod network;
 pub mod node;
 pub mod perturb;
+pub mod report;
+pub mod runner;
+pub mod scenario;
+pub mod shrink;
+pub mod timeline;
+pub mod trace;
 pub mod world;
+
+/// A seed out of any bytes: a commit's hash, say.
+pub fn hash_seed(bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(bytes)
+}

@@ -1,11 +1,14 @@
-//! What the network does to a call: how long it takes, and whether its request or its answer is lost.
+//! What the network does to a call: how long it takes, and whether its request or its answer is lost, late or doubled.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use windlass_core::rng::Rng;
+use windlass_core::time::Mono;
 
-/// How rude the network is, in thousandths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How rude the network is by itself, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Rudeness {
     /// Requests that never arrive.
     pub lose_requests: u64,
@@ -13,12 +16,21 @@ pub struct Rudeness {
     pub lose_answers: u64,
     /// Requests that arrive long after their sender gave up.
     pub arrive_late: u64,
-    /// Watches that break with each piece of news.
+    /// Requests that arrive twice.
+    pub duplicate_requests: u64,
+    /// Answers that arrive twice.
+    pub duplicate_answers: u64,
+    /// Watches that break with each piece of news; what they had to tell comes late all the same.
     pub break_watches: u64,
+    /// News that come again later.
+    pub duplicate_news: u64,
 }
 
 /// How long a port waits for an answer before it calls the fate unknown.
 pub const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// How long a port listens to a watch that says nothing before it calls it lost.
+pub const MUTE_MAX: Duration = Duration::from_secs(15);
 
 /// The fate of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +41,29 @@ pub enum Delivery {
     Never,
     /// It arrives after this long, when nobody expects it any more.
     Late(Duration),
+}
+
+/// What was done to one node's connection.
+#[derive(Debug, Clone, Default)]
+pub struct Link {
+    /// Nothing reaches the store until then.
+    pub to_store_cut: Mono,
+    /// Nothing comes back until then.
+    pub from_store_cut: Mono,
+    /// This many answers more are lost.
+    pub answers_to_lose: u8,
+    /// Requests arrive this much after they were given up.
+    pub late_by: Duration,
+    /// Until then.
+    pub late_until: Mono,
+    /// News are late by this.
+    pub news_late_by: Duration,
+    /// Until then.
+    pub news_late_until: Mono,
+    /// Watches say nothing until then.
+    pub mute_until: Mono,
+    /// News were dropped: the watches are as good as lost.
+    pub gap: bool,
 }
 
 /// A network with a will of its own.
@@ -45,11 +80,17 @@ impl Network {
         Self { rng, rudeness }
     }
 
-    fn hits(&mut self, permille: u64) -> bool {
+    pub(crate) fn hits(&mut self, permille: u64) -> bool {
         permille > 0 && self.rng.below(1_000) < permille
     }
 
-    fn latency(&mut self) -> Duration {
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.rng.below(end)
+    }
+
+    /// How long a message takes.
+    pub fn latency(&mut self) -> Duration {
         let slow = self.rng.below(50) == 0;
         let micros = if slow {
             1_000 + self.rng.below(50_000)
@@ -79,13 +120,9 @@ impl Network {
         }
     }
 
-    /// Whether a watch breaks now.
-    pub fn breaks_watch(&mut self) -> bool {
-        self.hits(self.rudeness.break_watches)
-    }
-
-    /// How long a piece of news takes.
-    pub fn news(&mut self) -> Duration {
-        self.latency()
+    /// A while, up to `max`, for what comes again.
+    pub(crate) fn while_up_to(&mut self, max: Duration) -> Duration {
+        let millis = u64::try_from(max.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(self.rng.below(millis.max(1)))
     }
 }

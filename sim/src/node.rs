@@ -1,13 +1,53 @@
 //! A simulated process: one machine, its inbox while it sleeps, and how its handlers behave.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use windlass_core::ids::OpId;
+use windlass_core::config::{ServerConfig, WorkerConfig};
+use windlass_core::ids::{NodeId, OpId};
+use windlass_core::keyspace::Role;
 use windlass_core::machine::Machine;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Answer, StoreCall};
 use windlass_core::time::{Mono, Now};
 use windlass_core::worker::{self, Worker};
+
+use crate::clock::Clock;
+use crate::network::Link;
+
+/// What a node is told at each start.
+#[derive(Debug, Clone)]
+pub enum NodeConfig {
+    /// A scheduler process.
+    Server(ServerConfig),
+    /// A worker.
+    Worker(WorkerConfig),
+}
+
+impl NodeConfig {
+    /// The node's id.
+    pub fn id(&self) -> &NodeId {
+        match self {
+            Self::Server(config) => &config.id,
+            Self::Worker(config) => &config.id,
+        }
+    }
+
+    /// What the node does.
+    pub fn role(&self) -> Role {
+        match self {
+            Self::Server(_) => Role::Scheduler,
+            Self::Worker(_) => Role::Worker,
+        }
+    }
+
+    /// Handlers that the node may run at the same time.
+    pub fn slots(&self) -> u32 {
+        match self {
+            Self::Server(_) => 0,
+            Self::Worker(config) => config.slots,
+        }
+    }
+}
 
 /// The machine of a node.
 #[derive(Debug)]
@@ -42,9 +82,11 @@ pub enum AnyEffect {
     Worker(worker::Effect),
 }
 
-/// A process.
+/// A process, and the machine that it runs on.
 #[derive(Debug)]
 pub struct Node {
+    /// What it is told when it starts next.
+    pub config: NodeConfig,
     /// Its machine; nothing while it is down: everything volatile is gone.
     pub brain: Option<Brain>,
     /// Counts its lives: what belongs to a former life does not reach this one.
@@ -57,6 +99,30 @@ pub struct Node {
     pub last_news: Mono,
     /// The earliest wake-up that was asked for.
     pub wake_at: Option<Mono>,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Its connection to the store.
+    pub link: Link,
+    /// The watches that its port keeps.
+    pub watches: BTreeSet<OpId>,
+}
+
+impl Node {
+    /// A node that is down.
+    pub fn new(config: NodeConfig, clock: Clock) -> Self {
+        Self {
+            config,
+            brain: None,
+            life: 0,
+            frozen_until: None,
+            inbox: VecDeque::new(),
+            last_news: Mono::ZERO,
+            wake_at: None,
+            clock,
+            link: Link::default(),
+            watches: BTreeSet::new(),
+        }
+    }
 }
 
 impl Brain {

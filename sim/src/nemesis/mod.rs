@@ -1,9 +1,16 @@
 //! What may go wrong: faults as data, and how each is done to a world.
 
+mod clock;
+mod network;
+mod process;
+mod store;
+
 use serde::{Deserialize, Serialize};
 use windlass_core::time::Millis;
 
+pub(crate) use self::store::Outage;
 use crate::fact::NodeIx;
+use crate::world::World;
 
 /// The directions of a cut, as a node sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -332,6 +339,33 @@ impl Fault {
             | Self::ExpireLease { .. }
             | Self::ExpireAll
             | Self::JumpWall { .. } => Millis::ZERO,
+        }
+    }
+}
+
+impl World {
+    /// Breaks something.
+    pub fn break_it(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Crash { node, down_for } => self.break_process(*node, *down_for),
+            Fault::Pause { node, lasts } => self.freeze(*node, *lasts),
+            Fault::Double { node } => self.double(*node),
+            Fault::Cut { node, way, lasts } => self.cut(*node, *way, *lasts),
+            Fault::LoseAnswers { node, count } => self.lose_next_answers(*node, *count),
+            Fault::ArriveLate { node, by, lasts } => self.arrive_late(*node, *by, *lasts),
+            Fault::DelayWatch { node, by, lasts } => self.delay_watch(*node, *by, *lasts),
+            Fault::MuteWatch { node, lasts } => self.mute_watch(*node, *lasts),
+            Fault::BreakWatches { node } => self.break_watches(*node),
+            Fault::Compact => self.compact(),
+            Fault::MoveLeader => self.move_leader(),
+            Fault::StoreDown { lasts } => self.store_down(*lasts),
+            Fault::NoSpace { lasts } => self.no_space(*lasts),
+            Fault::Busy { lasts } => self.busy(*lasts),
+            Fault::ExpireLease { node } => self.expire_lease(*node),
+            Fault::ExpireAll => self.expire_all(),
+            Fault::JumpWall { node, by_ms } => self.jump_wall(*node, *by_ms),
+            Fault::Drift { node, ppm, lasts } => self.begin_drift(*node, *ppm, *lasts),
+            Fault::Upgrade { lasts } => self.upgrade(*lasts),
         }
     }
 }

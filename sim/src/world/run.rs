@@ -14,8 +14,7 @@ impl World {
             if until(self) {
                 return true;
             }
-            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
-            if next.is_none_or(|at| at > end) {
+            if self.next().is_none_or(|at| at > end) {
                 self.now = end;
                 return until(self);
             }

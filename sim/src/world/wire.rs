@@ -1,27 +1,31 @@
-//! Between nodes and their store: calls, answers and news, and what the network does to them.
+//! Between nodes and their store: calls, answers and news, and what the network and the store's own troubles do to them.
 
 use std::time::Duration;
 
 use windlass_core::ids::OpId;
-use windlass_core::kv::{self, ClientId};
-use windlass_core::machine::Machine;
-use windlass_core::store::{Answer, Call, ViewEvent};
+use windlass_core::kv::{self, ClientId, Log};
+use windlass_core::machine::Machine as _;
+use windlass_core::store::{
+    Answer, Call, LeaseAnswer, ReadAnswer, Refusal, TxnOutcome, ViewEvent, Write,
+};
+use windlass_core::time::Millis;
 
 use super::{Happening, NodeIx, World};
-use crate::network::{ANSWER_MAX, Delivery};
+use crate::fact::{Decision, Fact};
+use crate::nemesis::FaultKind;
+use crate::network::{ANSWER_MAX, Delivery, MUTE_MAX};
+use crate::node::AnyInput;
 use crate::perturb::Perturbation;
 
 impl World {
     pub(super) fn send(&mut self, node: NodeIx, life: u64, op: OpId, call: Call) {
+        self.note_call(node, op, &call);
         // Watches are connections: they are set up or not, and their news come in order.
-        let is_watch = matches!(
-            call,
-            Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. }
-        );
+        let is_watch = is_watch(&call);
         let mut delivery = if is_watch {
-            Delivery::After(self.network.news())
+            Delivery::After(self.network.latency())
         } else {
-            self.network.request()
+            self.request_delivery(node)
         };
         if self.aim.is_dying(node, life) {
             return;
@@ -40,46 +44,187 @@ impl World {
                 Perturbation::LoseAnswer | Perturbation::CrashAfter => {}
             }
         }
-        let lost = call.lost();
-        let (at, gives_up) = match delivery {
+        let (wait, gives_up) = match delivery {
             Delivery::After(wait) => (Some(wait), false),
             Delivery::Never => (None, true),
             Delivery::Late(wait) => (Some(wait), true),
         };
-        if let (true, Some(answer)) = (gives_up, lost) {
-            self.schedule(
-                self.now.after(ANSWER_MAX),
-                Happening::Answer {
-                    node,
-                    life,
-                    op,
-                    answer,
-                },
-            );
+        if gives_up {
+            self.give_up(node, life, op, &call, ANSWER_MAX);
         }
-        if let Some(wait) = at {
-            self.schedule(
-                self.now.after(wait),
-                Happening::Request {
-                    node,
-                    life,
-                    op,
-                    call,
-                },
+        let Some(wait) = wait else {
+            return;
+        };
+        if !is_watch && self.network.hits(self.network.rudeness.duplicate_requests) {
+            let later = wait + self.network.while_up_to(Duration::from_secs(6));
+            self.hit(
+                FaultKind::DuplicateRequest,
+                Some(node),
+                self.now.after(later),
             );
+            let call = call.clone();
+            let again = Happening::Request {
+                node,
+                life,
+                op,
+                call,
+            };
+            self.schedule(self.now.after(later), again);
+        }
+        let request = Happening::Request {
+            node,
+            life,
+            op,
+            call,
+        };
+        self.schedule(self.now.after(wait), request);
+    }
+
+    fn note_call(&mut self, node: NodeIx, op: OpId, call: &Call) {
+        let kind = call_word(call);
+        self.trace.note(self.now, Some(node), kind, &[op.0], || {
+            format!("{op:?} {call:?}")
+        });
+        if let Call::Commit(txn) = call {
+            let mut bytes = 0;
+            for write in txn.writes() {
+                bytes += write.size();
+                if let Write::Put { key, value, .. } = write {
+                    self.trace.bytes(key.as_str().as_bytes());
+                    self.trace.bytes(value.as_bytes());
+                }
+            }
+            self.tell(|| Fact::Sent {
+                node,
+                guards: txn.guards().len(),
+                writes: txn.writes().len(),
+                bytes,
+            });
         }
     }
 
-    pub(super) fn store(&mut self, input: kv::Input) {
+    /// What the network, the node's connection among it, does to a request.
+    fn request_delivery(&mut self, node: NodeIx) -> Delivery {
+        let link = &self.nodes[node].link;
+        let late = (link.late_until > self.now).then_some(link.late_by);
+        let delivery = match late {
+            Some(by) => Delivery::Late(ANSWER_MAX + by),
+            None => self.network.request(),
+        };
+        match delivery {
+            Delivery::After(_) => {}
+            Delivery::Never => self.hit(FaultKind::LoseRequest, Some(node), self.now),
+            Delivery::Late(by) => self.hit(FaultKind::ArriveLate, Some(node), self.now.after(by)),
+        }
+        delivery
+    }
+
+    /// The sender of a call will be told, after a while, that nobody knows its fate.
+    fn give_up(&mut self, node: NodeIx, life: u64, op: OpId, call: &Call, after: Duration) {
+        if let Some(answer) = call.lost() {
+            let answer = Happening::Answer {
+                node,
+                life,
+                op,
+                answer,
+            };
+            self.schedule(self.now.after(after), answer);
+        }
+    }
+
+    pub(super) fn arrive(&mut self, node: NodeIx, life: u64, op: OpId, call: Call) {
+        let watch = is_watch(&call);
+        if self.nodes[node].life != life && watch {
+            return;
+        }
+        let cut = self.nodes[node].link.to_store_cut > self.now;
+        if cut || self.outage.is_down() {
+            // A refused connection is noticed at once, a silent one by its time-out.
+            let soon = !cut && self.network.below(2) == 0;
+            let after = if soon {
+                self.network.latency()
+            } else {
+                ANSWER_MAX
+            };
+            return self.give_up(node, life, op, &call, after);
+        }
+        if let Some(answer) = self.troubled(&call) {
+            let applied =
+                matches!(answer, Answer::Txn(TxnOutcome::Unknown)) && self.network.below(2) == 0;
+            if applied {
+                let client = self.client(self.nodes.len(), 0);
+                self.store(kv::Input::Call { client, op, call });
+            }
+            let client = self.client(node, life);
+            return self.deliver(client, op, answer);
+        }
+        match &call {
+            Call::Watch(_) => {
+                self.nodes[node].watches.insert(op);
+            }
+            Call::Unwatch { watch } => {
+                self.nodes[node].watches.remove(watch);
+            }
+            Call::Commit(_)
+            | Call::Progress { .. }
+            | Call::Read(_)
+            | Call::Grant { .. }
+            | Call::Renew { .. }
+            | Call::Revoke { .. }
+            | Call::Compact { .. } => {}
+        }
+        let client = self.client(node, life);
+        self.store(kv::Input::Call { client, op, call });
+    }
+
+    /// What a full or an overloaded store says instead of deciding.
+    fn troubled(&mut self, call: &Call) -> Option<Answer> {
+        let puts = match call {
+            Call::Commit(txn) => txn
+                .writes()
+                .iter()
+                .any(|write| matches!(write, Write::Put { .. })),
+            Call::Grant { .. } => true,
+            Call::Watch(_)
+            | Call::Unwatch { .. }
+            | Call::Progress { .. }
+            | Call::Read(_)
+            | Call::Renew { .. }
+            | Call::Revoke { .. }
+            | Call::Compact { .. } => false,
+        };
+        let is_txn = matches!(call, Call::Commit(_));
+        if puts && self.outage.no_space_until > self.now {
+            self.hit(FaultKind::NoSpace, None, self.now);
+            let unknown = Answer::Txn(TxnOutcome::Unknown);
+            return Some(if is_txn {
+                unknown
+            } else {
+                Answer::Lease(LeaseAnswer::Unknown)
+            });
+        }
+        if is_txn && self.outage.busy_until > self.now && self.network.below(2) == 0 {
+            self.hit(FaultKind::Busy, None, self.now);
+            return Some(Answer::Txn(TxnOutcome::Refused(Refusal::Busy)));
+        }
+        None
+    }
+
+    pub(crate) fn store(&mut self, input: kv::Input) {
         let mut out = Vec::new();
-        self.kv.handle(self.now(), input, &mut out);
+        let now = self.store_now();
+        self.kv.handle(now, input, &mut out);
         for effect in out {
             match effect {
-                kv::Effect::Applied(_) => {}
+                kv::Effect::Applied(log) => self.note_log(&log),
                 kv::Effect::Answer { client, op, answer } => self.deliver(client, op, answer),
             }
         }
-        let deadline = self.kv.deadline().map(|(at, _)| at);
+        self.wake_store();
+    }
+
+    pub(crate) fn wake_store(&mut self) {
+        let deadline = self.kv.deadline().map(|(at, _)| at.after(self.outage.lost));
         if let Some(at) = deadline.filter(|at| {
             self.store_wake
                 .is_none_or(|wake| *at < wake || wake <= self.now)
@@ -89,68 +234,348 @@ impl World {
         }
     }
 
+    fn note_log(&mut self, log: &Log) {
+        match log {
+            Log::Changed { at, edits } => {
+                self.trace.note(
+                    self.now,
+                    None,
+                    "revision",
+                    &[at.0, edits.len() as u64],
+                    || {
+                        let keys: Vec<&str> =
+                            edits.iter().map(|edit| edit.key().as_str()).collect();
+                        format!("{at} {}", keys.join(" "))
+                    },
+                );
+                let revised = self.book.revise(*at, edits);
+                self.tell(|| Fact::Stored(revised));
+            }
+            Log::Granted { lease, ttl } => {
+                self.outage.leases.insert(*lease);
+                let ttl = Millis::new(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+                self.tell(|| Fact::Leased { lease: *lease, ttl });
+            }
+            Log::Ended { lease } => {
+                self.outage.leases.remove(lease);
+                self.trace.note(
+                    self.now,
+                    None,
+                    "lease end",
+                    &[lease.0.unsigned_abs()],
+                    || format!("{lease:?}"),
+                );
+                self.tell(|| Fact::LeaseEnded { lease: *lease });
+            }
+            Log::Compacted { .. } => {}
+        }
+    }
+
     pub(super) fn deliver(&mut self, client: ClientId, op: OpId, answer: Answer) {
         let node = usize::try_from(client.0 >> 32).expect("few nodes");
         if node == self.nodes.len() {
             return;
         }
         let life = client.0 & u64::from(u32::MAX);
-        if let Answer::View(event) = answer {
-            let event = if self.network.breaks_watch() {
-                ViewEvent::Lost
-            } else {
-                event
-            };
-            let at = self
-                .now
-                .after(self.network.news())
-                .max(self.nodes[node].last_news);
-            self.nodes[node].last_news = at;
-            self.schedule(
-                at,
-                Happening::Answer {
-                    node,
-                    life,
-                    op,
-                    answer: Answer::View(event),
-                },
-            );
-            return;
+        if let Answer::Txn(outcome) = &answer {
+            let how = decision(outcome);
+            self.trace
+                .note(self.now, None, "decides", &[op.0, how as u64], || {
+                    format!("n{node} {op:?} {outcome:?}")
+                });
+            self.tell(|| Fact::Decided { node, how });
         }
-        let delivery = if self.aim.loses_answer(node, life, op) {
+        if let Answer::View(event) = answer {
+            return self.deliver_news(node, life, op, event);
+        }
+        let state = &mut self.nodes[node];
+        let cut = state.link.from_store_cut > self.now;
+        let planned = state.link.answers_to_lose > 0;
+        state.link.answers_to_lose = state.link.answers_to_lose.saturating_sub(1);
+        let delivery = if cut || planned || self.aim.loses_answer(node, life, op) {
             Delivery::Never
         } else {
             self.network.answer()
         };
         match delivery {
             Delivery::After(wait) | Delivery::Late(wait) => {
-                self.schedule(
-                    self.now.after(wait),
-                    Happening::Answer {
+                if self.network.hits(self.network.rudeness.duplicate_answers) {
+                    let later = self.network.while_up_to(Duration::from_secs(4));
+                    self.hit(
+                        FaultKind::DuplicateAnswer,
+                        Some(node),
+                        self.now.after(later),
+                    );
+                    let answer = answer.clone();
+                    let again = Happening::Answer {
                         node,
                         life,
                         op,
                         answer,
-                    },
-                );
+                    };
+                    self.schedule(self.now.after(wait + later), again);
+                }
+                let answer = Happening::Answer {
+                    node,
+                    life,
+                    op,
+                    answer,
+                };
+                self.schedule(self.now.after(wait), answer);
             }
             Delivery::Never => {
-                let lost = match answer {
-                    Answer::Txn(_) => Answer::Txn(windlass_core::store::TxnOutcome::Unknown),
-                    Answer::Read(_) => Answer::Read(windlass_core::store::ReadAnswer::Failed),
-                    Answer::Lease(_) => Answer::Lease(windlass_core::store::LeaseAnswer::Unknown),
-                    Answer::Compacted(_) | Answer::View(_) => Answer::Compacted(false),
+                if !cut {
+                    self.hit(FaultKind::LoseAnswer, Some(node), self.now);
+                }
+                let answer = unknown(&answer);
+                let answer = Happening::Answer {
+                    node,
+                    life,
+                    op,
+                    answer,
                 };
-                self.schedule(
-                    self.now.after(ANSWER_MAX),
-                    Happening::Answer {
-                        node,
-                        life,
-                        op,
-                        answer: lost,
-                    },
-                );
+                self.schedule(self.now.after(ANSWER_MAX), answer);
             }
         }
+    }
+
+    fn deliver_news(&mut self, node: NodeIx, life: u64, op: OpId, event: ViewEvent) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        let link = &self.nodes[node].link;
+        let (silent_until, delay) = (link.from_store_cut.max(link.mute_until), link.news_late_by);
+        let delay = if link.news_late_until > self.now {
+            delay
+        } else {
+            Duration::ZERO
+        };
+        if silent_until > self.now {
+            if !self.nodes[node].link.gap {
+                self.nodes[node].link.gap = true;
+                let noticed = silent_until.min(self.now.after(MUTE_MAX));
+                let at = noticed.after(self.network.latency());
+                self.schedule(at, Happening::Reconnect { node, life });
+            }
+            return;
+        }
+        if self.network.hits(self.network.rudeness.duplicate_news) {
+            let later = self.network.while_up_to(Duration::from_secs(3));
+            self.hit(FaultKind::DuplicateNews, Some(node), self.now.after(later));
+            let answer = Answer::View(event.clone());
+            let again = Happening::Answer {
+                node,
+                life,
+                op,
+                answer,
+            };
+            self.schedule(self.now.after(later), again);
+        }
+        let breaks = self.network.hits(self.network.rudeness.break_watches);
+        let at = self.now.after(self.network.latency() + delay);
+        let at = at.max(self.nodes[node].last_news.after(Duration::from_nanos(1)));
+        self.nodes[node].last_news = at;
+        if breaks {
+            self.hit(FaultKind::BreakWatch, Some(node), self.now);
+            let answer = Answer::View(ViewEvent::Lost);
+            self.schedule(
+                at,
+                Happening::Answer {
+                    node,
+                    life,
+                    op,
+                    answer,
+                },
+            );
+            // The broken watch's last words still arrive.
+            self.hit(FaultKind::LateNews, Some(node), self.now);
+        }
+        let at = if breaks {
+            at.after(Duration::from_millis(1))
+        } else {
+            at
+        };
+        let answer = Answer::View(event);
+        self.schedule(
+            at,
+            Happening::Answer {
+                node,
+                life,
+                op,
+                answer,
+            },
+        );
+    }
+
+    /// The node's port has noticed that its watches are dead. Some of them live on in the store, and are heard again.
+    pub(super) fn reconnect(&mut self, node: NodeIx, life: u64) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        self.nodes[node].link.gap = false;
+        self.lose_watches(node);
+    }
+
+    /// Tells a node that its watches are lost.
+    pub(crate) fn lose_watches(&mut self, node: NodeIx) {
+        let life = self.nodes[node].life;
+        let watches = std::mem::take(&mut self.nodes[node].watches);
+        for op in watches {
+            if self.network.below(2) == 0 {
+                let client = self.client(node, life);
+                self.store(kv::Input::Call {
+                    client,
+                    op,
+                    call: Call::Unwatch { watch: op },
+                });
+            } else {
+                self.hit(FaultKind::LateNews, Some(node), self.now);
+            }
+            let at = self.now.after(self.network.latency());
+            let answer = Answer::View(ViewEvent::Lost);
+            self.schedule(
+                at,
+                Happening::Answer {
+                    node,
+                    life,
+                    op,
+                    answer,
+                },
+            );
+        }
+    }
+
+    pub(super) fn take_answer(&mut self, node: NodeIx, life: u64, op: OpId, answer: Answer) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        let (kind, number) = answer_word(&answer);
+        self.trace
+            .note(self.now, Some(node), kind, &[op.0, number], || {
+                format!("{op:?} {answer:?}")
+            });
+        let is_news = matches!(answer, Answer::View(_));
+        self.give(node, AnyInput::Store(op, answer));
+        if is_news {
+            self.compare_view(node);
+        }
+        if self.aim.crashes_after(node, life, op) {
+            self.schedule(self.now, Happening::Crash { node, life });
+        }
+    }
+
+    /// The store's own time: it stands still while the store is down.
+    pub(crate) fn store_now(&self) -> windlass_core::time::Now {
+        let mut now = self.now();
+        now.mono = self.outage.stood_still(now.mono).before(self.outage.lost);
+        now
+    }
+
+    /// Drops what the store was about to say: its members have other things to do.
+    pub(crate) fn lose_answers_under_way(&mut self) {
+        let mut lost = Vec::new();
+        for (when, happening) in &mut self.queue {
+            if let Happening::Answer { node, answer, .. } = happening
+                && !matches!(answer, Answer::View(_))
+                && *answer != unknown(answer)
+            {
+                *answer = unknown(answer);
+                lost.push((*node, when.0));
+            }
+        }
+        for (node, at) in lost {
+            self.hit(FaultKind::LoseAnswer, Some(node), at);
+        }
+    }
+
+    /// The nodes to which news are under way.
+    pub(crate) fn news_under_way(&self) -> std::collections::BTreeSet<NodeIx> {
+        let far = self.now.after(Duration::from_millis(5));
+        self.queue
+            .iter()
+            .filter_map(|((at, ..), happening)| match happening {
+                Happening::Answer {
+                    node,
+                    answer: Answer::View(_),
+                    ..
+                } if *at > far => Some(*node),
+                Happening::Answer { .. }
+                | Happening::Request { .. }
+                | Happening::Reconnect { .. }
+                | Happening::Wake { .. }
+                | Happening::WakeStore
+                | Happening::HandlerActs { .. }
+                | Happening::Thaw { .. }
+                | Happening::Crash { .. }
+                | Happening::Boot { .. }
+                | Happening::EndOutage
+                | Happening::EndDrift { .. }
+                | Happening::EndUpgrade => None,
+            })
+            .collect()
+    }
+}
+
+fn is_watch(call: &Call) -> bool {
+    match call {
+        Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. } => true,
+        Call::Commit(_)
+        | Call::Read(_)
+        | Call::Grant { .. }
+        | Call::Renew { .. }
+        | Call::Revoke { .. }
+        | Call::Compact { .. } => false,
+    }
+}
+
+/// What is said instead of an answer that is lost.
+fn unknown(answer: &Answer) -> Answer {
+    match answer {
+        Answer::Txn(_) => Answer::Txn(TxnOutcome::Unknown),
+        Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
+        Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
+        Answer::Compacted(_) => Answer::Compacted(false),
+        Answer::View(_) => Answer::View(ViewEvent::Lost),
+    }
+}
+
+fn decision(outcome: &TxnOutcome) -> Decision {
+    match outcome {
+        TxnOutcome::Committed { .. } => Decision::Committed,
+        TxnOutcome::Conflict { .. } => Decision::Conflict,
+        TxnOutcome::Refused(_) => Decision::Refused,
+        TxnOutcome::Unknown => Decision::Unknown,
+    }
+}
+
+fn call_word(call: &Call) -> &'static str {
+    match call {
+        Call::Commit(_) => "commit",
+        Call::Watch(_) => "watch",
+        Call::Unwatch { .. } => "unwatch",
+        Call::Progress { .. } => "progress",
+        Call::Read(_) => "read",
+        Call::Grant { .. } => "grant",
+        Call::Renew { .. } => "renew",
+        Call::Revoke { .. } => "revoke",
+        Call::Compact { .. } => "compact",
+    }
+}
+
+/// A word for an answer, and a number that tells it from others.
+fn answer_word(answer: &Answer) -> (&'static str, u64) {
+    match answer {
+        Answer::Txn(TxnOutcome::Committed { at }) => ("committed", at.0),
+        Answer::Txn(TxnOutcome::Conflict { at, .. }) => ("conflict", at.0),
+        Answer::Txn(TxnOutcome::Refused(_)) => ("refused", 0),
+        Answer::Txn(TxnOutcome::Unknown) => ("unknown", 0),
+        Answer::View(ViewEvent::Reset { at, .. }) => ("reset", at.0),
+        Answer::View(ViewEvent::Delta { at, .. }) => ("delta", at.0),
+        Answer::View(ViewEvent::Lost) => ("lost", 0),
+        Answer::Read(ReadAnswer::Items { at, .. }) => ("items", at.0),
+        Answer::Read(ReadAnswer::Failed) => ("unread", 0),
+        Answer::Lease(LeaseAnswer::Live { lease, .. }) => ("live", lease.0.unsigned_abs()),
+        Answer::Lease(_) => ("lease", 0),
+        Answer::Compacted(done) => ("compacted", u64::from(*done)),
     }
 }

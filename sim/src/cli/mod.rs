@@ -1,0 +1,81 @@
+//! The commands.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a command line is for"
+)]
+
+mod replay;
+mod run;
+mod seeds;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use windlass_sim::report::Verdict;
+
+use self::seeds::SeedRange;
+
+/// Simulates whole Windlass deployments under faults: the real state machines, on one clock, from a seed.
+///
+/// Exit codes: 0 nothing wrong; 2 usage; 10 something happened that may not; 11 something did not happen that must; 12 the
+/// same seed ran differently; 13 the simulator proved nothing; 101 a machine panicked.
+#[derive(Debug, Parser)]
+#[command(name = "windlass-sim", version, about, long_about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds.
+    Run(run::Run),
+    /// Run one scenario or seed again, told in words.
+    Replay(replay::Replay),
+    /// Cut a failing scenario down to what it needs to fail.
+    Shrink(replay::Shrink),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Where scenarios, traces and pictures of failures go.
+#[derive(Debug, clap::Args)]
+struct Artefacts {
+    /// Where scenarios and timelines of failures are written.
+    #[arg(long, value_name = "DIR", default_value = "target/sim")]
+    artefacts: PathBuf,
+}
+
+/// Parses the command line, and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() {
+                Verdict::Usage.code()
+            } else {
+                0
+            };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let verdict = match cli.command {
+        Command::Run(run) => run.run(),
+        Command::Replay(replay) => replay.run(),
+        Command::Shrink(shrink) => shrink.run(),
+    };
+    match verdict {
+        Ok(verdict) => ExitCode::from(verdict.code()),
+        Err(error) => {
+            eprintln!("windlass-sim: {error:#}");
+            ExitCode::from(Verdict::Usage.code())
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What users do in a run, and what they remember of it.
+
+use windlass_core::gateway::{
+    Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
+};
+use windlass_core::ids::{LockName, TaskId};
+use windlass_core::retry::{Backoff, RetryPolicy};
+use windlass_core::server;
+use windlass_core::time::Millis;
+
+use crate::fact::NodeIx;
+use crate::nemesis::FaultKind;
+use crate::node::AnyInput;
+use crate::scenario::{Act, QUEUES, TaskPlan};
+use crate::world::World;
+
+/// A lock that somebody got.
+#[derive(Debug, Clone)]
+struct Got {
+    lock: LockName,
+    token: LockToken,
+}
+
+/// What was asked, and waits for a reply.
+#[derive(Debug)]
+struct Open {
+    id: RequestId,
+    node: NodeIx,
+    lock: Option<LockName>,
+}
+
+/// Every user of a run.
+#[derive(Debug, Default)]
+pub struct Clients {
+    open: Vec<Open>,
+    submissions: Vec<Vec<TaskPlan>>,
+    tasks: Vec<TaskId>,
+    locks: Vec<Got>,
+}
+
+impl Clients {
+    /// The tasks that were acknowledged, in order.
+    pub fn acknowledged(&self) -> &[TaskId] {
+        &self.tasks
+    }
+
+    /// Lets a user do something.
+    pub fn act(&mut self, world: &mut World, act: &Act) {
+        match act {
+            Act::Submit { server, tasks } => {
+                self.submissions.push(tasks.clone());
+                self.ask(world, *server, submit(tasks));
+            }
+            Act::Repeat { server, nth } => {
+                if let Some(tasks) = pick(&self.submissions, *nth).cloned() {
+                    let now = world.now().mono;
+                    world.hit(FaultKind::ClientRepeats, Some(*server), now);
+                    self.ask(world, *server, submit(&tasks));
+                }
+            }
+            Act::Vanish { nth } => self.vanish(world, *nth),
+            Act::Get { server, nth, wait } => {
+                let wait = wait.map(Into::into);
+                self.about(world, *server, *nth, |task| Request::Get { task, wait });
+            }
+            Act::Cancel { server, nth } => self.about(world, *server, *nth, Request::Cancel),
+            Act::Rerun { server, nth } => self.about(world, *server, *nth, Request::Rerun),
+            Act::List { server, state } => {
+                let filter = Filter {
+                    state: *state,
+                    ..Filter::default()
+                };
+                self.ask(
+                    world,
+                    *server,
+                    Request::List {
+                        filter,
+                        limit: 7,
+                        after: None,
+                    },
+                );
+            }
+            Act::Stats { server } => self.ask(world, *server, Request::Stats),
+            Act::Configure {
+                server,
+                queue,
+                strategy,
+                paused,
+            } => {
+                let (queue, strategy, paused) = (queue_name(*queue), *strategy, *paused);
+                self.ask(
+                    world,
+                    *server,
+                    Request::ConfigureQueue {
+                        queue,
+                        strategy,
+                        paused,
+                    },
+                );
+            }
+            Act::Drain { node, .. } => world.drain(*node),
+            Act::Order { server, node } => {
+                let id = world.id_of(*node).clone();
+                self.ask(world, *server, Request::Drain(id));
+            }
+            Act::LockTake {
+                server,
+                lock,
+                ttl,
+                wait,
+            } => self.take(world, *server, *lock, *ttl, *wait),
+            Act::LockRenew { server, nth } => {
+                if let Some(Got { lock, token }) = pick(&self.locks, *nth).cloned() {
+                    self.ask(world, *server, Request::LockRenew { lock, token });
+                }
+            }
+            Act::LockRelease { server, nth } => {
+                if let Some(Got { lock, token }) = pick(&self.locks, *nth).cloned() {
+                    self.ask(world, *server, Request::LockRelease { lock, token });
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, world: &mut World, server: NodeIx, lock: u8, ttl: Millis, wait: Millis) {
+        let lock: LockName = format!("lock-{lock}").parse().expect("a legal name");
+        let request = Request::LockTake {
+            lock: lock.clone(),
+            owner: None,
+            ttl: ttl.into(),
+            wait: wait.into(),
+        };
+        if let Some(id) = reach(world, server, request) {
+            self.open.push(Open {
+                id,
+                node: server,
+                lock: Some(lock),
+            });
+        }
+    }
+
+    fn about(
+        &mut self,
+        world: &mut World,
+        server: NodeIx,
+        nth: u32,
+        request: impl FnOnce(TaskId) -> Request,
+    ) {
+        if let Some(task) = pick(&self.tasks, nth).copied() {
+            self.ask(world, server, request(task));
+        }
+    }
+
+    /// Asks something, if anybody listens there.
+    pub fn ask(&mut self, world: &mut World, node: NodeIx, request: Request) {
+        if let Some(id) = reach(world, node, request) {
+            self.open.push(Open {
+                id,
+                node,
+                lock: None,
+            });
+        }
+    }
+
+    fn vanish(&mut self, world: &mut World, nth: u32) {
+        if self.open.is_empty() {
+            return;
+        }
+        let open = self.open.remove(nth as usize % self.open.len());
+        let now = world.now().mono;
+        world.hit(FaultKind::ClientVanishes, Some(open.node), now);
+        world.give(
+            open.node,
+            AnyInput::Server(server::Input::Forget { id: open.id }),
+        );
+    }
+
+    /// Reads the replies that have come.
+    pub fn read(&mut self, world: &mut World) {
+        if world.replies.is_empty() {
+            return;
+        }
+        for open in std::mem::take(&mut self.open) {
+            match world.replies.remove(&open.id) {
+                Some(reply) => self.remember(open, reply),
+                None if world.nodes[open.node].brain.is_some() => self.open.push(open),
+                // The process ended: the connection is closed.
+                None => {}
+            }
+        }
+        // Replies to those who vanished.
+        world.replies.clear();
+    }
+
+    fn remember(&mut self, open: Open, reply: Reply) {
+        match reply {
+            Reply::Submitted(fates) => {
+                self.tasks
+                    .extend(fates.iter().filter_map(|fate| match fate {
+                        Submitted::Accepted { id, .. } | Submitted::Repeated { id } => Some(*id),
+                        Submitted::KeyTaken { .. }
+                        | Submitted::Refused(_)
+                        | Submitted::Unknown { .. } => None,
+                    }))
+            }
+            Reply::Lock { token, .. } => {
+                self.locks.extend(open.lock.map(|lock| Got { lock, token }))
+            }
+            Reply::Task(_)
+            | Reply::Tasks { .. }
+            | Reply::Why(_)
+            | Reply::Stats(_)
+            | Reply::Queues(_)
+            | Reply::Nodes(_)
+            | Reply::Done
+            | Reply::NotFound
+            | Reply::Forbidden { .. }
+            | Reply::Refused(_)
+            | Reply::NotReady
+            | Reply::TimedOut => {}
+        }
+    }
+}
+
+/// A process that is down refuses the connection; one that is frozen does not answer yet.
+fn reach(world: &mut World, node: NodeIx, request: Request) -> Option<RequestId> {
+    world.nodes[node]
+        .brain
+        .is_some()
+        .then(|| world.request(node, request))
+}
+
+fn pick<T>(all: &[T], nth: u32) -> Option<&T> {
+    all.get((nth as usize).checked_rem(all.len())?)
+}
+
+/// The name of a queue of the run.
+pub fn queue_name(queue: u8) -> windlass_core::ids::QueueName {
+    QUEUES[usize::from(queue) % QUEUES.len()]
+        .parse()
+        .expect("a legal name")
+}
+
+/// A submission of these tasks.
+pub fn submit(tasks: &[TaskPlan]) -> Request {
+    Request::Submit(tasks.iter().map(spec).collect())
+}
+
+fn spec(plan: &TaskPlan) -> TaskSpec {
+    let delayed = plan.delay > Millis::ZERO;
+    TaskSpec {
+        kind: plan.kind.parse().expect("a scenario's types are legal"),
+        queue: queue_name(plan.queue),
+        priority: plan.priority,
+        name: None,
+        payload: plan.payload.clone(),
+        metadata: Default::default(),
+        retries_max: plan.retries_max,
+        retry: RetryPolicy {
+            kind: Backoff::Fixed,
+            delay: plan.backoff,
+            ..RetryPolicy::default()
+        },
+        timeout: plan.timeout,
+        due: if delayed {
+            Due::In(plan.delay)
+        } else {
+            Due::Now
+        },
+        key: plan.key.map(|(key, body)| IdempotencyKey {
+            key_hash: format!("key{key}").into(),
+            body_hash: format!("body{body}").into(),
+        }),
+    }
+}

@@ -1,0 +1,131 @@
+//! Healing a core of the deployment, and telling why it has not come to its end yet.
+
+use std::time::Duration;
+
+use windlass_core::time::Mono;
+
+use crate::book::Spot;
+use crate::fact::NodeIx;
+use crate::nemesis::Way;
+use crate::network::{Link, Rudeness};
+use crate::scenario::{Act, Broken, Scenario};
+use crate::world::World;
+
+/// The nodes that are healed.
+pub fn core(scenario: &Scenario) -> Vec<NodeIx> {
+    let broken = |node: &NodeIx| scenario.broken.iter().any(|it| it.node() == *node);
+    (0..scenario.nodes()).filter(|node| !broken(node)).collect()
+}
+
+/// How long the core has: every attempt of every task one after the other on one slot, and all losses, bound it from above;
+/// within that, what it takes in practice, many times over.
+pub fn budget(scenario: &Scenario) -> Duration {
+    let tasks: usize = scenario
+        .acts
+        .iter()
+        .map(|act| match &act.what {
+            Act::Submit { tasks, .. } => tasks.len(),
+            Act::Repeat { .. }
+            | Act::Vanish { .. }
+            | Act::Get { .. }
+            | Act::List { .. }
+            | Act::Stats { .. }
+            | Act::Cancel { .. }
+            | Act::Rerun { .. }
+            | Act::Configure { .. }
+            | Act::Drain { .. }
+            | Act::Order { .. }
+            | Act::LockTake { .. }
+            | Act::LockRenew { .. }
+            | Act::LockRelease { .. } => 0,
+        })
+        .sum();
+    Duration::from_secs(600 + 60 * tasks as u64)
+}
+
+/// Ends every fault, but for what the scenario leaves broken.
+pub fn heal(world: &mut World, scenario: &Scenario) {
+    world.network.rudeness = Rudeness::default();
+    world.end_outage();
+    world.outage.no_space_until = Mono::ZERO;
+    world.outage.busy_until = Mono::ZERO;
+    world.end_upgrade();
+    for node in 0..world.nodes.len() {
+        let gap = world.nodes[node].link.gap;
+        world.nodes[node].link = Link {
+            gap,
+            ..Link::default()
+        };
+        world.nodes[node].clock.set_right();
+        if world.nodes[node].clock.drifts() {
+            world.set_drift(node, 0);
+        }
+    }
+    for broken in &scenario.broken {
+        leave_broken(world, broken);
+    }
+    let core = core(scenario);
+    for node in core {
+        let pause = world.nodes[node].frozen_until.is_some();
+        if pause {
+            world.thaw_now(node);
+        }
+        if world.nodes[node].brain.is_none() {
+            world.boot(node);
+        }
+    }
+}
+
+fn leave_broken(world: &mut World, broken: &Broken) {
+    let for_ever = Duration::from_secs(1_000_000);
+    match broken {
+        Broken::Down(node) => {
+            world.given_up.insert(*node);
+            world.crash(*node);
+        }
+        Broken::Frozen(node) => {
+            world.given_up.insert(*node);
+            world.pause(*node, for_ever);
+        }
+        Broken::Cut(node, way) => {
+            let until = world.now().mono.after(for_ever);
+            let link = &mut world.nodes[*node].link;
+            match way {
+                Way::ToStore => link.to_store_cut = until,
+                Way::FromStore => link.from_store_cut = until,
+                Way::Both => (link.to_store_cut, link.from_store_cut) = (until, until),
+            }
+        }
+    }
+}
+
+/// Why the run has not come to its end; `None` when it has.
+pub fn unfinished(world: &World, core: &[NodeIx]) -> Option<String> {
+    let ready = |node: &NodeIx| {
+        world.server(*node).is_some_and(|it| it.is_ready())
+            || world.worker(*node).is_some_and(|it| it.is_ready())
+    };
+    if let Some(node) = core.iter().find(|node| !ready(node)) {
+        let state = &world.nodes[*node];
+        return Some(format!(
+            "{} (n{node}) is not ready: life {}, up {}",
+            state.config.id(),
+            state.life,
+            state.brain.is_some()
+        ));
+    }
+    let open = world
+        .book
+        .tasks()
+        .iter()
+        .find(|(_, state)| state.end.is_none());
+    open.map(|(task, state)| match &state.spots[..] {
+        [Spot::Entry { queue, .. }] => format!("{task} waits in queue {queue}"),
+        [Spot::Delayed { due, .. }] => format!("{task} waits until {}", due.as_millis()),
+        [Spot::Claim(claim)] => format!(
+            "{task} is claimed by {} under fence {}",
+            claim.worker, claim.fence
+        ),
+        spots => format!("{task} is at {spots:?}"),
+    })
+}

@@ -1,0 +1,66 @@
+//! Faults of one node's connection to the store.
+
+use windlass_core::time::Millis;
+
+use super::{FaultKind, Way};
+use crate::fact::NodeIx;
+use crate::world::World;
+
+impl World {
+    pub(super) fn cut(&mut self, node: NodeIx, way: Way, lasts: Millis) {
+        let until = self.now().mono.after(lasts.into());
+        let kind = match way {
+            Way::ToStore => FaultKind::CutToStore,
+            Way::FromStore => FaultKind::CutFromStore,
+            Way::Both => FaultKind::CutBoth,
+        };
+        self.hit(kind, Some(node), until);
+        let link = &mut self.nodes[node].link;
+        match way {
+            Way::ToStore => link.to_store_cut = link.to_store_cut.max(until),
+            Way::FromStore => link.from_store_cut = link.from_store_cut.max(until),
+            Way::Both => {
+                link.to_store_cut = link.to_store_cut.max(until);
+                link.from_store_cut = link.from_store_cut.max(until);
+            }
+        }
+    }
+
+    pub(super) fn lose_next_answers(&mut self, node: NodeIx, count: u8) {
+        let link = &mut self.nodes[node].link;
+        link.answers_to_lose = link.answers_to_lose.saturating_add(count);
+    }
+
+    pub(super) fn arrive_late(&mut self, node: NodeIx, by: Millis, lasts: Millis) {
+        let until = self.now().mono.after(lasts.into());
+        let link = &mut self.nodes[node].link;
+        (link.late_by, link.late_until) = (by.into(), until);
+    }
+
+    pub(super) fn delay_watch(&mut self, node: NodeIx, by: Millis, lasts: Millis) {
+        let until = self.now().mono.after(lasts.into());
+        self.hit(
+            FaultKind::DelayWatch,
+            Some(node),
+            until.max(self.now().mono.after(by.into())),
+        );
+        let link = &mut self.nodes[node].link;
+        (link.news_late_by, link.news_late_until) = (by.into(), until);
+    }
+
+    pub(super) fn mute_watch(&mut self, node: NodeIx, lasts: Millis) {
+        let until = self.now().mono.after(lasts.into());
+        self.hit(FaultKind::MuteWatch, Some(node), until);
+        let link = &mut self.nodes[node].link;
+        link.mute_until = link.mute_until.max(until);
+    }
+
+    pub(super) fn break_watches(&mut self, node: Option<NodeIx>) {
+        for each in 0..self.nodes.len() {
+            if node.is_none_or(|only| only == each) {
+                self.hit(FaultKind::BreakWatch, Some(each), self.now().mono);
+                self.lose_watches(each);
+            }
+        }
+    }
+}

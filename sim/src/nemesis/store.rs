@@ -1,0 +1,200 @@
+//! Faults of the store as a whole, and of what strangers put into it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use windlass_core::ids::{LeaseId, NodeId, Priority, QueueName, TaskId};
+use windlass_core::keyspace::{Key, Place, Role};
+use windlass_core::kv;
+use windlass_core::store::{Call, Step, Txn, Value, Write};
+use windlass_core::time::{Millis, Mono, Wall};
+
+use super::FaultKind;
+use crate::fact::NodeIx;
+use crate::node::NodeConfig;
+use crate::world::{Happening, World};
+
+/// What the store as a whole suffers from.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    /// It serves nobody since then, until then.
+    down: Option<(Mono, Mono)>,
+    /// How long it was down in all: its own clock stood still.
+    pub(crate) lost: Duration,
+    /// It takes no puts until then.
+    pub(crate) no_space_until: Mono,
+    /// It refuses half of all transactions until then.
+    pub(crate) busy_until: Mono,
+    /// The leases that live.
+    pub(crate) leases: BTreeSet<LeaseId>,
+    /// What strangers put, and will take away.
+    strange: Vec<Key>,
+}
+
+impl Outage {
+    pub(crate) fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    /// The last time at which the store's clock ran.
+    pub(crate) fn stood_still(&self, now: Mono) -> Mono {
+        self.down.map_or(now, |(since, _)| since)
+    }
+}
+
+impl World {
+    pub(super) fn store_down(&mut self, lasts: Millis) {
+        let now = self.now().mono;
+        if self.outage.is_down() {
+            return;
+        }
+        let until = now.after(lasts.into());
+        self.hit(FaultKind::StoreDown, None, until);
+        self.outage.down = Some((now, until));
+        self.lose_answers_under_way();
+        for node in 0..self.nodes.len() {
+            self.lose_watches(node);
+        }
+        self.schedule(until, Happening::EndOutage);
+    }
+
+    /// The store is back: all leases begin anew.
+    pub(crate) fn end_outage(&mut self) {
+        if let Some((since, _)) = self.outage.down.take() {
+            self.outage.lost += self.now().mono.since(since);
+            self.store(kv::Input::LeaderChanged);
+        }
+    }
+
+    pub(super) fn no_space(&mut self, lasts: Millis) {
+        self.outage.no_space_until = self.now().mono.after(lasts.into());
+    }
+
+    pub(super) fn busy(&mut self, lasts: Millis) {
+        self.outage.busy_until = self.now().mono.after(lasts.into());
+    }
+
+    pub(super) fn compact(&mut self) {
+        let now = self.now().mono;
+        self.hit(FaultKind::Compact, None, now);
+        let at = self.kv().revision();
+        if !self.outage.is_down() {
+            self.stranger(Call::Compact { at });
+        }
+        for node in self.news_under_way() {
+            self.lose_watches(node);
+        }
+    }
+
+    pub(super) fn move_leader(&mut self) {
+        let now = self.now().mono;
+        if self.outage.is_down() {
+            return;
+        }
+        self.hit(
+            FaultKind::MoveLeader,
+            None,
+            now.after(Duration::from_secs(1)),
+        );
+        self.lose_answers_under_way();
+        self.store(kv::Input::LeaderChanged);
+    }
+
+    pub(super) fn expire_lease(&mut self, node: NodeIx) {
+        let key = match &self.nodes[node].config {
+            NodeConfig::Server(config) => Key::node(Role::Scheduler, &config.id),
+            NodeConfig::Worker(config) => Key::node(Role::Worker, &config.id),
+        };
+        let lease = self.kv().entry(&key).and_then(|entry| entry.lease);
+        if let Some(lease) = lease.filter(|_| !self.outage.is_down()) {
+            self.hit(FaultKind::ExpireLease, Some(node), self.now().mono);
+            self.stranger(Call::Revoke { lease });
+        }
+    }
+
+    pub(super) fn expire_all(&mut self) {
+        if self.outage.is_down() {
+            return;
+        }
+        self.hit(FaultKind::ExpireAll, None, self.now().mono);
+        for lease in self.leases() {
+            self.stranger(Call::Revoke { lease });
+        }
+    }
+
+    /// Half of the cluster runs the next version for a while: its nodes, queues and tasks are there and cannot be read.
+    /// One key is nobody's, and one record nobody can read.
+    pub(super) fn upgrade(&mut self, lasts: Millis) {
+        if !self.outage.strange.is_empty() || self.outage.is_down() {
+            return;
+        }
+        let until = self.now().mono.after(lasts.into());
+        self.hit(FaultKind::Upgrade, None, until);
+        let name = |text: &str| text.parse::<NodeId>().expect("a legal name");
+        let queue: QueueName = "a".parse().expect("a legal name");
+        let place = |queue: &QueueName, priority| {
+            let task = TaskId::floor_of(Wall::from_millis(1));
+            let priority = Priority::new(priority).expect("a digit");
+            Key::entry(
+                queue,
+                Place {
+                    priority,
+                    timestamp: Wall::from_millis(1),
+                    task,
+                },
+            )
+        };
+        let newer = r#"{"v":2,"carry":{"type":"noop","timeout":1,"colour":"blue"}}"#;
+        let strange = [
+            (
+                Key::node(Role::Worker, &name("next-w")),
+                r#"{"v":2,"life":1,"zone":"a"}"#,
+            ),
+            (
+                Key::node(Role::Scheduler, &name("next-s")),
+                r#"{"v":2,"life":1,"zone":"a"}"#,
+            ),
+            (Key::offer(&name("next-w")), r#"{"v":2,"slots":{"cpu":64}}"#),
+            // Before every other task of its queue.
+            (place(&queue, 0), newer),
+            (
+                place(&"later".parse().expect("a legal name"), 0),
+                "{not json",
+            ),
+            (
+                Key::queue_config(&"next".parse().expect("a legal name")),
+                r#"{"v":3}"#,
+            ),
+            (Key::from_store("/nodes/gateway/x"), "whatever"),
+        ];
+        let writes = strange.iter().map(|(key, value)| Write::Put {
+            key: key.clone(),
+            value: Value::from(value.as_bytes().to_vec()),
+            lease: None,
+        });
+        self.meddle(step(writes.collect()));
+        self.outage.strange = strange.into_iter().map(|(key, _)| key).collect();
+        self.schedule(until, Happening::EndUpgrade);
+    }
+
+    /// The next version's nodes have left, and their tasks have ended.
+    pub(crate) fn end_upgrade(&mut self) {
+        if self.outage.is_down() {
+            let later = self.now().mono.after(Duration::from_secs(1));
+            return self.schedule(later, Happening::EndUpgrade);
+        }
+        let keys = std::mem::take(&mut self.outage.strange);
+        if !keys.is_empty() {
+            self.meddle(step(
+                keys.into_iter().map(|key| Write::Delete { key }).collect(),
+            ));
+        }
+    }
+}
+
+fn step(writes: Vec<Write>) -> Txn {
+    let mut txn = Txn::default();
+    txn.push(Step::new(Vec::new(), writes))
+        .expect("a few different keys make a legal transaction");
+    txn
+}

@@ -1,0 +1,438 @@
+//! One scenario, from beginning to end: faults, healing of a core, new work, rest; every fact to every checker.
+
+use std::time::Duration;
+
+use windlass_core::gateway::Request;
+use windlass_core::ids::Priority;
+use windlass_core::record::Json;
+use windlass_core::time::{Millis, Mono};
+
+use crate::audit::audit;
+use crate::checkers::{self, Checker, Findings, Rule, Violation};
+use crate::clients::{Clients, queue_name};
+use crate::fact::{Fact, NodeIx, Phase};
+use crate::liveness;
+use crate::marks::Marks;
+use crate::node::NodeConfig;
+use crate::report::Report;
+use crate::scenario::{Act, LOSSES_MAX, QUEUES, Scenario, TaskPlan};
+use crate::trace::Trace;
+use crate::world::World;
+
+/// How a run is watched.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Watch {
+    /// The lines of the trace that are kept in words.
+    pub lines_max: usize,
+    /// Whether every fact is kept.
+    pub keep_facts: bool,
+}
+
+/// How long new work may take once everything has come to its end.
+const SERVICE_MAX: Duration = Duration::from_secs(60);
+/// A process that ended by itself is started again after this long.
+const RESTART: Duration = Duration::from_secs(1);
+/// How often the run looks at its nodes and clients.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A run.
+#[derive(Debug)]
+pub struct Runner<'a> {
+    scenario: &'a Scenario,
+    /// The deployment.
+    pub world: World,
+    clients: Clients,
+    checkers: Vec<Box<dyn Checker>>,
+    /// What was broken.
+    pub found: Findings,
+    marks: Marks,
+    /// Facts, moved here from the world.
+    fresh: Vec<(Mono, Fact)>,
+    /// Every fact, when they are kept.
+    pub facts: Vec<(Mono, Fact)>,
+    watch: Watch,
+    /// When nodes that ended by themselves are started again.
+    restarts: Vec<(Mono, NodeIx)>,
+    seen_exits: usize,
+}
+
+/// Runs a scenario.
+pub fn run(scenario: &Scenario) -> Report {
+    let mut runner = Runner::new(scenario, Watch::default());
+    runner.run();
+    runner.report()
+}
+
+impl<'a> Runner<'a> {
+    /// A run that has not begun.
+    pub fn new(scenario: &'a Scenario, watch: Watch) -> Self {
+        let mut world = World::new(scenario.seed, scenario.rudeness);
+        world.trace = Trace::new(watch.lines_max);
+        world.record();
+        Self {
+            scenario,
+            world,
+            clients: Clients::default(),
+            checkers: checkers::all(&scenario.terms()),
+            found: Findings::default(),
+            marks: Marks::default(),
+            fresh: Vec::new(),
+            facts: Vec::new(),
+            watch,
+            restarts: Vec::new(),
+            seen_exits: 0,
+        }
+    }
+
+    /// Runs to the end, or to the first violation.
+    pub fn run(&mut self) {
+        self.world.enter(Phase::Safety);
+        self.plan_nodes();
+        self.safety();
+        if self.is_sound() {
+            self.liveness();
+        }
+        if self.is_sound() {
+            self.service();
+        }
+        if self.is_sound() {
+            self.rest();
+        }
+    }
+
+    /// Takes the facts that nobody has judged, as after a panic.
+    pub fn take_rest(&mut self) {
+        self.world.take_facts(&mut self.fresh);
+        self.facts.append(&mut self.fresh);
+    }
+
+    /// What became of it.
+    pub fn report(self) -> Report {
+        Report {
+            trace: self.world.trace.hash(),
+            events: self.world.events,
+            tasks: self.world.book.tasks().len() as u64,
+            simulated_ms: self.world.now().mono.as_nanos() / 1_000_000,
+            faults: self.world.hits.clone(),
+            marks: self.marks.counts,
+            violations: self.found.into_violations(),
+        }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.found.violations().is_empty()
+    }
+
+    fn plan_nodes(&mut self) {
+        let ttl: Duration = self.scenario.ttl.into();
+        for (nth, plan) in self.scenario.servers.iter().enumerate() {
+            let node = self.world.plan_server(&format!("s{nth}"), |config| {
+                config.ttl = ttl;
+                config.retention = self.scenario.retention;
+                config.gateway_lanes = plan.lanes;
+                config.scheduler_lanes = plan.lanes;
+                config.losses_max = LOSSES_MAX;
+            });
+            self.world.boot_at(node, plan.starts);
+        }
+        for (nth, plan) in self.scenario.workers.iter().enumerate() {
+            let node = self.world.plan_worker(&format!("w{nth}"), |config| {
+                config.ttl = ttl;
+                config.slots = plan.slots;
+                config.weight = plan.weight;
+                config.lanes = plan.lanes;
+                config.queues = plan.queues.iter().map(|queue| queue_name(*queue)).collect();
+                config.drain_grace = Duration::from_secs(2);
+            });
+            self.world.boot_at(node, plan.starts);
+        }
+    }
+
+    fn safety(&mut self) {
+        let acts = self
+            .scenario
+            .acts
+            .iter()
+            .map(|it| (it.at, Some(&it.what), None));
+        let faults = self
+            .scenario
+            .faults
+            .iter()
+            .map(|it| (it.at, None, Some(&it.what)));
+        let mut plan: Vec<_> = acts.chain(faults).collect();
+        plan.sort_by_key(|(at, ..)| *at);
+        for (at, act, fault) in plan {
+            if !self.until(at) {
+                return;
+            }
+            if let Some(act) = act {
+                self.act(act);
+            }
+            if let Some(fault) = fault {
+                self.world.break_it(fault);
+            }
+        }
+        self.until(self.scenario.safety);
+    }
+
+    fn act(&mut self, act: &Act) {
+        self.clients.act(&mut self.world, act);
+        if let Act::Drain {
+            node,
+            back_after,
+            slots,
+        } = act
+        {
+            let back = self
+                .world
+                .now()
+                .mono
+                .after(Duration::from_secs(3) + (*back_after).into());
+            self.restarts.push((back, *node));
+            if let NodeConfig::Worker(config) = &mut self.world.nodes[*node].config {
+                config.slots = *slots;
+            }
+        }
+    }
+
+    /// Runs until a time of the run. Says whether all is well.
+    fn until(&mut self, at: Millis) -> bool {
+        let end = Mono::from_nanos(at.get().saturating_mul(1_000_000));
+        while self.world.now().mono < end && self.is_sound() {
+            let left = end.since(self.world.now().mono);
+            self.pass(left.min(LOOK));
+        }
+        self.is_sound()
+    }
+
+    /// Lets time pass, shows every fact to every checker, and does what people and service managers do meanwhile.
+    fn pass(&mut self, span: Duration) {
+        let end = self.world.now().mono.after(span);
+        while self.world.next().is_some_and(|at| at <= end) {
+            self.world.step();
+            self.judge();
+            if !self.is_sound() {
+                return;
+            }
+        }
+        self.world.run_for(end.since(self.world.now().mono));
+        self.clients.read(&mut self.world);
+        self.restart();
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        self.world.take_facts(&mut self.fresh);
+        for (at, fact) in &self.fresh {
+            self.marks.observe(fact);
+            for checker in &mut self.checkers {
+                checker.observe(*at, fact, &mut self.found);
+            }
+        }
+        if self.watch.keep_facts {
+            self.facts.append(&mut self.fresh);
+        } else {
+            self.fresh.clear();
+        }
+    }
+
+    /// What a service manager does: whatever ended by itself is started again, but for second copies.
+    fn restart(&mut self) {
+        let now = self.world.now().mono;
+        let planned = self.scenario.nodes();
+        let exits = &self.world.exits[self.seen_exits..];
+        self.restarts
+            .extend(exits.iter().map(|(node, _)| (now.after(RESTART), *node)));
+        self.seen_exits = self.world.exits.len();
+        let down = (0..planned)
+            .filter(|node| self.world.handler_exit(*node))
+            .collect::<Vec<_>>();
+        self.restarts
+            .extend(down.into_iter().map(|node| (now.after(RESTART), node)));
+        let due: Vec<NodeIx> = self
+            .restarts
+            .iter()
+            .filter(|(at, _)| *at <= now)
+            .map(|(_, node)| *node)
+            .collect();
+        self.restarts.retain(|(at, _)| *at > now);
+        for node in due {
+            if node < planned && self.world.nodes[node].brain.is_none() && !self.stays_down(node) {
+                self.world.boot(node);
+            }
+        }
+    }
+
+    fn stays_down(&self, node: NodeIx) -> bool {
+        self.world.given_up.contains(&node)
+    }
+
+    fn liveness(&mut self) {
+        self.world.enter(Phase::Liveness);
+        liveness::heal(&mut self.world, self.scenario);
+        let core = liveness::core(self.scenario);
+        let end = self.world.now().mono.after(liveness::budget(self.scenario));
+        let mut asked = Mono::ZERO;
+        loop {
+            self.pass(Duration::from_millis(250));
+            if !self.is_sound() {
+                return;
+            }
+            let now = self.world.now().mono;
+            let Some(reason) = liveness::unfinished(&self.world, &core) else {
+                return;
+            };
+            if now >= end {
+                return self.fail(Rule::L1, "converges", reason);
+            }
+            if now.since(asked) > Duration::from_secs(5) {
+                asked = now;
+                self.resume(&core);
+            }
+        }
+    }
+
+    /// Operators resume every queue: what is paused need not end.
+    fn resume(&mut self, core: &[NodeIx]) {
+        for queue in 0..QUEUES.len() {
+            let queue = queue_name(u8::try_from(queue).expect("few queues"));
+            let server = core[0];
+            let paused = self
+                .world
+                .server(server)
+                .is_some_and(|it| it.view().config(&queue).paused);
+            if paused {
+                let request = Request::ConfigureQueue {
+                    queue,
+                    strategy: None,
+                    paused: Some(false),
+                };
+                self.clients.ask(&mut self.world, server, request);
+            }
+        }
+    }
+
+    /// New work is accepted and done by whoever is healed.
+    fn service(&mut self) {
+        self.world.enter(Phase::Service);
+        for server in liveness::core(self.scenario) {
+            if server >= self.scenario.servers.len() {
+                continue;
+            }
+            let tasks: Vec<TaskPlan> = (0..QUEUES.len()).map(|queue| plain(queue as u8)).collect();
+            let before = self.clients.acknowledged().len();
+            let end = self.world.now().mono.after(SERVICE_MAX);
+            while self.clients.acknowledged().len() < before + tasks.len() {
+                self.clients
+                    .ask(&mut self.world, server, crate::clients::submit(&tasks));
+                self.pass(Duration::from_secs(2));
+                if !self.is_sound() {
+                    return;
+                }
+                if self.world.now().mono >= end {
+                    return self.fail(Rule::L4, "serves", format!("n{server} accepts no new work"));
+                }
+            }
+        }
+        let end = self.world.now().mono.after(SERVICE_MAX);
+        let core = liveness::core(self.scenario);
+        while let Some(reason) = liveness::unfinished(&self.world, &core) {
+            if self.world.now().mono >= end {
+                return self.fail(Rule::L4, "serves", reason);
+            }
+            self.pass(Duration::from_millis(250));
+            if !self.is_sound() {
+                return;
+            }
+        }
+    }
+
+    /// Everything comes to rest; then the whole is judged.
+    fn rest(&mut self) {
+        self.pass(Duration::from(self.scenario.ttl) * 2 + Duration::from_secs(2));
+        self.world.enter(Phase::Rest);
+        for node in liveness::core(self.scenario) {
+            if self.world.server(node).is_some() && !self.compare(node) {
+                return;
+            }
+        }
+        self.judge();
+        let now = self.world.now().mono;
+        for checker in &mut self.checkers {
+            checker.finish(now, &mut self.found);
+        }
+        let audit = audit(self.world.kv());
+        let wrong = audit
+            .violations
+            .iter()
+            .chain(self.world.ledger.violations())
+            .cloned()
+            .collect::<Vec<_>>();
+        for what in wrong {
+            let rule = if what.starts_with("S10") {
+                Rule::S10
+            } else {
+                Rule::S1
+            };
+            self.fail(rule, "audit", what);
+        }
+        for task in self.clients.acknowledged().to_vec() {
+            let kept = self.scenario.retention > Millis::from_secs(1_000);
+            if kept && !audit.tasks.contains_key(&task) {
+                self.fail(
+                    Rule::S1,
+                    "audit",
+                    format!("{task} was acknowledged and is gone"),
+                );
+            }
+        }
+    }
+
+    /// Waits until a healed scheduler's view has reached the store's revision, and compares them.
+    fn compare(&mut self, node: NodeIx) -> bool {
+        let end = self.world.now().mono.after(Duration::from_secs(15));
+        while !self.world.compare_view_now(node) {
+            self.pass(Duration::from_millis(5));
+            if !self.is_sound() {
+                return false;
+            }
+            if self.world.now().mono >= end {
+                self.fail(
+                    Rule::L7,
+                    "catches_up",
+                    format!("the view of n{node} does not reach the store's revision"),
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    fn fail(&mut self, rule: Rule, checker: &str, what: String) {
+        let at = self.world.now().mono;
+        let checker = checker.to_owned();
+        self.found.push(Violation {
+            rule,
+            checker,
+            at,
+            node: None,
+            task: None,
+            what,
+        });
+    }
+}
+
+/// A task that gives nobody trouble.
+fn plain(queue: u8) -> TaskPlan {
+    TaskPlan {
+        kind: "echo".to_owned(),
+        payload: Json::null(),
+        queue,
+        priority: Priority::NORMAL,
+        retries_max: 3,
+        backoff: Millis::new(500),
+        timeout: Millis::from_secs(20),
+        delay: Millis::ZERO,
+        key: None,
+    }
+}
