@@ -32,6 +32,8 @@ pub struct Watch {
 const SERVICE_MAX: Duration = Duration::from_secs(60);
 /// A process that ended by itself is started again after this long.
 const RESTART: Duration = Duration::from_secs(1);
+/// A run in which more than this happens goes round in circles: somebody asks for ever, and nothing comes of it.
+const EVENTS_MAX: u64 = 4_000_000;
 /// How often the run looks at its nodes and clients.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -211,6 +213,13 @@ impl<'a> Runner<'a> {
         while self.world.next().is_some_and(|at| at <= end) {
             self.world.step();
             self.judge();
+            if self.world.events > EVENTS_MAX {
+                self.fail(
+                    Rule::L5,
+                    "comes_to_rest",
+                    format!("more than {EVENTS_MAX} events"),
+                );
+            }
             if !self.is_sound() {
                 return;
             }
@@ -271,7 +280,7 @@ impl<'a> Runner<'a> {
         self.world.enter(Phase::Liveness);
         liveness::heal(&mut self.world, self.scenario);
         let core = liveness::core(self.scenario);
-        let end = self.world.now().mono.after(liveness::budget(self.scenario));
+        let end = self.world.now().mono.after(liveness::BUDGET);
         let mut asked = Mono::ZERO;
         loop {
             self.pass(Duration::from_millis(250));
@@ -287,7 +296,23 @@ impl<'a> Runner<'a> {
             }
             if now.since(asked) > Duration::from_secs(5) {
                 asked = now;
-                self.resume(&core);
+                self.tend(&core);
+            }
+        }
+    }
+
+    /// What operators do while they wait for everything to come to its end.
+    fn tend(&mut self, core: &[NodeIx]) {
+        self.resume(core);
+        self.replace_drained(core);
+    }
+
+    /// Operators replace workers that they ordered to take nothing any more: the order is for one life.
+    fn replace_drained(&mut self, core: &[NodeIx]) {
+        for node in core {
+            let idle = self.world.worker(*node).is_some_and(|it| !it.is_ready());
+            if idle && self.world.has_orders(*node) {
+                self.world.drain(*node);
             }
         }
     }
@@ -340,7 +365,8 @@ impl<'a> Runner<'a> {
             if self.world.now().mono >= end {
                 return self.fail(Rule::L4, "serves", reason);
             }
-            self.pass(Duration::from_millis(250));
+            self.tend(&core);
+            self.pass(Duration::from_secs(1));
             if !self.is_sound() {
                 return;
             }

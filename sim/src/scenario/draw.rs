@@ -417,7 +417,7 @@ impl<'a, 'b> Draw<'a, 'b> {
             15 => Fault::ExpireAll,
             16 => Fault::JumpWall {
                 node,
-                by_ms: self.from.one_of(&[3_600_000, -3_600_000, 700, -700, 9_000]),
+                by_ms: self.from.one_of(&[120_000, -3_600_000, 700, -700, 9_000]),
             },
             17 => Fault::Drift {
                 node,

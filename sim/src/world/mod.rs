@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::gateway::{Reply, RequestId};
 use windlass_core::ids::{LeaseId, NodeId, OpId, TaskId};
+use windlass_core::keyspace::Key;
 use windlass_core::kv::{self, ClientId, Kv, Limits};
 use windlass_core::rng::Rng;
 use windlass_core::server::{self, Server};
@@ -286,7 +287,9 @@ impl World {
             }
             Happening::WakeStore => {
                 self.store_wake = None;
-                self.store(kv::Input::Elapsed);
+                if !self.outage.is_down() {
+                    self.store(kv::Input::Elapsed);
+                }
             }
             Happening::HandlerActs { node, life, run } => self.handler_acts(node, life, run),
             Happening::Thaw { node } => self.thaw(node),
@@ -315,6 +318,11 @@ impl World {
     /// The id of a node.
     pub fn id_of(&self, node: NodeIx) -> &NodeId {
         self.nodes[node].config.id()
+    }
+
+    /// Whether somebody ordered the node to drain.
+    pub fn has_orders(&self, node: NodeIx) -> bool {
+        self.kv.entry(&Key::node_config(self.id_of(node))).is_some()
     }
 
     /// The first start of each task, in order.

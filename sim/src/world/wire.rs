@@ -223,7 +223,11 @@ impl World {
         self.wake_store();
     }
 
-    pub(crate) fn wake_store(&mut self) {
+    /// The store wakes up when a lease ends; not while its clock stands still.
+    fn wake_store(&mut self) {
+        if self.outage.is_down() {
+            return;
+        }
         let deadline = self.kv.deadline().map(|(at, _)| at.after(self.outage.lost));
         if let Some(at) = deadline.filter(|at| {
             self.store_wake
