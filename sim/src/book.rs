@@ -2,19 +2,20 @@
 //! read keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::balance::Strategy;
 use windlass_core::ids::{
-    Fence, LeaseId, LockName, NodeId, QueueName, Registration, Revision, TaskId, TaskType,
+    Fence, LeaseId, LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType,
 };
 use windlass_core::keyspace::{Key, Meaning, Place, Role};
 use windlass_core::kv::{Edit, Entry};
 use windlass_core::record::{
     Carry, ClaimRecord, DelayedRecord, EntryRecord, LaneRecord, NodeConfig, Outcome, OutcomeRecord,
-    QueueConfig, Record, RunRecord, Totals, UniqueRecord,
+    QueueConfig, Record, RunRecord, TaskRecord, Totals, UniqueRecord,
 };
-use windlass_core::time::Wall;
+use windlass_core::time::{Millis, Wall};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What one revision did.
@@ -52,6 +53,41 @@ pub struct TaskState {
     pub dead: Option<QueueName>,
     /// How often an operator ran it again.
     pub run: u32,
+    /// What its record promises; `None` when there is no record, or none that this version can read.
+    pub promised: Option<Promised>,
+}
+
+/// What a task's record says about how it is to be treated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// Where it waits.
+    pub queue: QueueName,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it was accepted, by the gateway's clock.
+    pub created_at: Wall,
+    /// Not to start before this time.
+    pub due: Option<Wall>,
+    /// How many failures are tried again.
+    pub retries_max: u32,
+    /// The longest wait between two attempts that its policy allows.
+    pub backoff_max: Millis,
+    /// Whether it has an idempotency key.
+    pub unique: bool,
+}
+
+impl Promised {
+    fn of(task: &TaskRecord) -> Self {
+        Self {
+            queue: task.queue.clone(),
+            priority: task.priority,
+            created_at: task.created_at,
+            due: task.due,
+            retries_max: task.retries_max,
+            backoff_max: Millis::new(task.retry.cap.get().max(1)),
+            unique: task.unique.is_some(),
+        }
+    }
 }
 
 /// A place of a task that has not ended.
@@ -192,6 +228,8 @@ pub enum Other {
         hash: String,
         /// The task that it stands for; `None` when it was freed.
         task: Option<TaskId>,
+        /// The hash of the body that came with it; `None` when it was freed.
+        body: Option<Arc<str>>,
     },
     /// A lane, or the folded totals.
     Lane {
@@ -313,7 +351,11 @@ fn edit_task(
         .spots
         .retain(|spot| !matches!(spot, Spot::Unreadable { key: known } if known == key));
     match meaning {
-        Meaning::Task(_) => state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes())),
+        Meaning::Task(_) => {
+            state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes()));
+            let record = entry.and_then(|it| TaskRecord::decode(&it.found.value).ok());
+            state.promised = record.as_ref().map(Promised::of);
+        }
         Meaning::Outcome(_) => state.end = entry.map(|it| end_of(at, it)),
         Meaning::Run(_) => state.run = entry.map_or(0, run_of),
         Meaning::Dead(queue, _) => state.dead = entry.map(|_| queue),
@@ -442,12 +484,14 @@ fn other(key: &Key, meaning: Meaning, entry: Option<&Entry>) -> Other {
             waiter,
             life,
         },
-        Meaning::Unique => Other::Unique {
-            hash: key.as_str().to_owned(),
-            task: entry
-                .and_then(|it| UniqueRecord::decode(&it.found.value).ok())
-                .map(|record| record.task),
-        },
+        Meaning::Unique => {
+            let record = entry.and_then(|it| UniqueRecord::decode(&it.found.value).ok());
+            Other::Unique {
+                hash: key.as_str().to_owned(),
+                task: record.as_ref().map(|record| record.task),
+                body: record.map(|record| record.body),
+            }
+        }
         Meaning::Lane(_) | Meaning::FoldedTotals => {
             match entry.map(|it| LaneRecord::decode(&it.found.value)) {
                 None => Other::Lane {

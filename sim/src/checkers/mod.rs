@@ -1,13 +1,28 @@
 //! The properties that every run must have: one a file, each judging facts only, so that a recorded run of real
 //! processes can be judged as well.
 
+mod attempts_exact;
 mod fence_grows;
+mod leased_keys;
+mod legal_steps;
+mod no_orphans;
+mod nothing_lost;
+mod one_outcome;
+mod one_owner;
+mod roster;
+mod rows;
+mod slots_kept;
+mod stale_refused;
+mod starts_after_commit;
+#[cfg(test)]
+mod testing;
+mod totals_exact;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::ids::TaskId;
-use windlass_core::time::Mono;
+use windlass_core::time::{Mono, Wall};
 
 use crate::fact::{Fact, NodeIx};
 
@@ -180,10 +195,37 @@ pub struct Terms {
     pub end_max_ms: u64,
     /// How many workers may vanish under a task.
     pub losses_max: u32,
+    /// What a wall clock without error shows when the run's own clock shows zero, in milliseconds since the Unix epoch.
+    pub epoch_ms: u64,
+    /// How long ended tasks are kept.
+    pub retention_ms: u64,
+    /// How long a node may take to leave once it was told to, in milliseconds.
+    pub drain_max_ms: u64,
+    /// The longest wait that a handler advises for a retry, in milliseconds; zero when none does.
+    pub advice_max_ms: u64,
+}
+
+impl Terms {
+    /// What a wall clock without error shows.
+    pub fn wall(&self, at: Mono) -> Wall {
+        Wall::from_millis(self.epoch_ms.saturating_add(at.as_nanos() / 1_000_000))
+    }
 }
 
 /// Every checker there is, for one run.
 pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
-    let _ = terms;
-    vec![Box::new(fence_grows::FenceGrows::default())]
+    vec![
+        Box::new(nothing_lost::NothingLost::new(terms)),
+        Box::new(legal_steps::LegalSteps),
+        Box::new(one_owner::OneOwner::new(terms)),
+        Box::new(fence_grows::FenceGrows::default()),
+        Box::new(one_outcome::OneOutcome::default()),
+        Box::new(stale_refused::StaleRefused::default()),
+        Box::new(starts_after_commit::StartsAfterCommit::new(terms)),
+        Box::new(attempts_exact::AttemptsExact::new(terms)),
+        Box::new(totals_exact::TotalsExact::default()),
+        Box::new(no_orphans::NoOrphans::default()),
+        Box::new(slots_kept::SlotsKept::default()),
+        Box::new(leased_keys::LeasedKeys::default()),
+    ]
 }
