@@ -16,8 +16,6 @@ pub(super) struct Member {
     pub(super) id: NodeId,
     /// What it does.
     pub(super) role: Role,
-    /// Handlers that it may run.
-    pub(super) slots: u32,
     /// Whether a process runs.
     pub(super) up: bool,
     /// How many processes there were.
@@ -80,6 +78,11 @@ impl Roster {
         each.fold(self.hurt_until, Mono::max)
     }
 
+    /// When the last fault that concerned everybody is over.
+    pub(super) fn everybody_hurt_until(&self) -> Mono {
+        self.hurt_until
+    }
+
     /// When the last fault that concerns a node is over.
     pub(super) fn hurt_until(&self, node: NodeIx) -> Mono {
         let own = self.members.get(&node).map(|member| member.hurt_until);
@@ -93,8 +96,8 @@ impl Roster {
                 node,
                 role,
                 id,
-                slots,
-            } => self.boot(at, *node, *role, id, *slots),
+                slots: _,
+            } => self.boot(at, *node, *role, id),
             Fact::Down { node, .. } => self.with(*node, |member| {
                 member.up = false;
                 member.since = at;
@@ -135,12 +138,11 @@ impl Roster {
         }
     }
 
-    fn boot(&mut self, at: Mono, node: NodeIx, role: Role, id: &NodeId, slots: u32) {
+    fn boot(&mut self, at: Mono, node: NodeIx, role: Role, id: &NodeId) {
         let before = self.members.get(&node);
         let member = Member {
             id: id.clone(),
             role,
-            slots,
             up: true,
             life: before.map_or(0, |member| member.life + 1),
             since: at,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use windlass_core::gateway::{
-    Due, LockToken, Reply, Request, RequestId, Submitted, TaskSpec, TaskState as State,
+    Due, LockToken, Reply, Request, RequestId, Submitted, TaskSpec, TaskState as State, TaskView,
 };
 use windlass_core::ids::{Attempt, Fence, LeaseId, OpId, Priority, Registration, Revision, TaskId};
 use windlass_core::keyspace::{Key, Place, Role};
@@ -561,4 +561,51 @@ pub(super) fn granted(fence: Fence, waiter: &str, lease: i64) -> Reply {
         token: token(waiter, lease),
         ttl: Duration::from_secs(3),
     }
+}
+
+/// A client asks for a task.
+pub(super) fn get(task: TaskId) -> Request {
+    Request::Get { task, wait: None }
+}
+
+/// The reply that shows a task.
+pub(super) fn shown(id: TaskId, state: State, losses: u32, fence: Option<Fence>) -> Reply {
+    Reply::Task(Box::new(TaskView {
+        id,
+        name: None,
+        kind: "noop".parse().unwrap(),
+        queue: "q".parse().unwrap(),
+        state,
+        priority: Priority::NORMAL,
+        payload: Json::null(),
+        metadata: BTreeMap::new(),
+        created_at: Wall::default(),
+        due_at: None,
+        assigned_at: None,
+        started_at: None,
+        completed_at: None,
+        worker: None,
+        fence,
+        retry_count: 0,
+        losses,
+        retries_max: 1,
+        timeout: Millis::new(1_000),
+        result: None,
+        error: None,
+        progress: None,
+        run: 0,
+        attempts: Vec::new(),
+    }))
+}
+
+/// A task that the worker `w1` holds, in the life that its key began at revision 1.
+pub(super) fn held_by_w1(h: &mut History) -> TaskId {
+    let life = Life {
+        created: Revision(1),
+        lease: None,
+    };
+    h.node_key("w1", Some(life));
+    let task = h.submit(None);
+    h.dispatch(task, "w1");
+    task
 }
