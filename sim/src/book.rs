@@ -12,10 +12,12 @@ use windlass_core::ids::{
 use windlass_core::keyspace::{Key, Meaning, Place, Role};
 use windlass_core::kv::{Edit, Entry};
 use windlass_core::record::{
-    Carry, ClaimRecord, DelayedRecord, EntryRecord, LaneRecord, NodeConfig, Outcome, OutcomeRecord,
-    QueueConfig, Record, RunRecord, TaskRecord, Totals, UniqueRecord,
+    Carry, ClaimRecord, DelayedRecord, EntryRecord, LaneRecord, NodeConfig, NodeRecord,
+    OfferRecord, Outcome, OutcomeRecord, QueueConfig, Record, RunRecord, TaskRecord, Totals,
+    UniqueRecord,
 };
-use windlass_core::time::{Millis, Wall};
+use windlass_core::retry::RetryPolicy;
+use windlass_core::time::Wall;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What one revision did.
@@ -70,8 +72,8 @@ pub struct Promised {
     pub due: Option<Wall>,
     /// How many failures are tried again.
     pub retries_max: u32,
-    /// The longest wait between two attempts that its policy allows.
-    pub backoff_max: Millis,
+    /// How long to wait between them.
+    pub retry: RetryPolicy,
     /// Whether it has an idempotency key.
     pub unique: bool,
 }
@@ -84,7 +86,7 @@ impl Promised {
             created_at: task.created_at,
             due: task.due,
             retries_max: task.retries_max,
-            backoff_max: Millis::new(task.retry.cap.get().max(1)),
+            retry: task.retry,
             unique: task.unique.is_some(),
         }
     }
@@ -461,6 +463,10 @@ fn end_of(at: Revision, entry: &Entry) -> End {
     }
 }
 
+fn is_unreadable<R: Record>(entry: &Entry) -> bool {
+    R::decode(&entry.found.value).is_err()
+}
+
 fn run_of(entry: &Entry) -> u32 {
     RunRecord::decode(&entry.found.value).map_or(0, |record| record.run)
 }
@@ -471,7 +477,11 @@ fn other(key: &Key, meaning: Meaning, entry: Option<&Entry>) -> Other {
         lease: it.lease,
     });
     let foreign = || Other::Foreign { key: key.clone() };
+    // Ours are leased; what is not is ours, and wrong, or nobody's whom this version knows.
+    let unleased = entry.filter(|it| it.lease.is_none());
     match meaning {
+        Meaning::Node(..) if unleased.is_some_and(is_unreadable::<NodeRecord>) => foreign(),
+        Meaning::Offer(_) if unleased.is_some_and(is_unreadable::<OfferRecord>) => foreign(),
         Meaning::Node(role, id) => Other::Node { role, id, life },
         Meaning::Offer(id) => Other::Offer { id, life },
         Meaning::LockWaiter(lock, waiter) => Other::Waiter {

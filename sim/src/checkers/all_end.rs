@@ -26,7 +26,7 @@ impl AllEnd {
         let queue = step.after.spots.first().and_then(|spot| match spot {
             Spot::Entry { queue, .. } | Spot::Delayed { queue, .. } => Some(queue),
             Spot::Claim(claim) => Some(&claim.queue),
-            Spot::Unreadable => None,
+            Spot::Unreadable { .. } => None,
         });
         match queue.filter(|_| !is_foreign(step)) {
             Some(queue) => self.open.insert(step.task, queue.clone()),

@@ -71,7 +71,7 @@ impl Checker for BacklogDrains {
                 let queue = step.after.spots.first().and_then(|spot| match spot {
                     Spot::Entry { queue, .. } | Spot::Delayed { queue, .. } => Some(queue),
                     Spot::Claim(claim) => Some(&claim.queue),
-                    Spot::Unreadable => None,
+                    Spot::Unreadable { .. } => None,
                 });
                 match queue.filter(|_| !is_foreign(step)) {
                     Some(queue) if self.healed.is_none() => {

@@ -37,7 +37,7 @@ impl BatchMatches {
         };
         let state = match step.after.spots.first() {
             Some(Spot::Delayed { .. }) => TaskState::Scheduled,
-            Some(Spot::Entry { .. } | Spot::Claim(_) | Spot::Unreadable) | None => {
+            Some(Spot::Entry { .. } | Spot::Claim(_) | Spot::Unreadable { .. }) | None => {
                 TaskState::Pending
             }
         };

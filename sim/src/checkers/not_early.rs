@@ -1,5 +1,6 @@
 //! S13: nothing is released before it is due, and nothing is tried again at once or later than its policy allows: the
-//! wait after a failure is longer than nothing and at most the policy's cap, or what a handler may advise.
+//! wait after a failure is longer than nothing and at most what the policy says after so many, or what a handler may advise;
+//! and exactly that where the policy has no jitter.
 //!
 //! Suspended for who writes with a wall clock that was meddled with (`JumpWall`, `Drift`), for good: such a clock may
 //! stay wrong. A handler starts only under a claim (S7), and a claim comes only from an entry (S2), so what is not
@@ -38,29 +39,34 @@ impl NotEarly {
         match (&step.before.spots[..], &step.after.spots[..]) {
             ([Spot::Delayed { due, .. }], [Spot::Entry { .. }]) => (*due > now)
                 .then(|| format!("released {} ms before it is due", due.since(now).get())),
-            ([Spot::Claim(_)], [Spot::Delayed { due, .. }]) => {
-                let claimed = self.claimed.get(&step.task)?;
-                let cap = step.after.promised.as_ref()?.backoff_max.get();
-                self.judge_wait(*due, self.terms.wall(*claimed), now, cap)
+            ([Spot::Claim(claim)], [Spot::Delayed { due, .. }]) => {
+                let claimed = self.terms.wall(*self.claimed.get(&step.task)?);
+                let policy = step.after.promised.as_ref()?.retry;
+                let whole = policy.delay_after(claim.count.retries);
+                let advised = self.terms.advice_max_ms > 0;
+                let least = if policy.jitter || advised {
+                    Millis::new(1)
+                } else {
+                    whole
+                };
+                let most = Millis::new(whole.get().max(self.terms.advice_max_ms));
+                judge_wait(*due, claimed.after(least), now.after(most))
             }
             _ => None,
         }
     }
+}
 
-    /// The wait began somewhere between the claim and now.
-    fn judge_wait(&self, due: Wall, claimed: Wall, now: Wall, cap: u64) -> Option<String> {
-        let longest = Millis::new(cap.max(self.terms.advice_max_ms));
-        if due <= claimed {
-            return Some("to be tried again without a wait".to_owned());
-        }
-        (due > now.after(longest)).then(|| {
-            format!(
-                "to be tried again after {} ms, and its policy allows {}",
-                due.since(now).get(),
-                longest.get()
-            )
-        })
+/// The wait began after the claim, and not later than now.
+fn judge_wait(due: Wall, earliest: Wall, latest: Wall) -> Option<String> {
+    if due < earliest {
+        let early = earliest.since(due).get();
+        return Some(format!(
+            "to be tried again {early} ms earlier than it may be"
+        ));
     }
+    let late = due.since(latest).get();
+    (late > 0).then(|| format!("to be tried again {late} ms later than its policy allows"))
 }
 
 impl Checker for NotEarly {
@@ -144,10 +150,10 @@ mod tests {
         let task = h.submit(None);
         h.dispatch(task, "w1");
         h.retry(task, 0);
-        h.assert_tripped("without a wait");
+        h.assert_tripped("1 ms earlier");
         let task = h.submit(None);
         h.dispatch(task, "w1");
         h.retry(task, 5_001);
-        h.assert_tripped("after 5001 ms");
+        h.assert_tripped("1 ms later");
     }
 }

@@ -167,11 +167,16 @@ impl Roster {
             }
             return;
         };
+        if kind == FaultKind::ExpireLease {
+            self.cast_out(node);
+        }
         self.with(node, |member| {
-            member.hurt_until = member.hurt_until.max(end);
             match kind {
-                FaultKind::ExpireLease | FaultKind::ExpireAll => member.cast_out = true,
-                FaultKind::JumpWall => member.skewed = true,
+                // It lasts until somebody sets the clock right, and concerns nothing but wall time.
+                FaultKind::JumpWall => {
+                    member.skewed = true;
+                    return;
+                }
                 FaultKind::Drift => {
                     member.skewed = true;
                     member.drifts_until = member.drifts_until.max(Some(end));
@@ -197,6 +202,8 @@ impl Roster {
                 | FaultKind::StoreDown
                 | FaultKind::NoSpace
                 | FaultKind::Busy
+                | FaultKind::ExpireLease
+                | FaultKind::ExpireAll
                 | FaultKind::Upgrade
                 | FaultKind::HandlerHangs
                 | FaultKind::HandlerIgnoresStop
@@ -205,6 +212,16 @@ impl Roster {
                 | FaultKind::ClientRepeats
                 | FaultKind::ClientVanishes => {}
             }
+            member.hurt_until = member.hurt_until.max(end);
         });
+    }
+
+    /// The lease of a node's key has ended early: that of whoever goes by its id.
+    fn cast_out(&mut self, node: NodeIx) {
+        let Some(id) = self.members.get(&node).map(|member| member.id.clone()) else {
+            return;
+        };
+        let named = self.members.values_mut().filter(|it| it.id == id && it.up);
+        named.for_each(|member| member.cast_out = true);
     }
 }

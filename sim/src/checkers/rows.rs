@@ -51,7 +51,7 @@ pub(super) fn is_foreign(step: &TaskStep) -> bool {
             || state
                 .spots
                 .iter()
-                .any(|spot| matches!(spot, Spot::Unreadable))
+                .any(|spot| matches!(spot, Spot::Unreadable { .. }))
     })
 }
 
@@ -59,7 +59,7 @@ pub(super) fn is_foreign(step: &TaskStep) -> bool {
 pub(super) fn claim_of(state: &TaskState) -> Option<&Claim> {
     state.spots.iter().find_map(|spot| match spot {
         Spot::Claim(claim) => Some(claim),
-        Spot::Entry { .. } | Spot::Delayed { .. } | Spot::Unreadable => None,
+        Spot::Entry { .. } | Spot::Delayed { .. } | Spot::Unreadable { .. } => None,
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) fn count_of(state: &TaskState) -> Option<Count> {
     let spot = state.spots.first().and_then(|spot| match spot {
         Spot::Entry { count, .. } | Spot::Delayed { count, .. } => Some(*count),
         Spot::Claim(claim) => Some(claim.count),
-        Spot::Unreadable => None,
+        Spot::Unreadable { .. } => None,
     });
     spot.or_else(|| state.end.as_ref().map(|end| end.count))
 }
@@ -121,7 +121,7 @@ fn submitted(before: &TaskState, after: &TaskState) -> Result<Row, &'static str>
                 && place.timestamp == promised.created_at
         }
         Spot::Delayed { due, queue, .. } => promised.due == Some(*due) && *queue == promised.queue,
-        Spot::Claim(_) | Spot::Unreadable => false,
+        Spot::Claim(_) | Spot::Unreadable { .. } => false,
     };
     ok_if(
         as_promised,
@@ -157,7 +157,7 @@ fn only(state: &TaskState) -> Result<At<'_>, &'static str> {
             Spot::Entry { count, .. } => Ok(At::Entry(spot, *count)),
             Spot::Delayed { count, .. } => Ok(At::Delayed(spot, *count)),
             Spot::Claim(claim) => Ok(At::Claim(claim)),
-            Spot::Unreadable => Err("a task's place cannot be read"),
+            Spot::Unreadable { .. } => Err("a task's place cannot be read"),
         },
         ([_], None) => Err("a task is among the dead and not at its end"),
         ([_, _, ..], None) => Err("a task is in two places"),

@@ -9,7 +9,7 @@ use windlass_core::gateway::{
 use windlass_core::ids::{Attempt, Fence, LeaseId, OpId, Priority, Registration, Revision, TaskId};
 use windlass_core::keyspace::{Key, Place, Role};
 use windlass_core::record::{Json, StopReason, Totals};
-use windlass_core::retry::RetryPolicy;
+use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::rng::Rng;
 use windlass_core::time::{Millis, Mono, Wall};
 
@@ -200,7 +200,11 @@ impl History {
                 created_at: self.wall(),
                 due,
                 retries_max: 1,
-                backoff_max: Millis::new(5_000),
+                retry: RetryPolicy {
+                    kind: Backoff::Fixed,
+                    delay: Millis::new(5_000),
+                    ..RetryPolicy::default()
+                },
                 unique: false,
             }),
             ..TaskState::default()
