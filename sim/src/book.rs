@@ -2,18 +2,21 @@
 //! read keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::balance::Strategy;
 use windlass_core::ids::{
-    Fence, LeaseId, LockName, NodeId, QueueName, Registration, Revision, TaskId, TaskType,
+    Fence, LeaseId, LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType,
 };
 use windlass_core::keyspace::{Key, Meaning, Place, Role};
 use windlass_core::kv::{Edit, Entry};
 use windlass_core::record::{
-    Carry, ClaimRecord, DelayedRecord, EntryRecord, LaneRecord, NodeConfig, Outcome, OutcomeRecord,
-    QueueConfig, Record, RunRecord, Totals, UniqueRecord,
+    Carry, ClaimRecord, DelayedRecord, EntryRecord, LaneRecord, NodeConfig, NodeRecord,
+    OfferRecord, Outcome, OutcomeRecord, QueueConfig, Record, RunRecord, TaskRecord, Totals,
+    UniqueRecord,
 };
+use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Wall;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -52,6 +55,41 @@ pub struct TaskState {
     pub dead: Option<QueueName>,
     /// How often an operator ran it again.
     pub run: u32,
+    /// What its record promises; `None` when there is no record, or none that this version can read.
+    pub promised: Option<Promised>,
+}
+
+/// What a task's record says about how it is to be treated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// Where it waits.
+    pub queue: QueueName,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it was accepted, by the gateway's clock.
+    pub created_at: Wall,
+    /// Not to start before this time.
+    pub due: Option<Wall>,
+    /// How many failures are tried again.
+    pub retries_max: u32,
+    /// How long to wait between them.
+    pub retry: RetryPolicy,
+    /// Whether it has an idempotency key.
+    pub unique: bool,
+}
+
+impl Promised {
+    fn of(task: &TaskRecord) -> Self {
+        Self {
+            queue: task.queue.clone(),
+            priority: task.priority,
+            created_at: task.created_at,
+            due: task.due,
+            retries_max: task.retries_max,
+            retry: task.retry,
+            unique: task.unique.is_some(),
+        }
+    }
 }
 
 /// A place of a task that has not ended.
@@ -192,6 +230,8 @@ pub enum Other {
         hash: String,
         /// The task that it stands for; `None` when it was freed.
         task: Option<TaskId>,
+        /// The hash of the body that came with it; `None` when it was freed.
+        body: Option<Arc<str>>,
     },
     /// A lane, or the folded totals.
     Lane {
@@ -313,7 +353,11 @@ fn edit_task(
         .spots
         .retain(|spot| !matches!(spot, Spot::Unreadable { key: known } if known == key));
     match meaning {
-        Meaning::Task(_) => state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes())),
+        Meaning::Task(_) => {
+            state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes()));
+            let record = entry.and_then(|it| TaskRecord::decode(&it.found.value).ok());
+            state.promised = record.as_ref().map(Promised::of);
+        }
         Meaning::Outcome(_) => state.end = entry.map(|it| end_of(at, it)),
         Meaning::Run(_) => state.run = entry.map_or(0, run_of),
         Meaning::Dead(queue, _) => state.dead = entry.map(|_| queue),
@@ -419,6 +463,10 @@ fn end_of(at: Revision, entry: &Entry) -> End {
     }
 }
 
+fn is_unreadable<R: Record>(entry: &Entry) -> bool {
+    R::decode(&entry.found.value).is_err()
+}
+
 fn run_of(entry: &Entry) -> u32 {
     RunRecord::decode(&entry.found.value).map_or(0, |record| record.run)
 }
@@ -429,7 +477,11 @@ fn other(key: &Key, meaning: Meaning, entry: Option<&Entry>) -> Other {
         lease: it.lease,
     });
     let foreign = || Other::Foreign { key: key.clone() };
+    // Ours are leased; what is not is ours, and wrong, or nobody's whom this version knows.
+    let unleased = entry.filter(|it| it.lease.is_none());
     match meaning {
+        Meaning::Node(..) if unleased.is_some_and(is_unreadable::<NodeRecord>) => foreign(),
+        Meaning::Offer(_) if unleased.is_some_and(is_unreadable::<OfferRecord>) => foreign(),
         Meaning::Node(role, id) => Other::Node { role, id, life },
         Meaning::Offer(id) => Other::Offer { id, life },
         Meaning::LockWaiter(lock, waiter) => Other::Waiter {
@@ -442,12 +494,14 @@ fn other(key: &Key, meaning: Meaning, entry: Option<&Entry>) -> Other {
             waiter,
             life,
         },
-        Meaning::Unique => Other::Unique {
-            hash: key.as_str().to_owned(),
-            task: entry
-                .and_then(|it| UniqueRecord::decode(&it.found.value).ok())
-                .map(|record| record.task),
-        },
+        Meaning::Unique => {
+            let record = entry.and_then(|it| UniqueRecord::decode(&it.found.value).ok());
+            Other::Unique {
+                hash: key.as_str().to_owned(),
+                task: record.as_ref().map(|record| record.task),
+                body: record.map(|record| record.body),
+            }
+        }
         Meaning::Lane(_) | Meaning::FoldedTotals => {
             match entry.map(|it| LaneRecord::decode(&it.found.value)) {
                 None => Other::Lane {

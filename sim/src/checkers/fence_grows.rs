@@ -1,19 +1,110 @@
-//! S4: the fences of a task strictly increase, from claim to claim and from start to start. So do those of a lock.
+//! S4: the fences of a task strictly increase, from claim to claim and from start to start. So do those of a lock, from
+//! waiter to waiter; and whoever is told a lock's fence is told that of the waiter's own key, once it was first in line.
+//!
+//! No fault suspends it in the store. That a handler does not start under an older fence than another did is not asked of
+//! a worker whose lease was ended early (`ExpireLease`, `ExpireAll`) or whose clock ran wrong (`Drift`): it does not know
+//! yet, and its fence tells everybody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use windlass_core::ids::{Fence, TaskId};
+use windlass_core::gateway::{Reply, Request, RequestId};
+use windlass_core::ids::{Fence, LockName, NodeId, Revision, TaskId};
 use windlass_core::time::Mono;
 
+use super::roster::Roster;
 use super::{Checker, Findings, Rule};
-use crate::book::Spot;
-use crate::fact::Fact;
+use crate::book::{Life, Other, Spot};
+use crate::fact::{Fact, NodeIx};
 
-/// Remembers the largest fence of each task.
+/// Remembers the largest fence of each task and lock, and who held each lock.
 #[derive(Debug, Default)]
 pub(super) struct FenceGrows {
+    roster: Roster,
     claimed: BTreeMap<TaskId, Fence>,
     started: BTreeMap<TaskId, Fence>,
+    locks: BTreeMap<Option<LockName>, Line>,
+    asked: BTreeMap<RequestId, LockName>,
+}
+
+/// Those who wait for a lock.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BTreeMap<NodeId, Revision>,
+    newest: Revision,
+    /// Whoever was first in line, ever.
+    held: BTreeSet<(Revision, NodeId)>,
+}
+
+impl FenceGrows {
+    fn claim(&mut self, at: Mono, task: TaskId, fence: Fence, found: &mut Findings) {
+        let last = self.claimed.insert(task, fence);
+        if let Some(last) = last.filter(|last| *last >= fence) {
+            let what = format!("{task} was claimed under fence {fence} after {last}");
+            found.add(self, at, None, Some(task), what);
+        }
+    }
+
+    fn start(&mut self, at: Mono, node: NodeIx, task: TaskId, fence: Fence, found: &mut Findings) {
+        let last = self.started.entry(task).or_insert(fence);
+        let before = std::mem::replace(last, fence.max(*last));
+        let cannot_know = self
+            .roster
+            .get(node)
+            .is_some_and(|it| it.cast_out || it.drifts_until.is_some());
+        if before > fence && !cannot_know {
+            let what = format!("{task} was started under fence {fence} after {before}");
+            found.add(self, at, Some(node), Some(task), what);
+        }
+    }
+
+    fn waiter(
+        &mut self,
+        at: Mono,
+        lock: &Option<LockName>,
+        waiter: &NodeId,
+        life: Option<Life>,
+        found: &mut Findings,
+    ) {
+        let line = self.locks.entry(lock.clone()).or_default();
+        let before = match life {
+            Some(life) => line.waiting.insert(waiter.clone(), life.created),
+            None => line.waiting.remove(waiter),
+        };
+        let first = line
+            .waiting
+            .iter()
+            .map(|(id, created)| (*created, id.clone()));
+        line.held.extend(first.min());
+        let Some(life) = life.filter(|life| before != Some(life.created)) else {
+            return;
+        };
+        let newest = std::mem::replace(&mut line.newest, life.created);
+        if newest >= life.created {
+            let name = lock.as_ref().map_or("@janitor", LockName::as_str);
+            let what = format!(
+                "a waiter of lock {name} was created at {} after {newest}",
+                life.created
+            );
+            found.add(self, at, None, None, what);
+        }
+    }
+
+    fn answer(&mut self, at: Mono, id: RequestId, reply: &Reply, found: &mut Findings) {
+        let Some(lock) = self.asked.remove(&id) else {
+            return;
+        };
+        let Reply::Lock { fence, token, .. } = reply else {
+            return;
+        };
+        let what = format!("lock {lock} was given under fence {fence}, which did not hold it");
+        let held = self
+            .locks
+            .get(&Some(lock))
+            .is_some_and(|line| line.held.contains(&(fence.0, token.waiter.clone())));
+        if !held {
+            found.add(self, at, None, None, what);
+        }
+    }
 }
 
 impl Checker for FenceGrows {
@@ -26,38 +117,146 @@ impl Checker for FenceGrows {
     }
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
-        if let Fact::Stored(revised) = fact {
-            for step in &revised.steps {
-                for spot in &step.after.spots {
-                    if let Spot::Claim(claim) = spot
-                        && !step.before.spots.iter().any(
-                            |before| matches!(before, Spot::Claim(it) if it.fence == claim.fence),
-                        )
-                    {
-                        self.claim(at, step.task, claim.fence, found);
+        match fact {
+            Fact::Stored(revised) => {
+                for step in &revised.steps {
+                    for spot in &step.after.spots {
+                        let is_old = |claim: &crate::book::Claim| {
+                            step.before
+                                .spots
+                                .iter()
+                                .any(|it| matches!(it, Spot::Claim(it) if it.fence == claim.fence))
+                        };
+                        if let Spot::Claim(claim) = spot
+                            && !is_old(claim)
+                        {
+                            self.claim(at, step.task, claim.fence, found);
+                        }
+                    }
+                }
+                for other in &revised.others {
+                    if let Other::Waiter { lock, waiter, life } = other {
+                        self.waiter(at, lock, waiter, *life, found);
                     }
                 }
             }
-        }
-        if let Fact::Started {
-            node, task, fence, ..
-        } = fact
-        {
-            let last = self.started.insert(*task, *fence);
-            if let Some(last) = last.filter(|last| last >= fence) {
-                let what = format!("{task} was started under fence {fence} after {last}");
-                found.add(self, at, Some(*node), Some(*task), what);
+            Fact::Started {
+                node, task, fence, ..
+            } => self.start(at, *node, *task, *fence, found),
+            Fact::Asked { id, request, .. } => {
+                if let Request::LockTake { lock, .. } | Request::LockRenew { lock, .. } = &**request
+                {
+                    self.asked.insert(*id, lock.clone());
+                }
             }
+            Fact::Answered { id, reply, .. } => self.answer(at, *id, reply, found),
+            Fact::Booted { .. } | Fact::Fault { .. } => self.roster.observe(at, fact),
+            Fact::Leased { .. }
+            | Fact::LeaseEnded { .. }
+            | Fact::Down { .. }
+            | Fact::Frozen { .. }
+            | Fact::Thawed { .. }
+            | Fact::Draining { .. }
+            | Fact::SessionUntil { .. }
+            | Fact::StopOrdered { .. }
+            | Fact::HandlerEnded { .. }
+            | Fact::Handled { .. }
+            | Fact::Sent { .. }
+            | Fact::Decided { .. }
+            | Fact::Viewed { .. }
+            | Fact::Phase(_) => {}
         }
     }
 }
 
-impl FenceGrows {
-    fn claim(&mut self, at: Mono, task: TaskId, fence: Fence, found: &mut Findings) {
-        let last = self.claimed.insert(task, fence);
-        if let Some(last) = last.filter(|last| *last >= fence) {
-            let what = format!("{task} was claimed under fence {fence} after {last}");
-            found.add(self, at, None, Some(task), what);
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{History, SCHEDULER, granted, take_lock};
+    use super::*;
+    use crate::nemesis::FaultKind;
+
+    #[test]
+    fn later_claims_have_larger_fences() {
+        let mut h = History::of(FenceGrows::default());
+        let task = h.submit(None);
+        let first = h.dispatch(task, "w1");
+        h.start(0, 1, task, first);
+        h.flag(task);
+        h.lose(task);
+        let second = h.dispatch(task, "w2");
+        h.start(1, 1, task, second);
+        h.assert_clean();
+    }
+
+    #[test]
+    fn a_claim_under_an_older_fence_is_found() {
+        let mut h = History::of(FenceGrows::default());
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        let old = h.held(task);
+        h.lose(task);
+        h.dispatch(task, "w2");
+        h.lose(task);
+        h.revise(SCHEDULER, task, |it| it.spots = vec![Spot::Claim(old)]);
+        h.assert_tripped("was claimed under");
+    }
+
+    #[test]
+    fn a_start_under_an_older_fence_is_found_unless_its_worker_was_cast_out() {
+        for (fault, clean) in [(None, false), (Some(FaultKind::ExpireLease), true)] {
+            let mut h = History::of(FenceGrows::default());
+            h.worker(0, "w1");
+            let task = h.submit(None);
+            let first = h.dispatch(task, "w1");
+            h.lose(task);
+            let second = h.dispatch(task, "w2");
+            h.start(1, 1, task, second);
+            if let Some(kind) = fault {
+                h.fault(kind, Some(0), 0);
+            }
+            h.start(0, 1, task, first);
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("was started under");
+            }
         }
+    }
+
+    #[test]
+    fn a_lock_is_given_to_those_who_were_first_in_line() {
+        let mut h = History::of(FenceGrows::default());
+        take_lock(&mut h, 1);
+        let first = h.wait_in_line("a", 1);
+        let second = h.wait_in_line("b", 2);
+        h.answer(1, granted(first, "a", 1));
+        h.leave_line("a");
+        take_lock(&mut h, 2);
+        h.answer(2, granted(second, "b", 2));
+        h.assert_clean();
+    }
+
+    #[test]
+    fn a_lock_is_not_given_to_whoever_still_waits() {
+        let mut h = History::of(FenceGrows::default());
+        take_lock(&mut h, 1);
+        h.wait_in_line("a", 1);
+        let second = h.wait_in_line("b", 2);
+        h.answer(1, granted(second, "b", 2));
+        h.assert_tripped("did not hold it");
+    }
+
+    #[test]
+    fn waiters_that_came_in_one_revision_share_a_fence() {
+        let mut h = History::of(FenceGrows::default());
+        let life = Some(h.life(Some(1)));
+        let lock = Some("l".parse().unwrap());
+        let waiter = |name: &str| Other::Waiter {
+            lock: lock.clone(),
+            waiter: name.parse().unwrap(),
+            life,
+        };
+        h.store_bare(vec![], vec![waiter("a"), waiter("b")]);
+        h.assert_tripped("a waiter of lock l");
     }
 }

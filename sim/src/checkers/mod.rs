@@ -1,13 +1,56 @@
 //! The properties that every run must have: one a file, each judging facts only, so that a recorded run of real
 //! processes can be judged as well.
+//!
+//! Each file says which faults suspend which part of its rule. What is not here, and where it is:
+//!
+//! - S20, grants of principals: there are no principals in front of the machines. The HTTP front is judged by its own tests.
+//! - S21, secrets and payloads in logs: the machines log nothing, and a simulated run has no metrics. The black-box tests
+//!   look at what the real processes say.
+//! - L1, that a run comes to rest, is judged by the run, which names what it waits for; [`all_end`] looks at what is left.
+//! - L4, progress while a minority of store members and all but one scheduler are down: the run heals only a core of
+//!   nodes and then waits for the same rest. The model of the store has one member; real ones are the black-box tests'.
+//! - L9, ageing of low priorities: there is none, by design; priorities are strict (S12).
 
+mod all_end;
+mod attempts_exact;
+mod backlog_drains;
+mod batch_matches;
+mod bounds;
+mod conflicts_bounded;
 mod fence_grows;
+mod graceful_stop;
+mod idempotency;
+mod leased_keys;
+mod legal_steps;
+mod lock_freed;
+mod lock_order;
+mod no_orphans;
+mod not_early;
+mod nothing_lost;
+mod one_outcome;
+mod one_owner;
+mod orphans_taken;
+mod owners;
+mod priority_order;
+mod read_your_ack;
+mod reclaimed_in_time;
+mod roster;
+mod rows;
+mod slots_kept;
+mod stale_refused;
+mod starts_after_commit;
+#[cfg(test)]
+mod testing;
+mod totals_exact;
+mod view_sound;
+mod views_catch_up;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::ids::TaskId;
-use windlass_core::time::Mono;
+use windlass_core::time::{Mono, Wall};
 
 use crate::fact::{Fact, NodeIx};
 
@@ -180,10 +223,112 @@ pub struct Terms {
     pub end_max_ms: u64,
     /// How many workers may vanish under a task.
     pub losses_max: u32,
+    /// What a wall clock without error shows when the run's own clock shows zero, in milliseconds since the Unix epoch.
+    pub epoch_ms: u64,
+    /// How long ended tasks are kept.
+    pub retention_ms: u64,
+    /// How long a node may take to leave once it was told to, in milliseconds.
+    pub drain_max_ms: u64,
+    /// The longest wait that a handler advises for a retry, in milliseconds; zero when none does.
+    pub advice_max_ms: u64,
+}
+
+/// How long a healed node may take to get on, beside the end of its former life's lease.
+const AWAKE_AFTER: Duration = Duration::from_secs(8);
+
+impl Terms {
+    /// What a wall clock without error shows.
+    pub fn wall(&self, at: Mono) -> Wall {
+        Wall::from_millis(self.epoch_ms.saturating_add(at.as_nanos() / 1_000_000))
+    }
+
+    /// When nodes that were healed are on their feet again: a restarted one waits for the end of its former life's lease,
+    /// and who lost an answer asks again only after a while.
+    fn awake(&self, healed: Mono) -> Mono {
+        healed.after(Duration::from_millis(self.ttl_ms) + AWAKE_AFTER)
+    }
 }
 
 /// Every checker there is, for one run.
 pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
-    let _ = terms;
-    vec![Box::new(fence_grows::FenceGrows::default())]
+    vec![
+        Box::new(nothing_lost::NothingLost::new(terms)),
+        Box::new(legal_steps::LegalSteps),
+        Box::new(one_owner::OneOwner::new(terms)),
+        Box::new(fence_grows::FenceGrows::default()),
+        Box::new(one_outcome::OneOutcome::default()),
+        Box::new(stale_refused::StaleRefused::default()),
+        Box::new(starts_after_commit::StartsAfterCommit::new(terms)),
+        Box::new(read_your_ack::ReadYourAck::default()),
+        Box::new(attempts_exact::AttemptsExact::new(terms)),
+        Box::new(totals_exact::TotalsExact::default()),
+        Box::new(no_orphans::NoOrphans::default()),
+        Box::new(priority_order::PriorityOrder::new(terms)),
+        Box::new(not_early::NotEarly::new(terms)),
+        Box::new(slots_kept::SlotsKept::default()),
+        Box::new(lock_order::LockOrder::default()),
+        Box::new(leased_keys::LeasedKeys::default()),
+        Box::new(view_sound::ViewSound),
+        Box::new(batch_matches::BatchMatches::default()),
+        Box::new(idempotency::Idempotency::default()),
+        Box::new(bounds::Bounds::new(terms)),
+        Box::new(all_end::AllEnd::default()),
+        Box::new(reclaimed_in_time::ReclaimedInTime::new(terms)),
+        Box::new(orphans_taken::OrphansTaken::new(terms)),
+        Box::new(backlog_drains::BacklogDrains::new(terms)),
+        Box::new(conflicts_bounded::ConflictsBounded::default()),
+        Box::new(views_catch_up::ViewsCatchUp::default()),
+        Box::new(graceful_stop::GracefulStop::new(terms)),
+        Box::new(lock_freed::LockFreed::new(terms)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use windlass_core::keyspace::Role;
+
+    use super::testing::{History, TERMS};
+    use super::*;
+    use crate::book::Ending;
+    use crate::fact::Phase;
+
+    #[test]
+    fn every_checker_has_a_rule_and_a_name_of_its_own() {
+        let all = all(&TERMS);
+        let rules: BTreeSet<Rule> = all.iter().map(|it| it.rule()).collect();
+        let names: BTreeSet<&str> = all.iter().map(|it| it.name()).collect();
+        assert_eq!((rules.len(), names.len()), (all.len(), all.len()));
+    }
+
+    #[test]
+    fn a_run_in_which_everything_goes_right_trips_nobody() {
+        let mut h = History::with(all(&TERMS));
+        h.boot(0, Role::Scheduler, "s1", 0);
+        h.worker(1, "w1");
+        h.fact(Fact::Phase(Phase::Safety));
+        let task = h.submit(None);
+        h.acknowledge(1, task);
+        let fence = h.dispatch(task, "w1");
+        h.start(1, 1, task, fence);
+        h.pass(10);
+        h.handler_ends(1, 1, task, fence);
+        h.retry(task, 100);
+        h.fact(Fact::Phase(Phase::Liveness));
+        h.pass(100);
+        h.release(task);
+        h.dispatch(task, "w1");
+        h.finish_task(task, Ending::Completed);
+        h.fact(Fact::Phase(Phase::Rest));
+        h.pass(TERMS.retention_ms);
+        h.purge(task);
+        h.fact(Fact::Viewed {
+            node: 0,
+            at: h.next_revision(),
+            difference: None,
+        });
+        h.finish();
+        h.assert_clean();
+    }
 }

@@ -12,6 +12,7 @@ use windlass_core::record::Json;
 use windlass_core::time::Millis;
 
 use crate::checkers::Terms;
+use crate::clock::EPOCH_MS;
 use crate::fact::NodeIx;
 use crate::nemesis::{Fault, Way};
 use crate::network::Rudeness;
@@ -247,9 +248,16 @@ impl Scenario {
             ttl_ms: self.ttl.get(),
             end_max_ms: 600_000,
             losses_max: LOSSES_MAX,
+            epoch_ms: EPOCH_MS,
+            retention_ms: self.retention.get(),
+            drain_max_ms: self.ttl.get() + DRAIN_MAX_MS,
+            advice_max_ms: 0,
         }
     }
 }
+
+/// How long a node may take to leave, beside the time of its lease: the grace of handlers, and what clients wait for.
+const DRAIN_MAX_MS: u64 = 15_000;
 
 /// How many workers may vanish under a task.
 pub const LOSSES_MAX: u32 = 10;

@@ -1,0 +1,228 @@
+//! S18: what a client is told of each task of a submission is so, item by item and in order: what is accepted is in the
+//! store as it was asked for, every accepted id is another, there are as many fates as tasks; and what was refused never
+//! gets there: at the end the store has seen no more tasks than somebody was told of or nobody was told about.
+//!
+//! No fault suspends it. Tasks of the next version (`Upgrade`) are nobody's submissions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_core::gateway::{Reply, Request, RequestId, Submitted, TaskSpec, TaskState};
+use windlass_core::ids::{Priority, QueueName, TaskId};
+use windlass_core::time::Mono;
+
+use super::rows::is_foreign;
+use super::{Checker, Findings, Rule};
+use crate::book::{Spot, TaskStep};
+use crate::fact::{Fact, NodeIx};
+
+/// Remembers what was asked for, what came into the store, and what clients were told.
+#[derive(Debug, Default)]
+pub(super) struct BatchMatches {
+    asked: BTreeMap<RequestId, Vec<Wanted>>,
+    created: BTreeMap<TaskId, (Wanted, TaskState)>,
+    told: BTreeSet<TaskId>,
+}
+
+/// What tells one task of a batch from another.
+type Wanted = (QueueName, Priority, u32);
+
+fn wanted(spec: &TaskSpec) -> Wanted {
+    (spec.queue.clone(), spec.priority, spec.retries_max)
+}
+
+impl BatchMatches {
+    fn step(&mut self, step: &TaskStep) {
+        let Some(promised) = step.after.promised.as_ref().filter(|_| !is_foreign(step)) else {
+            return;
+        };
+        let state = match step.after.spots.first() {
+            Some(Spot::Delayed { .. }) => TaskState::Scheduled,
+            Some(Spot::Entry { .. } | Spot::Claim(_) | Spot::Unreadable { .. }) | None => {
+                TaskState::Pending
+            }
+        };
+        let wanted = (
+            promised.queue.clone(),
+            promised.priority,
+            promised.retries_max,
+        );
+        self.created.insert(step.task, (wanted, state));
+    }
+
+    fn answer(
+        &mut self,
+        at: Mono,
+        id: RequestId,
+        node: NodeIx,
+        fates: &[Submitted],
+        found: &mut Findings,
+    ) {
+        let Some(asked) = self.asked.remove(&id) else {
+            return;
+        };
+        let mut say = |task, what| found.add(self, at, Some(node), task, what);
+        if asked.len() != fates.len() {
+            let what = format!("{} fates for {} tasks", fates.len(), asked.len());
+            say(None, what);
+        }
+        let mut fresh = BTreeSet::new();
+        for (wanted, fate) in asked.iter().zip(fates) {
+            let (task, state) = match fate {
+                Submitted::Accepted { id, state } => (*id, Some(*state)),
+                Submitted::Unknown { id } => (*id, None),
+                Submitted::Repeated { .. } | Submitted::KeyTaken { .. } | Submitted::Refused(_) => {
+                    continue;
+                }
+            };
+            if !fresh.insert(task) || self.told.contains(&task) {
+                say(Some(task), format!("{task} is the id of two tasks"));
+            }
+            match (self.created.get(&task), state) {
+                (None, Some(_)) => say(Some(task), format!("{task} was accepted, and never was")),
+                (Some((is, _)), _) if is != wanted => {
+                    let what = format!("{task} is {is:?}, and {wanted:?} was asked for");
+                    say(Some(task), what);
+                }
+                (Some((_, is)), Some(told)) if *is != told => {
+                    say(
+                        Some(task),
+                        format!("{task} began as {is}, and not as {told}"),
+                    );
+                }
+                (Some(_), _) | (None, None) => {}
+            }
+        }
+        self.told.extend(fresh);
+    }
+}
+
+impl Checker for BatchMatches {
+    fn rule(&self) -> Rule {
+        Rule::S18
+    }
+
+    fn name(&self) -> &'static str {
+        "batch_matches"
+    }
+
+    fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        if let Fact::Stored(revised) = fact {
+            for step in &revised.steps {
+                if step.before.record.is_none() {
+                    self.step(step);
+                }
+            }
+        }
+        if let Fact::Asked { id, request, .. } = fact
+            && let Request::Submit(specs) = &**request
+        {
+            self.asked.insert(*id, specs.iter().map(wanted).collect());
+        }
+        if let Fact::Answered { id, node, reply } = fact {
+            match &**reply {
+                Reply::Submitted(fates) => self.answer(at, *id, *node, fates, found),
+                // Nothing was done.
+                Reply::NotReady | Reply::Refused(_) => {
+                    self.asked.remove(id);
+                }
+                Reply::Task(_)
+                | Reply::Tasks { .. }
+                | Reply::Why(_)
+                | Reply::Stats(_)
+                | Reply::Queues(_)
+                | Reply::Nodes(_)
+                | Reply::Lock { .. }
+                | Reply::Done
+                | Reply::NotFound
+                | Reply::Forbidden { .. }
+                | Reply::TimedOut => {}
+            }
+        }
+    }
+
+    fn finish(&mut self, at: Mono, found: &mut Findings) {
+        let untold = self.created.keys().filter(|id| !self.told.contains(id));
+        let (untold, open) = (untold.count(), self.asked.values().map(Vec::len).sum());
+        if untold > open {
+            let what = format!("{untold} tasks are nobody's, and {open} submissions are open");
+            found.add(self, at, None, None, what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::store::Refusal;
+
+    use super::super::testing::{History, accepted, spec};
+    use super::*;
+
+    fn submit(h: &mut History, id: u64, tasks: usize) {
+        h.ask(id, Request::Submit(vec![spec(None); tasks]));
+    }
+
+    #[test]
+    fn fates_that_are_so_are_right() {
+        let mut h = History::of(BatchMatches::default());
+        submit(&mut h, 1, 3);
+        let (first, second) = (h.submit(None), h.task());
+        let fates = vec![
+            Submitted::Accepted {
+                id: first,
+                state: TaskState::Pending,
+            },
+            Submitted::Unknown { id: second },
+            Submitted::Refused(Refusal::TooLarge),
+        ];
+        h.answer(1, Reply::Submitted(fates));
+        submit(&mut h, 2, 1);
+        h.submit(None);
+        h.finish();
+        h.assert_clean();
+    }
+
+    #[test]
+    fn a_fate_too_few_and_an_accepted_task_that_is_not_there_are_found() {
+        let mut h = History::of(BatchMatches::default());
+        submit(&mut h, 1, 2);
+        let task = h.task();
+        h.answer(1, accepted(task));
+        h.assert_tripped("never was");
+        submit(&mut h, 2, 1);
+        h.answer(2, Reply::Submitted(vec![]));
+        h.assert_tripped("0 fates for 1 tasks");
+    }
+
+    #[test]
+    fn an_id_that_is_told_twice_is_found() {
+        let mut h = History::of(BatchMatches::default());
+        let task = h.submit(None);
+        for id in [1, 2] {
+            submit(&mut h, id, 1);
+            h.answer(id, accepted(task));
+        }
+        h.assert_tripped("two tasks");
+    }
+
+    #[test]
+    fn a_task_that_stands_for_another_is_found() {
+        let mut h = History::of(BatchMatches::default());
+        let mut other = spec(None);
+        other.priority = Priority::CRITICAL;
+        h.ask(1, Request::Submit(vec![other]));
+        let task = h.submit(None);
+        h.answer(1, accepted(task));
+        h.assert_tripped("was asked for");
+    }
+
+    #[test]
+    fn a_refused_task_that_is_there_is_found_at_the_end() {
+        let mut h = History::of(BatchMatches::default());
+        submit(&mut h, 1, 1);
+        h.submit(None);
+        let fates = vec![Submitted::Refused(Refusal::TooLarge)];
+        h.answer(1, Reply::Submitted(fates));
+        h.finish();
+        h.assert_tripped("1 tasks are nobody's");
+    }
+}

@@ -1,0 +1,122 @@
+//! L6: once healed, schedulers do not live at each other's expense: of the transactions that the store decides in any ten
+//! seconds, if they are more than a few, at most half fail.
+//!
+//! Judged in the phases of liveness and service.
+
+use std::collections::VecDeque;
+
+use windlass_core::time::Mono;
+
+use super::{Checker, Findings, Rule};
+use crate::fact::{Decision, Fact, Phase};
+
+/// How many seconds are looked at together.
+const SECONDS: u64 = 10;
+/// Fewer decisions than this say nothing.
+const DECIDED_MIN: u64 = 200;
+
+/// Counts what the store decided, second by second.
+#[derive(Debug, Default)]
+pub(super) struct ConflictsBounded {
+    /// The second, what was decided in it, and how much of that was a conflict.
+    seconds: VecDeque<(u64, u64, u64)>,
+    healed: bool,
+    reported: bool,
+}
+
+impl ConflictsBounded {
+    fn decided(&mut self, at: Mono, how: Decision, found: &mut Findings) {
+        let second = at.as_nanos() / 1_000_000_000;
+        if self.seconds.back().is_none_or(|(last, ..)| *last < second) {
+            self.judge(at, found);
+            self.seconds.push_back((second, 0, 0));
+            let old = |(then, ..): &(u64, u64, u64)| *then + SECONDS <= second;
+            while self.seconds.front().is_some_and(old) {
+                self.seconds.pop_front();
+            }
+        }
+        if let Some((_, decided, conflicts)) = self.seconds.back_mut() {
+            *decided += 1;
+            *conflicts += u64::from(how == Decision::Conflict);
+        }
+    }
+
+    fn judge(&mut self, at: Mono, found: &mut Findings) {
+        let sum = |(all, lost), (_, decided, conflicts): &(u64, u64, u64)| {
+            (all + decided, lost + conflicts)
+        };
+        let (decided, conflicts) = self.seconds.iter().fold((0, 0), sum);
+        if decided > DECIDED_MIN && conflicts * 2 > decided && !self.reported {
+            self.reported = true;
+            let what = format!("{conflicts} of {decided} transactions failed in {SECONDS} s");
+            found.add(self, at, None, None, what);
+        }
+    }
+}
+
+impl Checker for ConflictsBounded {
+    fn rule(&self) -> Rule {
+        Rule::L6
+    }
+
+    fn name(&self) -> &'static str {
+        "conflicts_bounded"
+    }
+
+    fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        if let Fact::Decided { how, .. } = fact
+            && self.healed
+        {
+            self.decided(at, *how, found);
+        }
+        if let Fact::Phase(phase) = fact {
+            self.judge(at, found);
+            self.seconds.clear();
+            self.healed = matches!(phase, Phase::Liveness | Phase::Service);
+        }
+    }
+
+    fn finish(&mut self, at: Mono, found: &mut Findings) {
+        self.judge(at, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::History;
+    use super::*;
+
+    fn decide(h: &mut History, conflicts: u64, of: u64) {
+        for n in 0..of {
+            let how = if n < conflicts {
+                Decision::Conflict
+            } else {
+                Decision::Committed
+            };
+            h.fact(Fact::Decided { node: 0, how });
+        }
+    }
+
+    #[test]
+    fn half_of_many_and_most_of_few_may_fail() {
+        let mut h = History::of(ConflictsBounded::default());
+        decide(&mut h, 500, 500);
+        h.fact(Fact::Phase(Phase::Liveness));
+        decide(&mut h, 150, 300);
+        h.pass(10_000);
+        decide(&mut h, 200, 200);
+        h.finish();
+        h.assert_clean();
+    }
+
+    #[test]
+    fn most_of_many_may_not() {
+        let mut h = History::of(ConflictsBounded::default());
+        h.fact(Fact::Phase(Phase::Service));
+        decide(&mut h, 100, 150);
+        h.pass(5_000);
+        decide(&mut h, 51, 150);
+        h.finish();
+        h.assert_tripped("151 of 300");
+    }
+}

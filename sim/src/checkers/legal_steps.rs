@@ -1,0 +1,167 @@
+//! S2: every step of a task is a row of the table of its life, from the places and counters that the row names, to those,
+//! taken by whom it names.
+//!
+//! No fault suspends it. Records that this version cannot read (`Upgrade`) are nobody's steps.
+
+use windlass_core::time::Mono;
+
+use super::rows::{Row, claim_of, is_foreign, is_node, row_of, writer_of};
+use super::{Checker, Findings, Rule};
+use crate::book::TaskStep;
+use crate::fact::Fact;
+
+/// Needs no memory: a revision tells what was before it.
+#[derive(Debug, Default)]
+pub(super) struct LegalSteps;
+
+/// Whether the writer of a revision may take this row.
+fn may(row: Row, step: &TaskStep, writer: (&str, char)) -> bool {
+    let (node, part) = writer;
+    let by_owner =
+        || part == 'w' && claim_of(&step.before).is_some_and(|it| is_node(&it.worker, node));
+    match row {
+        Row::Submitted | Row::CancelledWaiting | Row::Rerun => part == 'g',
+        Row::Dispatched | Row::Lost | Row::LostForGood(_) | Row::Released => part == 's',
+        Row::Ended(_) | Row::Retried | Row::HandedBack => by_owner(),
+        Row::Flagged => part == 'g' || part == 's',
+        // A cancellation replaces the reason of a flag that stands.
+        Row::Rewritten => by_owner() || part == 'g',
+        Row::Purged => part == 'j',
+    }
+}
+
+impl Checker for LegalSteps {
+    fn rule(&self) -> Rule {
+        Rule::S2
+    }
+
+    fn name(&self) -> &'static str {
+        "legal_steps"
+    }
+
+    fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        let Fact::Stored(revised) = fact else {
+            return;
+        };
+        if revised.steps.is_empty() {
+            return;
+        }
+        let writer = writer_of(revised);
+        for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
+            let why = match (row_of(step), writer) {
+                (Err(why), _) => why.to_owned(),
+                (Ok(row), None) => format!("{row:?} without a lane"),
+                (Ok(row), Some(writer)) if !may(row, step, writer) => {
+                    format!("{row:?} by {}, part {}", writer.0, writer.1)
+                }
+                (Ok(_), Some(_)) => continue,
+            };
+            let (task, rev) = (step.task, revised.at);
+            let what = format!("{task} at revision {rev}: {why}");
+            found.add(self, at, None, Some(task), what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::time::Millis;
+
+    use super::super::testing::{GATEWAY, History, SCHEDULER, count, lane_of};
+    use super::*;
+    use crate::book::{Ending, Spot, TaskState};
+
+    fn history() -> History {
+        History::of(LegalSteps)
+    }
+
+    #[test]
+    fn every_row_of_a_life_is_legal() {
+        let mut h = history();
+        let task = h.submit(Some(h.wall().after(Millis::new(100))));
+        h.release(task);
+        h.dispatch(task, "w1");
+        h.lose(task);
+        h.dispatch(task, "w1");
+        h.hand_back(task);
+        h.dispatch(task, "w1");
+        h.retry(task, 10);
+        h.release(task);
+        h.dispatch(task, "w1");
+        h.finish_task(task, Ending::Failed);
+        h.rerun(task);
+        h.dispatch(task, "w1");
+        h.flag(task);
+        h.finish_task(task, Ending::Cancelled);
+        h.rerun(task);
+        h.cancel_waiting(task);
+        h.purge(task);
+        h.assert_clean();
+    }
+
+    #[test]
+    fn an_attempt_that_is_counted_twice_is_no_row() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        let spot = h.entry(&h.held(task), count(0, 0, 2));
+        h.revise(SCHEDULER, task, |it| it.spots = vec![spot]);
+        h.assert_tripped("did not come back");
+    }
+
+    #[test]
+    fn a_stop_flag_is_never_lost() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        h.flag(task);
+        let mut claim = h.held(task);
+        claim.stopping = false;
+        h.revise(&lane_of("w1"), task, |it| {
+            it.spots = vec![Spot::Claim(claim)]
+        });
+        h.assert_tripped("flag was lost");
+    }
+
+    #[test]
+    fn a_task_that_completed_stays_so() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        h.finish_task(task, Ending::Completed);
+        h.rerun(task);
+        h.assert_tripped("run again");
+    }
+
+    #[test]
+    fn only_its_own_worker_ends_an_attempt() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        let end = h.end_of(task, Ending::Completed);
+        h.end(&lane_of("w2"), task, end);
+        h.assert_tripped("by w2");
+    }
+
+    #[test]
+    fn what_a_scheduler_takes_back_is_a_loss() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        let spot = h.entry(&h.held(task), count(0, 0, 0));
+        h.revise(SCHEDULER, task, |it| it.spots = vec![spot]);
+        h.assert_tripped("HandedBack by s1");
+    }
+
+    #[test]
+    fn a_task_without_a_place_is_no_row() {
+        let mut h = history();
+        let task = h.task();
+        let state = TaskState {
+            spots: vec![],
+            ..h.submitted_state(task, None)
+        };
+        h.revise(GATEWAY, task, |it| *it = state);
+        h.assert_tripped("nowhere");
+    }
+}

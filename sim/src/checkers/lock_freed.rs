@@ -1,0 +1,256 @@
+//! L10: once healed, a waiter or holder of a lock of whom nothing is heard any more is out of the line after the time to
+//! live of its lease and two seconds.
+//!
+//! Judged from the phase of liveness on. Time counts from the last sign of life (a reply about the lock, the end of a
+//! wait or a renewal that may be under way; for the janitor's lock, the end of the process), or from when the healed
+//! nodes are on their feet, or from the end of the last fault that concerned everybody, whichever is latest.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windlass_core::gateway::{Reply, Request};
+use windlass_core::ids::{LeaseId, LockName, NodeId};
+use windlass_core::time::Mono;
+
+use super::roster::Roster;
+use super::{Checker, Findings, Rule, Terms};
+use crate::book::{Life, Other};
+use crate::fact::{Fact, Phase};
+
+/// How long a gateway works on a request that waits for nothing but the store.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// Remembers who is in which line, and when they were last heard of.
+#[derive(Debug)]
+pub(super) struct LockFreed {
+    terms: Terms,
+    roster: Roster,
+    ttls: BTreeMap<LeaseId, Duration>,
+    waiters: BTreeMap<(Option<LockName>, NodeId), Waiter>,
+    /// Until when a question about a lock may keep some waiter alive.
+    asked_until: BTreeMap<LockName, Mono>,
+    healed: Option<Mono>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    ttl: Duration,
+    heard: Mono,
+}
+
+impl LockFreed {
+    pub(super) fn new(terms: &Terms) -> Self {
+        Self {
+            terms: *terms,
+            roster: Roster::default(),
+            ttls: BTreeMap::new(),
+            waiters: BTreeMap::new(),
+            asked_until: BTreeMap::new(),
+            healed: None,
+        }
+    }
+
+    fn waiter(
+        &mut self,
+        at: Mono,
+        key: (Option<LockName>, NodeId),
+        life: Option<Life>,
+        found: &mut Findings,
+    ) {
+        let Some(life) = life else {
+            if let Some(waiter) = self.waiters.remove(&key) {
+                self.judge(at, &key, &waiter, found);
+            }
+            return;
+        };
+        let default = Duration::from_millis(self.terms.ttl_ms);
+        let ttl = life.lease.and_then(|lease| self.ttls.get(&lease).copied());
+        let waiter = Waiter {
+            ttl: ttl.unwrap_or(default),
+            heard: at,
+        };
+        self.waiters.insert(key, waiter);
+    }
+
+    /// When somebody was last heard of.
+    fn heard(&self, at: Mono, (lock, id): &(Option<LockName>, NodeId), waiter: &Waiter) -> Mono {
+        let Some(lock) = lock else {
+            let mut own = self.roster.named(id.as_str());
+            let up = own.any(|member| member.up);
+            let since = self.roster.named(id.as_str()).map(|member| member.since);
+            return if up {
+                at
+            } else {
+                since.max().unwrap_or(waiter.heard)
+            };
+        };
+        let asked = self.asked_until.get(lock).copied().unwrap_or_default();
+        waiter.heard.max(asked)
+    }
+
+    fn judge(
+        &self,
+        at: Mono,
+        key: &(Option<LockName>, NodeId),
+        waiter: &Waiter,
+        found: &mut Findings,
+    ) {
+        let Some(healed) = self.healed else {
+            return;
+        };
+        let heard = self.heard(at, key, waiter);
+        let from = heard
+            .max(self.terms.awake(healed))
+            .max(self.roster.everybody_hurt_until());
+        if from.after(waiter.ttl + Duration::from_secs(2)) < at {
+            let lock = key.0.as_ref().map_or("@janitor", LockName::as_str);
+            let millis = at.since(from).as_millis();
+            let what = format!("{} is in the line of {lock}, silent for {millis} ms", key.1);
+            found.add(self, at, None, None, what);
+        }
+    }
+
+    fn ask(&mut self, at: Mono, request: &Request) {
+        let (lock, until) = match request {
+            Request::LockTake { lock, wait, .. } => (lock, at.after(*wait)),
+            Request::LockRenew { lock, .. } => (lock, at.after(REQUEST_MAX)),
+            Request::Submit(_)
+            | Request::Get { .. }
+            | Request::List { .. }
+            | Request::Why(_)
+            | Request::Cancel(_)
+            | Request::Rerun(_)
+            | Request::Stats
+            | Request::Queues
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockRelease { .. } => return,
+        };
+        let asked = self.asked_until.entry(lock.clone()).or_default();
+        *asked = until.max(*asked);
+    }
+
+    fn answer(&mut self, at: Mono, reply: &Reply) {
+        if let Reply::Lock { token, .. } = reply {
+            let named = self.waiters.iter_mut();
+            for (_, waiter) in named.filter(|((_, name), _)| *name == token.waiter) {
+                waiter.heard = at;
+            }
+        }
+    }
+}
+
+impl Checker for LockFreed {
+    fn rule(&self) -> Rule {
+        Rule::L10
+    }
+
+    fn name(&self) -> &'static str {
+        "lock_freed"
+    }
+
+    fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        match fact {
+            Fact::Stored(revised) => {
+                for other in &revised.others {
+                    if let Other::Waiter { lock, waiter, life } = other {
+                        self.waiter(at, (lock.clone(), waiter.clone()), *life, found);
+                    }
+                }
+            }
+            Fact::Leased { lease, ttl } => {
+                self.ttls.insert(*lease, Duration::from(*ttl));
+            }
+            Fact::LeaseEnded { lease } => {
+                self.ttls.remove(lease);
+            }
+            Fact::Asked { request, .. } => self.ask(at, request),
+            Fact::Answered { reply, .. } => self.answer(at, reply),
+            Fact::Phase(Phase::Liveness) => {
+                self.healed.get_or_insert(at);
+            }
+            Fact::Booted { .. } | Fact::Down { .. } | Fact::Fault { .. } => {
+                self.roster.observe(at, fact);
+            }
+            Fact::Phase(_)
+            | Fact::Frozen { .. }
+            | Fact::Thawed { .. }
+            | Fact::Draining { .. }
+            | Fact::SessionUntil { .. }
+            | Fact::Started { .. }
+            | Fact::StopOrdered { .. }
+            | Fact::HandlerEnded { .. }
+            | Fact::Handled { .. }
+            | Fact::Sent { .. }
+            | Fact::Decided { .. }
+            | Fact::Viewed { .. } => {}
+        }
+    }
+
+    fn finish(&mut self, at: Mono, found: &mut Findings) {
+        for (key, waiter) in &self.waiters {
+            self.judge(at, key, waiter, found);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::keyspace::Role;
+
+    use super::super::testing::{History, TERMS, granted, take_lock};
+    use super::*;
+
+    fn history() -> History {
+        let mut h = History::of(LockFreed::new(&TERMS));
+        h.fact(Fact::Leased {
+            lease: LeaseId(1),
+            ttl: windlass_core::time::Millis::new(3_000),
+        });
+        h.fact(Fact::Phase(Phase::Liveness));
+        h.pass(20_000);
+        h
+    }
+
+    #[test]
+    fn a_holder_that_is_heard_of_may_hold() {
+        let mut h = history();
+        take_lock(&mut h, 1);
+        let fence = h.wait_in_line("a", 1);
+        h.pass(4_000);
+        h.answer(1, granted(fence, "a", 1));
+        h.pass(5_000);
+        h.leave_line("a");
+        h.finish();
+        h.assert_clean();
+    }
+
+    #[test]
+    fn a_silent_holder_that_stays_is_found() {
+        let mut h = history();
+        h.wait_in_line("a", 1);
+        h.pass(5_001);
+        h.finish();
+        h.assert_tripped("silent for 5001 ms");
+    }
+
+    #[test]
+    fn the_janitor_of_a_process_that_ended_leaves_the_line() {
+        let mut h = history();
+        h.boot(0, Role::Scheduler, "s1", 0);
+        let janitor = Other::Waiter {
+            lock: None,
+            waiter: "s1".parse().unwrap(),
+            life: Some(h.life(Some(1))),
+        };
+        h.store_bare(vec![], vec![janitor]);
+        h.pass(60_000);
+        h.finish();
+        h.assert_clean();
+        h.down(0);
+        h.pass(5_001);
+        h.finish();
+        h.assert_tripped("line of @janitor");
+    }
+}

@@ -1,0 +1,273 @@
+//! S12: a scheduler gives out no task of a queue and type while one that goes before it has waited longer than the
+//! staleness bound; and it gives out nothing of a queue that has been paused for that long.
+//!
+//! Within the bound the scheduler may not know: its view is behind, the other task may be in a transaction that is under
+//! way, or another scheduler may be about to place it. With one scheduler the bound is what a transaction and the news
+//! of it take; with several it is longer, because each tries its own tasks first and steps in for others only after a
+//! second with room. Every fault, and every node that comes, goes or stops, suspends the rule until twice a lease's
+//! time and the bound have passed since its end: placement is best effort, the guards are not (S3, S6).
+//!
+//! Queues and types are compared each by itself: which worker takes which of several is in no fact.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windlass_core::ids::{QueueName, TaskId, TaskType};
+use windlass_core::keyspace::{Place, Role};
+use windlass_core::time::Mono;
+
+use super::roster::Roster;
+use super::rows::is_foreign;
+use super::{Checker, Findings, Rule, Terms};
+use crate::book::{Other, Spot, TaskStep};
+use crate::fact::Fact;
+
+/// How long a task may be overlooked when there is one scheduler.
+const ALONE: Duration = Duration::from_secs(1);
+/// How long when there are several.
+const AMONG_OTHERS: Duration = Duration::from_secs(5);
+/// How many earlier tasks are looked at.
+const LOOK_AT: usize = 16;
+
+/// Remembers what waits, in order, and since when.
+#[derive(Debug)]
+pub(super) struct PriorityOrder {
+    ttl: Duration,
+    roster: Roster,
+    waiting: BTreeMap<(QueueName, TaskType), BTreeMap<Place, Mono>>,
+    /// Since when a queue is paused, or is not.
+    paused: BTreeMap<QueueName, (bool, Mono)>,
+    calm_since: Mono,
+}
+
+impl PriorityOrder {
+    pub(super) fn new(terms: &Terms) -> Self {
+        Self {
+            ttl: Duration::from_millis(terms.ttl_ms),
+            roster: Roster::default(),
+            waiting: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            calm_since: Mono::ZERO,
+        }
+    }
+
+    fn bound(&self) -> Duration {
+        let schedulers = self.roster.iter();
+        let schedulers = schedulers.filter(|(_, it)| it.role == Role::Scheduler && it.up);
+        if schedulers.count() > 1 {
+            AMONG_OTHERS
+        } else {
+            ALONE
+        }
+    }
+
+    /// What went before, and had waited longer than the bound.
+    fn overlooked(
+        &self,
+        at: Mono,
+        bound: Duration,
+        (queue, kind, place): (&QueueName, &TaskType, &Place),
+    ) -> Option<(TaskId, Mono)> {
+        let class = self.waiting.get(&(queue.clone(), kind.clone()))?;
+        let earlier = class.range(..place).take(LOOK_AT);
+        let mut old = earlier.filter(|(_, since)| since.after(bound) < at);
+        old.next().map(|(place, since)| (place.task, *since))
+    }
+
+    fn judge(&self, at: Mono, step: &TaskStep) -> Option<String> {
+        let (
+            [
+                Spot::Entry {
+                    queue, place, kind, ..
+                },
+            ],
+            [Spot::Claim(_)],
+        ) = (&step.before.spots[..], &step.after.spots[..])
+        else {
+            return None;
+        };
+        let bound = self.bound();
+        let calm = self.calm_since.max(self.roster.all_hurt_until());
+        if calm.after(self.ttl * 2 + bound) > at {
+            return None;
+        }
+        let paused = self.paused.get(queue).copied();
+        if let Some((true, since)) = paused.filter(|(_, since)| since.after(bound) < at) {
+            let nanos = at.since(since).as_millis();
+            return Some(format!("given out of {queue}, paused for {nanos} ms"));
+        }
+        // While the queue was paused, everything waited.
+        let resumed = paused.map_or(Mono::ZERO, |(_, since)| since);
+        let (other, since) = self.overlooked(at, bound, (queue, kind, place))?;
+        (resumed.after(bound) < at).then(|| {
+            let waited = at.since(since).as_millis();
+            format!("given out before {other}, which had waited {waited} ms")
+        })
+    }
+
+    fn note(&mut self, at: Mono, step: &TaskStep) {
+        for spot in &step.before.spots {
+            if let Spot::Entry {
+                queue, place, kind, ..
+            } = spot
+                && let Some(class) = self.waiting.get_mut(&(queue.clone(), kind.clone()))
+            {
+                class.remove(place);
+            }
+        }
+        for spot in &step.after.spots {
+            if let Spot::Entry {
+                queue, place, kind, ..
+            } = spot
+            {
+                let class = (queue.clone(), kind.clone());
+                self.waiting.entry(class).or_default().insert(*place, at);
+            }
+        }
+    }
+}
+
+impl Checker for PriorityOrder {
+    fn rule(&self) -> Rule {
+        Rule::S12
+    }
+
+    fn name(&self) -> &'static str {
+        "priority_order"
+    }
+
+    fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        match fact {
+            Fact::Stored(revised) => {
+                for other in &revised.others {
+                    if let Other::Queue { queue, settings } = other {
+                        let paused = settings.is_some_and(|(paused, _)| paused);
+                        self.paused.insert(queue.clone(), (paused, at));
+                    }
+                }
+                for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
+                    if let Some(why) = self.judge(at, step) {
+                        let what = format!("{} was {why}", step.task);
+                        found.add(self, at, None, Some(step.task), what);
+                    }
+                }
+                for step in &revised.steps {
+                    self.note(at, step);
+                }
+            }
+            Fact::Booted { .. } | Fact::Down { .. } | Fact::Draining { .. } => {
+                self.calm_since = at;
+                self.roster.observe(at, fact);
+            }
+            Fact::Frozen { .. } | Fact::Thawed { .. } | Fact::Fault { .. } => {
+                self.roster.observe(at, fact);
+            }
+            Fact::Leased { .. }
+            | Fact::LeaseEnded { .. }
+            | Fact::SessionUntil { .. }
+            | Fact::Started { .. }
+            | Fact::StopOrdered { .. }
+            | Fact::HandlerEnded { .. }
+            | Fact::Asked { .. }
+            | Fact::Answered { .. }
+            | Fact::Handled { .. }
+            | Fact::Sent { .. }
+            | Fact::Decided { .. }
+            | Fact::Viewed { .. }
+            | Fact::Phase(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::balance::Strategy;
+
+    use super::super::testing::{GATEWAY, History, TERMS};
+    use super::*;
+    use crate::nemesis::FaultKind;
+
+    fn history() -> History {
+        let mut h = History::of(PriorityOrder::new(&TERMS));
+        h.boot(0, Role::Scheduler, "s1", 0);
+        h.pass(10_000);
+        h
+    }
+
+    fn pause(h: &mut History, paused: bool) {
+        let queue = "q".parse().unwrap();
+        let settings = Some((paused, Strategy::LeastLoad));
+        h.others.push(Other::Queue { queue, settings });
+        h.store(GATEWAY, vec![]);
+    }
+
+    #[test]
+    fn the_first_goes_first_and_news_take_their_time() {
+        let mut h = history();
+        let first = h.submit(None);
+        h.pass(1);
+        let second = h.submit(None);
+        h.pass(900);
+        h.dispatch(second, "w1");
+        h.pass(900);
+        h.dispatch(first, "w1");
+        h.assert_clean();
+    }
+
+    #[test]
+    fn a_task_that_is_overlooked_is_found_unless_a_fault_hid_it() {
+        for (fault, clean) in [(None, false), (Some(FaultKind::DelayWatch), true)] {
+            let mut h = history();
+            h.submit(None);
+            h.pass(1);
+            let second = h.submit(None);
+            if let Some(kind) = fault {
+                h.fault(kind, Some(0), 100);
+            }
+            h.pass(1_001);
+            h.dispatch(second, "w1");
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("given out before");
+            }
+        }
+    }
+
+    #[test]
+    fn several_schedulers_get_the_time_to_step_in() {
+        let mut h = history();
+        h.boot(1, Role::Scheduler, "s2", 0);
+        h.pass(20_000);
+        h.submit(None);
+        h.pass(1);
+        let second = h.submit(None);
+        let third = h.submit(None);
+        h.pass(4_900);
+        h.dispatch(second, "w1");
+        h.assert_clean();
+        h.pass(200);
+        h.dispatch(third, "w1");
+        h.assert_tripped("given out before");
+    }
+
+    #[test]
+    fn a_paused_queue_gives_out_nothing_and_a_resumed_one_begins_anew() {
+        let mut h = history();
+        let task = h.submit(None);
+        pause(&mut h, true);
+        h.pass(1_001);
+        h.dispatch(task, "w1");
+        h.assert_tripped("paused for 1001 ms");
+        let mut h = history();
+        h.submit(None);
+        h.pass(1);
+        let second = h.submit(None);
+        pause(&mut h, true);
+        h.pass(5_000);
+        pause(&mut h, false);
+        h.pass(900);
+        h.dispatch(second, "w1");
+        h.assert_clean();
+    }
+}

@@ -1,0 +1,227 @@
+//! What checkers remember of nodes: who is up, who froze, and whose clock or lease was meddled with.
+
+use std::collections::BTreeMap;
+
+use windlass_core::ids::NodeId;
+use windlass_core::keyspace::Role;
+use windlass_core::time::Mono;
+
+use crate::fact::{Fact, NodeIx};
+use crate::nemesis::FaultKind;
+
+/// One process slot.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    /// What it is called.
+    pub(super) id: NodeId,
+    /// What it does.
+    pub(super) role: Role,
+    /// Whether a process runs.
+    pub(super) up: bool,
+    /// How many processes there were.
+    pub(super) life: u32,
+    /// Since when it is up, or down.
+    pub(super) since: Mono,
+    /// When its last fault is over.
+    pub(super) hurt_until: Mono,
+    /// When a worker believes that its session ends.
+    pub(super) session_until: Option<Mono>,
+    /// Its lease was ended early within this life of the process.
+    pub(super) cast_out: bool,
+    /// Its clocks ran wrong until then.
+    pub(super) drifts_until: Option<Mono>,
+    /// Its wall clock may be wrong for ever.
+    pub(super) skewed: bool,
+    /// When it was told to leave.
+    pub(super) draining: Option<Mono>,
+}
+
+/// All nodes.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    members: BTreeMap<NodeIx, Member>,
+    /// When the last fault of everybody is over.
+    hurt_until: Mono,
+}
+
+impl Roster {
+    /// A node, if it ever was up.
+    pub(super) fn get(&self, node: NodeIx) -> Option<&Member> {
+        self.members.get(&node)
+    }
+
+    /// Every node.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeIx, &Member)> {
+        self.members.iter().map(|(node, member)| (*node, member))
+    }
+
+    /// The processes that go by an id.
+    pub(super) fn named<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Member> {
+        self.members
+            .values()
+            .filter(move |member| member.id.as_str() == id)
+    }
+
+    /// Whether the wall clock of anybody who goes by this id may be wrong.
+    pub(super) fn is_skewed(&self, id: &str) -> bool {
+        self.named(id).any(|member| member.skewed)
+    }
+
+    /// Whether anybody's wall clock may be wrong.
+    pub(super) fn any_skewed(&self) -> bool {
+        self.members.values().any(|member| member.skewed)
+    }
+
+    /// When the last fault of anybody, or everybody, is over.
+    pub(super) fn all_hurt_until(&self) -> Mono {
+        let each = self.members.values().map(|member| member.hurt_until);
+        each.fold(self.hurt_until, Mono::max)
+    }
+
+    /// When the last fault that concerned everybody is over.
+    pub(super) fn everybody_hurt_until(&self) -> Mono {
+        self.hurt_until
+    }
+
+    /// When the last fault that concerns a node is over.
+    pub(super) fn hurt_until(&self, node: NodeIx) -> Mono {
+        let own = self.members.get(&node).map(|member| member.hurt_until);
+        own.unwrap_or_default().max(self.hurt_until)
+    }
+
+    /// Takes note of a fact.
+    pub(super) fn observe(&mut self, at: Mono, fact: &Fact) {
+        match fact {
+            Fact::Booted {
+                node,
+                role,
+                id,
+                slots: _,
+            } => self.boot(at, *node, *role, id),
+            Fact::Down { node, .. } => self.with(*node, |member| {
+                member.up = false;
+                member.since = at;
+                member.hurt_until = member.hurt_until.max(at);
+                member.session_until = None;
+                member.draining = None;
+            }),
+            Fact::Frozen { node } => self.with(*node, |member| {
+                member.hurt_until = Mono::from_nanos(u64::MAX)
+            }),
+            Fact::Thawed { node } => self.with(*node, |member| member.hurt_until = at),
+            Fact::Draining { node } => self.with(*node, |member| {
+                member.draining.get_or_insert(at);
+            }),
+            Fact::SessionUntil { node, until } => {
+                self.with(*node, |member| member.session_until = Some(*until));
+            }
+            Fact::Fault { kind, node, until } => self.fault(at, *kind, *node, *until),
+            Fact::Stored(_)
+            | Fact::Leased { .. }
+            | Fact::LeaseEnded { .. }
+            | Fact::Started { .. }
+            | Fact::StopOrdered { .. }
+            | Fact::HandlerEnded { .. }
+            | Fact::Asked { .. }
+            | Fact::Answered { .. }
+            | Fact::Handled { .. }
+            | Fact::Sent { .. }
+            | Fact::Decided { .. }
+            | Fact::Viewed { .. }
+            | Fact::Phase(_) => {}
+        }
+    }
+
+    fn with(&mut self, node: NodeIx, change: impl FnOnce(&mut Member)) {
+        if let Some(member) = self.members.get_mut(&node) {
+            change(member);
+        }
+    }
+
+    fn boot(&mut self, at: Mono, node: NodeIx, role: Role, id: &NodeId) {
+        let before = self.members.get(&node);
+        let member = Member {
+            id: id.clone(),
+            role,
+            up: true,
+            life: before.map_or(0, |member| member.life + 1),
+            since: at,
+            hurt_until: before.map_or(Mono::ZERO, |_| at),
+            session_until: None,
+            cast_out: false,
+            drifts_until: before.and_then(|member| member.drifts_until),
+            skewed: before.is_some_and(|member| member.skewed),
+            draining: None,
+        };
+        self.members.insert(node, member);
+    }
+
+    fn fault(&mut self, at: Mono, kind: FaultKind, node: Option<NodeIx>, until: Mono) {
+        let end = until.max(at);
+        let Some(node) = node else {
+            self.hurt_until = self.hurt_until.max(end);
+            if kind == FaultKind::ExpireAll {
+                for member in self.members.values_mut().filter(|member| member.up) {
+                    member.cast_out = true;
+                }
+            }
+            return;
+        };
+        if kind == FaultKind::ExpireLease {
+            self.cast_out(node);
+        }
+        self.with(node, |member| {
+            match kind {
+                // It lasts until somebody sets the clock right, and concerns nothing but wall time.
+                FaultKind::JumpWall => {
+                    member.skewed = true;
+                    return;
+                }
+                FaultKind::Drift => {
+                    member.skewed = true;
+                    member.drifts_until = member.drifts_until.max(Some(end));
+                }
+                FaultKind::Crash
+                | FaultKind::Pause
+                | FaultKind::Double
+                | FaultKind::CutToStore
+                | FaultKind::CutFromStore
+                | FaultKind::CutBoth
+                | FaultKind::LoseRequest
+                | FaultKind::LoseAnswer
+                | FaultKind::ArriveLate
+                | FaultKind::DuplicateRequest
+                | FaultKind::DuplicateAnswer
+                | FaultKind::DelayWatch
+                | FaultKind::MuteWatch
+                | FaultKind::BreakWatch
+                | FaultKind::DuplicateNews
+                | FaultKind::LateNews
+                | FaultKind::Compact
+                | FaultKind::MoveLeader
+                | FaultKind::StoreDown
+                | FaultKind::NoSpace
+                | FaultKind::Busy
+                | FaultKind::ExpireLease
+                | FaultKind::ExpireAll
+                | FaultKind::Upgrade
+                | FaultKind::HandlerHangs
+                | FaultKind::HandlerIgnoresStop
+                | FaultKind::HandlerExits
+                | FaultKind::HandlerLies
+                | FaultKind::ClientRepeats
+                | FaultKind::ClientVanishes => {}
+            }
+            member.hurt_until = member.hurt_until.max(end);
+        });
+    }
+
+    /// The lease of a node's key has ended early: that of whoever goes by its id.
+    fn cast_out(&mut self, node: NodeIx) {
+        let Some(id) = self.members.get(&node).map(|member| member.id.clone()) else {
+            return;
+        };
+        let named = self.members.values_mut().filter(|it| it.id == id && it.up);
+        named.for_each(|member| member.cast_out = true);
+    }
+}

@@ -1,0 +1,615 @@
+//! Synthetic histories: what a store, its nodes and its clients could have told, right or wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windlass_core::gateway::{
+    Due, LockToken, Reply, Request, RequestId, Submitted, TaskSpec, TaskState as State, TaskView,
+};
+use windlass_core::ids::{Attempt, Fence, LeaseId, OpId, Priority, Registration, Revision, TaskId};
+use windlass_core::keyspace::{Key, Place, Role};
+use windlass_core::record::{Json, StopReason, Totals};
+use windlass_core::retry::{Backoff, RetryPolicy};
+use windlass_core::rng::Rng;
+use windlass_core::time::{Millis, Mono, Wall};
+
+use super::{Checker, Findings, Terms};
+use crate::book::{
+    Claim, Count, End, Ending, Life, Other, Promised, Revised, Spot, TaskState, TaskStep,
+};
+use crate::fact::{Fact, NodeIx};
+use crate::nemesis::FaultKind;
+
+/// What synthetic runs promise.
+pub(super) const TERMS: Terms = Terms {
+    ttl_ms: 3_000,
+    end_max_ms: 60_000,
+    losses_max: 2,
+    epoch_ms: 1_000_000_000_000,
+    retention_ms: 60_000,
+    drain_max_ms: 30_000,
+    advice_max_ms: 0,
+};
+
+/// The lanes of a synthetic run.
+pub(super) const GATEWAY: &str = "/stats/s1/g0";
+pub(super) const SCHEDULER: &str = "/stats/s1/s0";
+pub(super) const JANITOR: &str = "/stats/s1/j0";
+
+/// A history that is judged while it is told.
+pub(super) struct History {
+    pub(super) now: Mono,
+    rev: u64,
+    rng: Rng,
+    tasks: BTreeMap<TaskId, TaskState>,
+    lanes: BTreeMap<String, (u64, Totals)>,
+    /// Added to the next revision.
+    pub(super) others: Vec<Other>,
+    /// What the next revision's lane counts.
+    pub(super) counted: Totals,
+    checkers: Vec<Box<dyn Checker>>,
+    found: Findings,
+}
+
+pub(super) fn count(run: u32, retries: u32, losses: u32) -> Count {
+    Count {
+        run,
+        retries,
+        losses,
+    }
+}
+
+/// The lane of a worker.
+pub(super) fn lane_of(worker: &str) -> String {
+    format!("/stats/{worker}/w0")
+}
+
+impl History {
+    pub(super) fn of(checker: impl Checker + 'static) -> Self {
+        Self::with(vec![Box::new(checker)])
+    }
+
+    pub(super) fn with(checkers: Vec<Box<dyn Checker>>) -> Self {
+        Self {
+            now: Mono::from_nanos(1_000_000_000),
+            rev: 1,
+            rng: Rng::new(1),
+            tasks: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            others: Vec::new(),
+            counted: Totals::default(),
+            checkers,
+            found: Findings::default(),
+        }
+    }
+
+    pub(super) fn pass(&mut self, millis: u64) {
+        self.now = self.now.after(Duration::from_millis(millis));
+    }
+
+    pub(super) fn wall(&self) -> Wall {
+        TERMS.wall(self.now)
+    }
+
+    pub(super) fn fact(&mut self, fact: Fact) {
+        for checker in &mut self.checkers {
+            checker.observe(self.now, &fact, &mut self.found);
+        }
+    }
+
+    pub(super) fn finish(&mut self) {
+        for checker in &mut self.checkers {
+            checker.finish(self.now, &mut self.found);
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn assert_clean(&self) {
+        let found: Vec<String> = self
+            .found
+            .violations()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(found.is_empty(), "{found:#?}");
+    }
+
+    /// That something was found, and the last thing says this.
+    #[track_caller]
+    pub(super) fn assert_tripped(&self, with: &str) {
+        let last = self.found.violations().last().expect("something is found");
+        assert!(last.what.contains(with), "{last}");
+    }
+
+    pub(super) fn task(&mut self) -> TaskId {
+        TaskId::new(&mut self.rng, TERMS.wall(self.now))
+    }
+
+    pub(super) fn state(&self, task: TaskId) -> TaskState {
+        self.tasks.get(&task).cloned().unwrap_or_default()
+    }
+
+    /// The revision that comes next.
+    pub(super) fn next_revision(&self) -> Revision {
+        Revision(self.rev + 1)
+    }
+
+    /// A revision by the owner of `lane` that changes one task.
+    pub(super) fn revise(&mut self, lane: &str, task: TaskId, edit: impl FnOnce(&mut TaskState)) {
+        let before = self.state(task);
+        let mut after = before.clone();
+        edit(&mut after);
+        self.tasks.insert(task, after.clone());
+        let step = TaskStep {
+            task,
+            before,
+            after,
+        };
+        self.store(lane, vec![step]);
+    }
+
+    /// A revision by the owner of `lane`.
+    pub(super) fn store(&mut self, lane: &str, steps: Vec<TaskStep>) {
+        let (number, totals) = self.lanes.entry(lane.to_owned()).or_default();
+        *number += 1;
+        totals.add(&std::mem::take(&mut self.counted));
+        let mut others = std::mem::take(&mut self.others);
+        others.push(Other::Lane {
+            key: Key::from_store(lane),
+            lane: Some((*number, *totals)),
+        });
+        self.store_bare(steps, others);
+    }
+
+    /// A revision as it is.
+    pub(super) fn store_bare(&mut self, steps: Vec<TaskStep>, others: Vec<Other>) {
+        self.rev += 1;
+        let at = Revision(self.rev);
+        self.fact(Fact::Stored(Revised { at, steps, others }));
+    }
+
+    fn place(&self, task: TaskId, timestamp: Wall) -> Place {
+        Place {
+            priority: Priority::NORMAL,
+            timestamp,
+            task,
+        }
+    }
+
+    pub(super) fn submitted_state(&self, task: TaskId, due: Option<Wall>) -> TaskState {
+        let queue: windlass_core::ids::QueueName = "q".parse().unwrap();
+        let spot = match due {
+            None => Spot::Entry {
+                queue: queue.clone(),
+                place: self.place(task, self.wall()),
+                kind: "noop".parse().unwrap(),
+                count: Count::default(),
+            },
+            Some(due) => Spot::Delayed {
+                due,
+                queue: queue.clone(),
+                count: Count::default(),
+            },
+        };
+        TaskState {
+            record: Some(7),
+            spots: vec![spot],
+            promised: Some(Promised {
+                queue,
+                priority: Priority::NORMAL,
+                created_at: self.wall(),
+                due,
+                retries_max: 1,
+                retry: RetryPolicy {
+                    kind: Backoff::Fixed,
+                    delay: Millis::new(5_000),
+                    ..RetryPolicy::default()
+                },
+                unique: false,
+            }),
+            ..TaskState::default()
+        }
+    }
+
+    pub(super) fn submit(&mut self, due: Option<Wall>) -> TaskId {
+        let task = self.task();
+        let state = self.submitted_state(task, due);
+        self.counted.accepted += 1;
+        self.revise(GATEWAY, task, |it| *it = state);
+        task
+    }
+
+    pub(super) fn claim(&self, task: TaskId, worker: &str) -> Spot {
+        let state = self.state(task);
+        let Some(Spot::Entry {
+            queue,
+            place,
+            kind,
+            count,
+        }) = state.spots.first().cloned()
+        else {
+            panic!("only what waits is claimed")
+        };
+        Spot::Claim(Claim {
+            worker: worker.parse().unwrap(),
+            registration: Registration(Revision(1)),
+            fence: Fence(self.next_revision()),
+            queue,
+            place,
+            kind,
+            stopping: false,
+            count,
+        })
+    }
+
+    pub(super) fn dispatch(&mut self, task: TaskId, worker: &str) -> Fence {
+        let claim = self.claim(task, worker);
+        let fence = Fence(self.next_revision());
+        self.counted.dispatched += 1;
+        self.revise(SCHEDULER, task, |it| it.spots = vec![claim]);
+        fence
+    }
+
+    pub(super) fn held(&self, task: TaskId) -> Claim {
+        let Some(Spot::Claim(claim)) = self.state(task).spots.first().cloned() else {
+            panic!("it has a claim")
+        };
+        claim
+    }
+
+    /// What ends the task at its present place.
+    pub(super) fn end_of(&self, task: TaskId, how: Ending) -> End {
+        let state = self.state(task);
+        let claim = super::rows::claim_of(&state);
+        End {
+            how,
+            worker: claim.map(|it| it.worker.clone()),
+            fence: claim.map(|it| it.fence),
+            hash: self.rev,
+            written: self.next_revision(),
+            ended_at: self.wall(),
+            count: super::rows::count_of(&state).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn end(&mut self, lane: &str, task: TaskId, end: End) {
+        match end.how {
+            Ending::Completed => self.counted.completed += 1,
+            Ending::Failed => self.counted.failed += 1,
+            Ending::Cancelled => self.counted.cancelled += 1,
+        }
+        let dead = (end.how == Ending::Failed).then(|| "q".parse().unwrap());
+        self.revise(lane, task, |it| {
+            it.spots.clear();
+            it.dead = dead;
+            it.end = Some(end);
+        });
+    }
+
+    /// Its worker ends the task.
+    pub(super) fn finish_task(&mut self, task: TaskId, how: Ending) {
+        let lane = lane_of(self.held(task).worker.as_str());
+        let end = self.end_of(task, how);
+        self.end(&lane, task, end);
+    }
+
+    /// Its worker has the task tried again after `wait` milliseconds.
+    pub(super) fn retry(&mut self, task: TaskId, wait: u64) {
+        let claim = self.held(task);
+        let spot = Spot::Delayed {
+            due: self.wall().after(Millis::new(wait)),
+            queue: claim.queue.clone(),
+            count: super::rows::retried(claim.count),
+        };
+        self.counted.retried += 1;
+        self.revise(&lane_of(claim.worker.as_str()), task, |it| {
+            it.spots = vec![spot]
+        });
+    }
+
+    pub(super) fn entry(&self, claim: &Claim, count: Count) -> Spot {
+        Spot::Entry {
+            queue: claim.queue.clone(),
+            place: claim.place,
+            kind: claim.kind.clone(),
+            count,
+        }
+    }
+
+    pub(super) fn hand_back(&mut self, task: TaskId) {
+        let claim = self.held(task);
+        let spot = self.entry(&claim, claim.count);
+        self.counted.handed_back += 1;
+        self.revise(&lane_of(claim.worker.as_str()), task, |it| {
+            it.spots = vec![spot]
+        });
+    }
+
+    pub(super) fn lose(&mut self, task: TaskId) {
+        let claim = self.held(task);
+        let spot = self.entry(&claim, super::rows::lost(claim.count));
+        self.counted.lost += 1;
+        self.revise(SCHEDULER, task, |it| it.spots = vec![spot]);
+    }
+
+    pub(super) fn flag(&mut self, task: TaskId) {
+        let claim = Claim {
+            stopping: true,
+            ..self.held(task)
+        };
+        self.revise(GATEWAY, task, |it| it.spots = vec![Spot::Claim(claim)]);
+    }
+
+    pub(super) fn release(&mut self, task: TaskId) {
+        let Some(Spot::Delayed { due, queue, count }) = self.state(task).spots.first().cloned()
+        else {
+            panic!("only what is delayed is released")
+        };
+        let spot = Spot::Entry {
+            queue,
+            place: self.place(task, due),
+            kind: "noop".parse().unwrap(),
+            count,
+        };
+        self.counted.released += 1;
+        self.revise(SCHEDULER, task, |it| it.spots = vec![spot]);
+    }
+
+    pub(super) fn cancel_waiting(&mut self, task: TaskId) {
+        let end = self.end_of(task, Ending::Cancelled);
+        self.end(GATEWAY, task, end);
+    }
+
+    pub(super) fn rerun(&mut self, task: TaskId) {
+        let run = self.state(task).run + 1;
+        let spot = Spot::Entry {
+            queue: "q".parse().unwrap(),
+            place: self.place(task, self.wall()),
+            kind: "noop".parse().unwrap(),
+            count: count(run, 0, 0),
+        };
+        self.counted.rerun += 1;
+        self.revise(GATEWAY, task, |it| {
+            it.end = None;
+            it.dead = None;
+            it.run = run;
+            it.spots = vec![spot];
+        });
+    }
+
+    pub(super) fn purge(&mut self, task: TaskId) {
+        self.counted.purged += 1;
+        self.revise(JANITOR, task, |it| *it = TaskState::default());
+    }
+
+    pub(super) fn boot(&mut self, node: NodeIx, role: Role, id: &str, slots: u32) {
+        let id = id.parse().unwrap();
+        self.fact(Fact::Booted {
+            node,
+            role,
+            id,
+            slots,
+        });
+    }
+
+    pub(super) fn worker(&mut self, node: NodeIx, id: &str) {
+        self.boot(node, Role::Worker, id, 2);
+        self.session(node, 3_000);
+    }
+
+    /// The worker believes that its session lasts so much longer.
+    pub(super) fn session(&mut self, node: NodeIx, millis: u64) {
+        let until = self.now.after(Duration::from_millis(millis));
+        self.fact(Fact::SessionUntil { node, until });
+    }
+
+    pub(super) fn down(&mut self, node: NodeIx) {
+        self.fact(Fact::Down { node, exit: None });
+    }
+
+    pub(super) fn start(&mut self, node: NodeIx, run: u64, task: TaskId, fence: Fence) {
+        let attempt = Attempt(1);
+        self.start_as(node, run, task, fence, attempt);
+    }
+
+    pub(super) fn start_as(
+        &mut self,
+        node: NodeIx,
+        run: u64,
+        task: TaskId,
+        fence: Fence,
+        attempt: Attempt,
+    ) {
+        self.fact(Fact::Started {
+            node,
+            run: OpId(run),
+            task,
+            fence,
+            attempt,
+        });
+    }
+
+    pub(super) fn handler_ends(&mut self, node: NodeIx, run: u64, task: TaskId, fence: Fence) {
+        self.fact(Fact::HandlerEnded {
+            node,
+            run: OpId(run),
+            task,
+            fence,
+        });
+    }
+
+    pub(super) fn order_stop(&mut self, node: NodeIx, run: u64) {
+        self.fact(Fact::StopOrdered {
+            node,
+            run: OpId(run),
+            reason: StopReason::Fenced,
+        });
+    }
+
+    pub(super) fn fault(&mut self, kind: FaultKind, node: Option<NodeIx>, lasts: u64) {
+        let until = self.now.after(Duration::from_millis(lasts));
+        self.fact(Fact::Fault { kind, node, until });
+    }
+
+    pub(super) fn ask(&mut self, id: u64, request: Request) {
+        self.fact(Fact::Asked {
+            id: RequestId(id),
+            node: 0,
+            request: Box::new(request),
+        });
+    }
+
+    pub(super) fn answer(&mut self, id: u64, reply: Reply) {
+        self.fact(Fact::Answered {
+            id: RequestId(id),
+            node: 0,
+            reply: Box::new(reply),
+        });
+    }
+
+    /// A client learns that the task is accepted.
+    pub(super) fn acknowledge(&mut self, id: u64, task: TaskId) {
+        self.ask(id, Request::Submit(vec![spec(None)]));
+        self.answer(id, accepted(task));
+    }
+
+    /// A key with this lease, created now.
+    pub(super) fn life(&self, lease: Option<i64>) -> Life {
+        Life {
+            created: self.next_revision(),
+            lease: lease.map(LeaseId),
+        }
+    }
+
+    /// A worker's key comes, or goes.
+    pub(super) fn node_key(&mut self, id: &str, life: Option<Life>) {
+        let id = id.parse().unwrap();
+        let role = Role::Worker;
+        self.store_bare(vec![], vec![Other::Node { role, id, life }]);
+    }
+}
+
+/// The reply to a submission of one task.
+pub(super) fn accepted(id: TaskId) -> Reply {
+    let state = State::Pending;
+    Reply::Submitted(vec![Submitted::Accepted { id, state }])
+}
+
+/// A task to submit.
+pub(super) fn spec(key: Option<(&str, &str)>) -> TaskSpec {
+    TaskSpec {
+        kind: "noop".parse().unwrap(),
+        queue: "q".parse().unwrap(),
+        priority: Priority::NORMAL,
+        name: None,
+        payload: Json::null(),
+        metadata: BTreeMap::new(),
+        retries_max: 1,
+        retry: RetryPolicy::default(),
+        timeout: Millis::new(1_000),
+        due: Due::Now,
+        key: key.map(|(key, body)| windlass_core::gateway::IdempotencyKey {
+            key_hash: key.into(),
+            body_hash: body.into(),
+        }),
+    }
+}
+
+impl History {
+    /// A waiter joins the line of the lock `l` on its own lease.
+    pub(super) fn wait_in_line(&mut self, waiter: &str, lease: i64) -> Fence {
+        let life = Some(self.life(Some(lease)));
+        let fence = Fence(self.next_revision());
+        self.waiter(waiter, life);
+        fence
+    }
+
+    /// A waiter's key goes.
+    pub(super) fn leave_line(&mut self, waiter: &str) {
+        self.waiter(waiter, None);
+    }
+
+    fn waiter(&mut self, waiter: &str, life: Option<Life>) {
+        let other = Other::Waiter {
+            lock: Some("l".parse().unwrap()),
+            waiter: waiter.parse().unwrap(),
+            life,
+        };
+        self.store_bare(vec![], vec![other]);
+    }
+}
+
+/// A client asks for the lock `l`.
+pub(super) fn take_lock(h: &mut History, id: u64) {
+    let request = Request::LockTake {
+        lock: "l".parse().unwrap(),
+        owner: None,
+        ttl: Duration::from_secs(3),
+        wait: Duration::from_secs(1),
+    };
+    h.ask(id, request);
+}
+
+/// The token of a waiter of the lock `l`.
+pub(super) fn token(waiter: &str, lease: i64) -> LockToken {
+    LockToken {
+        waiter: waiter.parse().unwrap(),
+        lease: LeaseId(lease),
+    }
+}
+
+/// The reply that a waiter holds the lock `l`.
+pub(super) fn granted(fence: Fence, waiter: &str, lease: i64) -> Reply {
+    Reply::Lock {
+        fence,
+        token: token(waiter, lease),
+        ttl: Duration::from_secs(3),
+    }
+}
+
+/// A client asks for a task.
+pub(super) fn get(task: TaskId) -> Request {
+    Request::Get { task, wait: None }
+}
+
+/// The reply that shows a task.
+pub(super) fn shown(id: TaskId, state: State, losses: u32, fence: Option<Fence>) -> Reply {
+    Reply::Task(Box::new(TaskView {
+        id,
+        name: None,
+        kind: "noop".parse().unwrap(),
+        queue: "q".parse().unwrap(),
+        state,
+        priority: Priority::NORMAL,
+        payload: Json::null(),
+        metadata: BTreeMap::new(),
+        created_at: Wall::default(),
+        due_at: None,
+        assigned_at: None,
+        started_at: None,
+        completed_at: None,
+        worker: None,
+        fence,
+        retry_count: 0,
+        losses,
+        retries_max: 1,
+        timeout: Millis::new(1_000),
+        result: None,
+        error: None,
+        progress: None,
+        run: 0,
+        attempts: Vec::new(),
+    }))
+}
+
+/// A task that the worker `w1` holds, in the life that its key began at revision 1.
+pub(super) fn held_by_w1(h: &mut History) -> TaskId {
+    let life = Life {
+        created: Revision(1),
+        lease: None,
+    };
+    h.node_key("w1", Some(life));
+    let task = h.submit(None);
+    h.dispatch(task, "w1");
+    task
+}
