@@ -14,6 +14,7 @@ pub mod kv;
 pub mod lanes;
 pub mod lock;
 pub mod machine;
+pub mod planted;
 pub mod record;
 pub mod registration;
 pub mod retry;
