@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::ids::{LeaseId, OpId, OpIds, Registration};
 use crate::keyspace::Key;
 use crate::lanes::Lanes;
+use crate::planted::{planted, unless_planted};
 use crate::record::{NodeRecord, Record};
 use crate::store::{Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Txn, TxnOutcome, Write};
 use crate::time::Mono;
@@ -124,13 +125,13 @@ impl Registering {
             return;
         };
         match items.iter().find(|item| item.key == self.key) {
-            Some(own) if self.is_mine(own) => {
+            Some(own) if self.is_mine(own) || planted!("P-registration-inherited") => {
                 lanes.recognise(&items);
                 self.state = State::Done(Registration(own.found.created));
                 self.wake = None;
             }
-            Some(_) => {}
-            None => {
+            Some(_) if !planted!("P-registration-overwritten") => {}
+            Some(_) | None => {
                 let op = ops.fresh();
                 self.state = State::Committing(op);
                 self.wake = Some(now.after(self.answer_max));
@@ -158,8 +159,9 @@ impl Registering {
     ) -> Txn {
         assert_eq!(record.life, self.life, "a node registers its own life");
         let mut txn = Txn::default();
+        let free = Guard::Absent(self.key.clone());
         let own = Step::new(
-            vec![Guard::Absent(self.key.clone())],
+            vec![unless_planted!("P-registration-overwritten", free)],
             vec![Write::Put {
                 key: self.key.clone(),
                 value: record.encode(),

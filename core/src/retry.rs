@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::planted::planted;
 use crate::rng::Rng;
 use crate::time::Millis;
 
@@ -111,6 +112,9 @@ impl RetryPolicy {
                 first.saturating_mul(1_u64.checked_shl(retries.min(63)).unwrap_or(u64::MAX))
             }
         };
+        if planted!("M-18") {
+            return Millis::new(grown.min(RETRY_DELAY_MAX.get()));
+        }
         Millis::new(grown.min(self.cap.get().clamp(1, RETRY_DELAY_MAX.get())))
     }
 
@@ -119,7 +123,8 @@ impl RetryPolicy {
         if failure.verdict == Verdict::FailNow {
             return Decision::GiveUp(GiveUp::Final);
         }
-        if failure.retries >= failure.retries_max {
+        let spare = u32::from(planted!("P-retries-off-by-one"));
+        if failure.retries >= failure.retries_max.saturating_add(spare) {
             return Decision::GiveUp(GiveUp::RetriesSpent);
         }
         let wait = match failure.verdict {
@@ -155,6 +160,9 @@ pub fn call_backoff(first: Duration, cap: Duration, tries: u32, rng: &mut Rng) -
         .saturating_mul(1_u32.checked_shl(tries.min(20)).unwrap_or(u32::MAX))
         .min(cap);
     let nanos = u64::try_from(whole.as_nanos()).unwrap_or(u64::MAX).max(2);
+    if planted!("M-29") {
+        return Duration::from_nanos(nanos);
+    }
     Duration::from_nanos(nanos / 2 + rng.below(nanos / 2) + 1)
 }
 

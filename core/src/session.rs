@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::ids::{LeaseId, OpId, OpIds};
+use crate::planted::planted;
 use crate::store::{Call, LeaseAnswer, StoreCall};
 use crate::time::Mono;
 
@@ -158,11 +159,16 @@ impl Session {
 
     /// Takes the answer to `op`, unless it is not the one that is waited for.
     pub fn on_answer(&mut self, now: Mono, op: OpId, answer: LeaseAnswer) -> Option<SessionNews> {
-        let asked = self.asked.filter(|asked| asked.op == op)?;
+        let revived = planted!("P-session-reopened-by-old-renewal")
+            && matches!(self.state, State::Over { .. });
+        let asked = self.asked.filter(|asked| asked.op == op || revived)?;
         self.asked = None;
         match answer {
             LeaseAnswer::Live { lease, ttl } => self.on_live(now, asked.sent, lease, ttl),
             LeaseAnswer::Gone => {
+                if let (true, Some(lease)) = (planted!("M-28"), self.lease_if_any()) {
+                    return self.on_live(now, asked.sent, lease, self.config.ttl);
+                }
                 self.ask_at = None;
                 self.state = State::Gone;
                 Some(SessionNews::Gone)
@@ -181,7 +187,13 @@ impl Session {
         lease: LeaseId,
         ttl: Duration,
     ) -> Option<SessionNews> {
-        let ends = sent.after(ttl.saturating_sub(self.config.margin));
+        let sent = if planted!("M-06") { now } else { sent };
+        let margin = if planted!("P-session-margin-missing") {
+            Duration::ZERO
+        } else {
+            self.config.margin
+        };
+        let ends = sent.after(ttl.saturating_sub(margin));
         self.ask_at = Some(now.after(ttl / 3));
         if ends <= now {
             self.ask_at = Some(now.after(ttl / 12));

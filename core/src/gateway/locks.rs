@@ -7,6 +7,7 @@ use super::errand::{Errand, Next};
 use super::request::{LockToken, Reply};
 use crate::ids::{Fence, LeaseId, LockName};
 use crate::keyspace::Key;
+use crate::planted::planted;
 use crate::record::{LockRecord, Record, Version};
 use crate::store::{Call, Guard, LeaseAnswer, Query, Step, Write};
 use crate::view::ClusterView;
@@ -90,7 +91,7 @@ pub(super) fn take(
     let write = Write::Put {
         key: key.clone(),
         value: record.encode(),
-        lease: Some(lease),
+        lease: Some(lease).filter(|_| !planted!("P-lock-key-unleased")),
     };
     Next::CommitAlone(Step::new(vec![Guard::Absent(key)], vec![write]))
 }

@@ -25,6 +25,7 @@ pub use self::request::{
 pub use self::shown::{NodeView, QueueView, StatsView, TaskView, Why, WhyReason};
 use self::submit::{Submission, Submissions};
 use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
+use crate::planted::planted;
 use crate::record::Totals;
 use crate::rng::Rng;
 use crate::scheduler::Scheduler;
@@ -286,7 +287,7 @@ impl Gateway {
     }
 
     fn await_view(&mut self, now: Now, id: RequestId, at: Revision, feed: &mut Feed) {
-        if feed.has_reached(at) {
+        if feed.has_reached(at) || planted!("M-13") {
             self.runnable.insert(id);
         } else if let Some(errand) = self.errands.get_mut(&id) {
             errand.awaits_view = Some(at);
@@ -387,6 +388,10 @@ impl Gateway {
                     errand.committing = true;
                     self.steps.push_back((id, step, totals));
                 }
+                Next::CommitAlone(step) if planted!("P-lock-fences-shared") => {
+                    errand.committing = true;
+                    self.steps.push_back((id, step, Totals::default()));
+                }
                 Next::CommitAlone(step) => {
                     errand.committing = true;
                     self.lone_steps.push_back((id, step));
@@ -396,7 +401,9 @@ impl Gateway {
                 }
                 Next::AwaitLocks { renew_after } => {
                     self.awaiting_locks.insert(id);
-                    self.renewals.arm(now.mono, id, now.mono.after(renew_after));
+                    if !planted!("P-lock-renewal-missing") {
+                        self.renewals.arm(now.mono, id, now.mono.after(renew_after));
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Gateway, Job, RequestId};
 use crate::ids::Revision;
 use crate::lanes::Settled;
+use crate::planted::planted;
 use crate::record::Totals;
 use crate::store::Batch;
 use crate::time::Now;
@@ -63,6 +64,9 @@ impl Gateway {
                 }
                 for job in spared.into_iter().rev() {
                     match job {
+                        Job::Submit(submission) if planted!("P-spared-reported-accepted") => {
+                            self.submissions.on_accepted(&submission)
+                        }
                         Job::Submit(submission) => self.submissions.again(submission),
                         Job::Errand { id, step, totals } => {
                             self.steps.push_front((id, step, totals))
@@ -71,7 +75,7 @@ impl Gateway {
                 }
             }
             Settled::Refused { reason, metas } => {
-                let alone = metas.len() == 1;
+                let alone = metas.len() == 1 || planted!("P-group-refused-whole");
                 for job in metas {
                     match job {
                         Job::Submit(submission) if alone => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Job;
 use super::request::{Due, Reply, RequestId, Submitted, TaskSpec, TaskState};
 use crate::ids::TaskId;
+use crate::planted::planted;
 use crate::record::{Record, TaskRecord, UniqueRecord, Version};
 use crate::rng::Rng;
 use crate::steps::{self, SUBMIT_UNIQUE_GUARD};
@@ -114,8 +115,14 @@ impl Submissions {
             let alone = next.alone;
             let copy = next.clone();
             match batch.push(to_job(next), step) {
-                Ok(()) if alone => return,
-                Ok(()) => {}
+                Ok(()) => {
+                    if planted!("P-ack-before-commit") {
+                        self.on_accepted(&copy);
+                    }
+                    if alone {
+                        return;
+                    }
+                }
                 Err(_) if batch.is_empty() => self.on_refused(&copy, Refusal::TooLarge),
                 Err(_) => {
                     self.queue.push_front(copy);
@@ -135,13 +142,18 @@ impl Submissions {
     }
 
     pub(super) fn on_accepted(&mut self, it: &Submission) {
-        self.settle(
-            it,
-            Submitted::Accepted {
-                id: it.id,
-                state: it.state,
-            },
-        );
+        let (id, state) = (it.id, it.state);
+        if planted!("M-31")
+            && let Some(group) = self.groups.get_mut(&it.request)
+        {
+            let unknown = group.fates.iter_mut().zip(&group.ids);
+            for (fate, id) in unknown.filter(|(fate, _)| fate.is_none()) {
+                *fate = Some(Submitted::Accepted { id: *id, state });
+            }
+            group.fates[it.index] = None;
+            group.missing = 1;
+        }
+        self.settle(it, Submitted::Accepted { id, state });
     }
 
     pub(super) fn on_refused(&mut self, it: &Submission, reason: Refusal) {
@@ -172,6 +184,9 @@ impl Submissions {
         let Some(group) = self.groups.get_mut(&it.request) else {
             return;
         };
+        if planted!("P-ack-before-commit") && group.fates[it.index].is_some() {
+            return;
+        }
         assert!(group.fates[it.index].is_none(), "a task is settled once");
         group.fates[it.index] = Some(fate);
         group.missing -= 1;

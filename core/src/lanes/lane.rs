@@ -2,6 +2,7 @@
 
 use super::{Burnt, Lane, Sent, Settled, State, Verdict};
 use crate::ids::Revision;
+use crate::planted::{planted, unless_planted};
 use crate::record::{LaneRecord, Record, Totals, Version};
 use crate::store::{Batch, Found, Guard, Refusal, TxnOutcome, Write};
 
@@ -35,13 +36,14 @@ impl<M> Lane<M> {
             value: record.encode(),
             lease: None,
         };
-        let lane_guard = batch.seal(
-            Guard::Unchanged {
-                key: self.key.clone(),
-                since,
-            },
-            write,
-        );
+        let own = Guard::Unchanged {
+            key: self.key.clone(),
+            since,
+        };
+        let lane_guard = batch.seal(unless_planted!("P-lane-unchecked", own), write);
+        if planted!("P-totals-kept-after-failure") {
+            self.record.totals = record.totals;
+        }
         Sent {
             batch,
             lane_guard,
@@ -64,6 +66,11 @@ impl<M> Lane<M> {
     pub(super) fn judge(&mut self, sent: Sent<M>, outcome: TxnOutcome) -> Judgement<M> {
         match outcome {
             TxnOutcome::Committed { at } => self.landed(at, sent),
+            TxnOutcome::Unknown if planted!("M-09") && sent.burns.is_none() => {
+                let at = self.since.expect("a lane in use was adopted").next();
+                let metas = sent.batch.into_metas();
+                Judgement::Settled(Box::new(Settled::Committed { at, metas }))
+            }
             TxnOutcome::Conflict { at, failed } => {
                 match failed.iter().find(|it| it.guard == sent.lane_guard) {
                     Some(lane) => self.overtaken(lane.found.as_ref(), sent),
@@ -93,6 +100,11 @@ impl<M> Lane<M> {
         let Some((at, record)) = found.and_then(Self::read) else {
             return Judgement::Usurped;
         };
+        if sent.record == record && sent.burns.is_none() && planted!("M-08") {
+            self.moved(at, record);
+            let (lost, spared) = (Vec::new(), sent.batch.into_metas());
+            return Judgement::Settled(Box::new(Settled::Conflict { at, lost, spared }));
+        }
         if sent.record == record {
             return self.landed(at, sent);
         }
@@ -113,7 +125,7 @@ impl<M> Lane<M> {
         if sent.burns.is_some() {
             return Judgement::Doubt(Box::new(sent));
         }
-        if sent.lost_answers == 0 {
+        if sent.lost_answers == 0 || planted!("P-late-original-spared") {
             return Judgement::Settled(Box::new(sent.batch.settle(verdict)));
         }
         Judgement::Burn(Box::new(Burnt {

@@ -13,6 +13,7 @@ use std::time::Duration;
 use self::lane::Judgement;
 use crate::ids::{NodeId, OpId, OpIds, Revision};
 use crate::keyspace::{Key, LaneName};
+use crate::planted::{planted, unless_planted};
 use crate::record::{LaneRecord, Record, Totals};
 use crate::retry::call_backoff;
 use crate::rng::Rng;
@@ -221,16 +222,22 @@ impl<M> Lanes<M> {
             lane.record = old
                 .and_then(|item| LaneRecord::decode(&item.found.value).ok())
                 .unwrap_or_default();
-            lane.record.number += LIFE_STRIDE;
+            lane.record.number += if planted!("P-life-stride-missing") {
+                1
+            } else {
+                LIFE_STRIDE
+            };
             lane.number = lane.record.number;
             let key = lane.key.clone();
-            step.guards.push(match old {
+            let own = match old {
                 Some(item) => Guard::Unchanged {
                     key: key.clone(),
                     since: item.found.modified,
                 },
                 None => Guard::Absent(key.clone()),
-            });
+            };
+            step.guards
+                .push(unless_planted!("P-adopt-lanes-unguarded", own));
             step.writes.push(Write::Put {
                 key,
                 value: lane.record.encode(),

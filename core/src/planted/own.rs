@@ -31,11 +31,11 @@ super::bugs! {
         breaks ["S1" "S2" "S3" "S11"] needs "as M-01, with failing attempts";
     "P-hand-back-claim-unguarded" Core("steps::hand_back"): "a hand-back does not guard its claim"
         breaks ["S1" "S2" "S3" "S11"] needs "as M-01, with a session that reopens or a drain after claims were taken";
-    "P-take-claim-unguarded" Core("steps::take"): "a lost worker's claim is taken without guarding the claim"
+    "P-take-claim-unguarded" Core("steps::take::take"): "a lost worker's claim is taken without guarding the claim"
         breaks ["S1" "S2" "S5" "S9"] needs "as M-02";
-    "P-take-registration-unguarded" Core("steps::take"): "a claim is taken without guarding that its registration is gone"
+    "P-take-registration-unguarded" Core("steps::take::take"): "a claim is taken without guarding that its registration is gone"
         breaks ["S3" "S9"] needs "a live worker's node record that this scheduler cannot read (rolling upgrade): its claims look like orphans";
-    "P-silent-claim-unguarded" Core("steps::take"): "a silent worker's claim is taken without guarding the claim"
+    "P-silent-claim-unguarded" Core("steps::take::take"): "a silent worker's claim is taken without guarding the claim"
         breaks ["S1" "S2" "S5"] needs "the backstop at work (as M-23) while the attempt ends after all";
     "P-time-out-flag-unguarded" Core("steps::stop"): "a time-out's stop flag is written without guarding the claim"
         breaks ["S1" "S2" "S11"] needs "the backstop at work (as M-23) while the attempt ends after all: the flag makes the claim anew";
@@ -61,14 +61,14 @@ super::bugs! {
         breaks ["S10" "L1"] needs "a node that returns under its id while its lanes are folded: it finds them gone and exits as usurped";
     "P-fold-totals-unguarded" Harmless("only the janitor writes the folded totals, and it guards its lock"): "folding does not guard the folded totals"
         breaks [] needs "nothing";
-    "P-configure-unguarded" Core("steps::same_as"): "a change of settings does not guard what it was made from"
+    "P-configure-unguarded" Core("steps::node::same_as"): "a change of settings does not guard what it was made from"
         breaks ["S8"] needs "two changes of one queue at the same time (one pauses, one sets a strategy), both acknowledged: one is lost";
     // `Alive` where `Unchanged` is due: a flag that was set meanwhile is lost.
     "P-alive-for-unchanged-retry" Core("worker::record::step_of_failure"): "a retry guards its claim `Alive`"
         breaks ["S2" "S8" "L1"] needs "a cancel that is acknowledged while the attempt fails: the task must not start again";
     "P-alive-for-unchanged-hand-back" Core("worker::record::step_of"): "a hand-back guards its claim `Alive`"
         breaks ["S2" "S8" "L1"] needs "a cancel that is acknowledged while the claim is handed back (drain, reopened session)";
-    "P-alive-for-unchanged-take" Core("steps::take"): "a lost worker's claim is taken under `Alive`"
+    "P-alive-for-unchanged-take" Core("steps::take::take"): "a lost worker's claim is taken under `Alive`"
         breaks ["S2" "S8" "L1"] needs "a cancel that is acknowledged while the claim is taken; two gateways, late news";
     "P-alive-for-unchanged-flag" Core("steps::stop"): "a stop flag is written under `Alive`"
         breaks ["S2" "S8"] needs "a cancel that is acknowledged while the backstop flags a time-out: the flag is overwritten";
@@ -86,7 +86,7 @@ super::bugs! {
     // Registration and session.
     "P-registration-inherited" Core("registration::on_read"): "a new life takes a key under its id for its own registration"
         breaks ["S3" "S9" "S7"] needs "a restart under the same id within the TTL, with claims held";
-    "P-session-reopened-by-old-renewal" Core("session"): "an answer to a renewal sent before the session's end reopens it, as if sent now"
+    "P-session-reopened-by-old-renewal" Core("session::expire"): "an answer to a renewal sent before the session's end reopens it, as if sent now"
         breaks ["S3" "S7"] needs "a pause beyond the TTL with a renewal's answer waiting; leases expired meanwhile";
     "P-session-margin-missing" Core("session::on_live"): "the session has no margin"
         breaks ["S3"] needs "a cut beyond the TTL with clock drift inside the margin, or handlers that take a while to stop";
@@ -132,11 +132,11 @@ super::bugs! {
         breaks ["L1" "L3" "L4"] needs "two schedulers, one of them alive by its lease and stuck: cut from the store one way, or paused again and again, to the end of the run";
     "P-orphans-left-to-first" Core("scheduler::upkeep::judge"): "nobody steps in for a scheduler that leaves orphaned claims"
         breaks ["L2" "L3"] needs "as `P-step-in-missing`, and a worker that dies";
-    "P-losses-never-spent" Core("steps::take"): "a task may lose workers without end"
+    "P-losses-never-spent" Core("steps::take::take"): "a task may lose workers without end"
         breaks ["S9" "L1"] needs "a task that kills its workers, or crash loops of workers, beyond the maximum of losses (10, or less by configuration)";
-    "P-cancel-lost-with-worker" Core("steps::take"): "a cancelled task whose worker vanishes waits again"
+    "P-cancel-lost-with-worker" Core("steps::take::take"): "a cancelled task whose worker vanishes waits again"
         breaks ["S2" "S8"] needs "an acknowledged cancel of a running task whose worker dies before it stops";
-    "P-place-not-kept" Core("steps::take"): "a lost task waits again behind the others"
+    "P-place-not-kept" Core("steps::take::take"): "a lost task waits again behind the others"
         breaks ["S12"] needs "a worker that dies in a backlog; the place of an entry compared with that of the task's claim";
     "P-slot-leaked-on-conflict" Core("scheduler::plan::park"): "a dispatch that failed keeps its slot reserved"
         breaks ["L1" "L5"] needs "conflicts of dispatches (several schedulers, cancels), then work for every slot";

@@ -4,7 +4,7 @@ super::bugs! {
     "M-01" Core("steps::end"): "an attempt's end does not guard its claim"
         breaks ["S5" "S6" "S2" "S1"]
         needs "a worker cut off or paused beyond its TTL whose attempt ends after the task was given to another, or ends late";
-    "M-02" Core("steps::take"): "a lost worker's claim is taken without any guard, neither its claim's nor its registration's"
+    "M-02" Core("steps::take::take"): "a lost worker's claim is taken without any guard, neither its claim's nor its registration's"
         breaks ["S5" "S2" "S1"]
         needs "a worker's completion and a scheduler's taking in one window (pause or cut around the TTL), or two schedulers";
     "M-03" Core("worker::record::step_of_failure"): "a retry is counted in memory when it is planned, not in the transaction"
@@ -19,7 +19,7 @@ super::bugs! {
     "M-06" Core("session::on_live"): "the session's end is counted from the answer to the renewal, not from its sending"
         breaks ["S3"]
         needs "renewals answered slower than the margin (TTL / 6), then a cut for longer than the TTL while handlers run";
-    "M-07" Core("steps::beat"): "a node's report is written without its lease"
+    "M-07" Core("steps::node::beat"): "a node's report is written without its lease"
         breaks ["S16"] needs "nothing but a report; S16 looks at each node key's lease";
     "M-08" Core("lanes::overtaken"): "a transaction that landed though its answer was lost is taken for one that failed, and is done again under a new number"
         breaks ["S18" "S8" "S9" "S10"] needs "lost answers of transactions that were applied; replies compared with the store";
@@ -50,7 +50,7 @@ super::bugs! {
         breaks ["S12"] needs "a backlog inside one priority and type, one scheduler, no faults";
     "M-21" Core("scheduler::upkeep::pop_due"): "whatever is due before the next look, a second ahead, is released now"
         breaks ["S13"] needs "delayed tasks and an idle scheduler; start compared with the due time, skew subtracted";
-    "M-22" Core("steps::take"): "a vanished worker is not counted"
+    "M-22" Core("steps::take::take"): "a vanished worker is not counted"
         breaks ["S9" "L1"] needs "a worker that dies while it holds a claim; losses compared with the claims taken";
     "M-23" Core("steps::stop"): "a silent worker's loss is counted when its attempt is flagged and again when it is taken"
         breaks ["S9"] needs "an attempt beyond its time-out whose worker is silent though its lease lives: a handler that ignores stops, or a cut of claims' news only";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::pools::{Kind, Pools, kind_of};
 use crate::balance::{Capacity, Strategy};
 use crate::ids::{NodeId, QueueName, TaskType};
+use crate::planted::planted;
 use crate::rng::Rng;
 use crate::steps::Recipient;
 use crate::time::Mono;
@@ -116,7 +117,7 @@ impl Fleet {
     /// The view has caught up with what made the worker suspect.
     pub(super) fn trust(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
         if let Some(member) = self.members.get_mut(worker) {
-            member.suspect = false;
+            member.suspect = planted!("P-suspect-kept");
             self.refresh(now, worker, view);
         }
     }

@@ -22,6 +22,7 @@ use self::upkeep::Upkeep;
 use crate::gateway::WhyReason;
 use crate::ids::{NodeId, QueueName, Revision, TaskId, TaskType};
 use crate::keyspace::Place;
+use crate::planted::planted;
 use crate::rng::Rng;
 use crate::time::{Mono, Now, Wall};
 use crate::view::{ClusterView, News};
@@ -235,6 +236,7 @@ impl Scheduler {
                 self.fleet.trust(now.mono, &worker, view);
                 self.ready.capacity_changed();
             }
+            Parked::Reserved(..) if planted!("P-reservation-kept") => {}
             Parked::Reserved(task, since) => {
                 let own = |it: &Reserved| it.since == since;
                 if self.reserved.get(&task).is_some_and(own)

@@ -5,6 +5,7 @@ use super::{Parked, Reserved, Scheduler};
 use crate::ids::{NodeId, QueueName, Revision, TaskId};
 use crate::keyspace::Place;
 use crate::lanes::Settled;
+use crate::planted::planted;
 use crate::record::{StopReason, Totals};
 use crate::steps::{self, TakenFrom, Takeover};
 use crate::store::{Batch, Disproved, OPS_MAX};
@@ -133,6 +134,9 @@ impl Scheduler {
                 }
             };
             if batch.push(to_job(job), step).is_err() {
+                if planted!("P-orphan-forgotten-when-full") {
+                    return;
+                }
                 return self.upkeep.judge(
                     now,
                     &worker,
@@ -242,7 +246,9 @@ impl Scheduler {
                     self.on_disproved(now, at, disproved, view);
                 }
                 for job in spared {
-                    self.park(at, job);
+                    if !planted!("P-spared-jobs-forgotten") {
+                        self.park(at, job);
+                    }
                 }
                 if let Some(reached) = reached {
                     self.on_view_at(now, reached, view);
@@ -272,7 +278,10 @@ impl Scheduler {
         };
         // The fate of a dispatch may be learnt after its claim has come and gone, when the task is being placed again.
         let own = self.reserved.get_mut(&place.task);
-        let Some(reserved) = own.filter(|it| it.since == since) else {
+        let is_later = |it: &Reserved| it.since != since;
+        let Some(reserved) =
+            own.filter(|it| !is_later(it) || planted!("P-dispatch-taken-for-later"))
+        else {
             return;
         };
         assert!(reserved.committed.is_none(), "a dispatch commits once");
@@ -322,7 +331,9 @@ impl Scheduler {
                     .is_some_and(|it| it.since == since);
                 if reserved {
                     self.reserved.remove(&place.task);
-                    self.fleet.release(&worker);
+                    if !planted!("P-slot-leaked-on-conflict") {
+                        self.fleet.release(&worker);
+                    }
                     self.ready.capacity_changed();
                 }
                 Parked::Entry(queue, place)

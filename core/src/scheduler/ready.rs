@@ -8,6 +8,7 @@ use super::fleet::Fleet;
 use crate::balance::Strategy;
 use crate::ids::{QueueName, TaskType};
 use crate::keyspace::Place;
+use crate::planted::planted;
 use crate::record::QueueConfig;
 use crate::time::Mono;
 
@@ -140,6 +141,11 @@ impl Ready {
     pub(super) fn first(&self) -> Option<(Place, Class, Strategy)> {
         let (place, class) = self.heads.first()?;
         let tasks = self.classes.get(class)?;
+        if planted!("M-20") {
+            let mut equals = tasks.mine.iter().filter(|it| it.priority == place.priority);
+            let youngest = equals.next_back().unwrap_or(place);
+            return Some((*youngest, class.clone(), tasks.strategy));
+        }
         Some((*place, class.clone(), tasks.strategy))
     }
 
@@ -150,6 +156,10 @@ impl Ready {
 
     /// There is no room for this class until capacity changes.
     pub(super) fn block(&mut self, class: &Class, place: Place) {
+        let place = match self.classes.get(class) {
+            Some(tasks) if planted!("M-20") => tasks.mine.first().copied().unwrap_or(place),
+            Some(_) | None => place,
+        };
         let head = (place, class.clone());
         if self.heads.remove(&head) {
             self.blocked.insert(head);
@@ -198,7 +208,8 @@ impl Ready {
             tasks.room_since = (free > 0).then(|| tasks.room_since.unwrap_or(now));
             let waited = tasks
                 .room_since
-                .is_some_and(|since| since.after(step_in_after) <= now);
+                .is_some_and(|since| since.after(step_in_after) <= now)
+                && !planted!("P-step-in-missing");
             let mut room = if waited && !tasks.paused { free } else { 0 };
             while let Some((seen, place)) = tasks.by_seen.first().copied().filter(|_| room > 0) {
                 if seen.after(step_in_after) > now {

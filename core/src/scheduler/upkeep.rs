@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::rendezvous::Peers;
 use crate::ids::{NodeId, TaskId};
 use crate::keyspace::Place;
+use crate::planted::planted;
 use crate::record::StopReason;
 use crate::time::{Millis, Mono, Now, Wall};
 use crate::view::{Claimed, ClusterView};
@@ -62,6 +63,8 @@ impl Upkeep {
         }
         let at = if peers.mine(place.task) {
             now.mono
+        } else if planted!("P-orphans-left-to-first") {
+            return;
         } else {
             now.mono.after(step_in_after)
         };
@@ -109,6 +112,11 @@ impl Upkeep {
 
     /// Takes the next delayed task that is due.
     pub(super) fn pop_due(&mut self, wall: Wall) -> Option<(Wall, TaskId)> {
+        let wall = if planted!("M-21") {
+            wall.after(Millis::from_secs(1))
+        } else {
+            wall
+        };
         let (_, due, task) = self
             .delayed
             .first()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::TaskId;
 use crate::keyspace::{Key, Meaning};
+use crate::planted::{planted, unless_planted};
 use crate::record::{Outcome, OutcomeRecord, Record, TaskRecord};
 use crate::store::{Guard, Item, Step, Write};
 use crate::time::{Millis, Wall};
@@ -56,8 +57,15 @@ impl Group<'_> {
         let outcome =
             OutcomeRecord::decode(&self.item(&Key::outcome(self.id))?.found.value).ok()?;
         let task = TaskRecord::decode(&self.item(&Key::task(self.id))?.found.value).ok()?;
-        let old = wall.since(outcome.ended_at) >= retention && outcome.ended_at < wall;
+        let since = if planted!("P-purge-by-creation") {
+            task.created_at
+        } else {
+            outcome.ended_at
+        };
+        let old = wall.since(since) >= retention && since < wall
+            || planted!("P-unique-freed-early") && task.unique.is_some();
         match outcome.outcome {
+            Outcome::Failed(_) if planted!("P-purge-failed") && old => Some(task.unique),
             Outcome::Completed(_) | Outcome::Cancelled if old => Some(task.unique),
             Outcome::Completed(_) | Outcome::Cancelled | Outcome::Failed(_) => None,
         }
@@ -67,16 +75,18 @@ impl Group<'_> {
     pub(super) fn purge(&self, lock: Guard, unique: Arc<str>) -> Step {
         let mut step = Step::new(vec![lock], Vec::new());
         for item in &self.items {
-            step.guards.push(Guard::Unchanged {
+            let own = Guard::Unchanged {
                 key: item.key.clone(),
                 since: item.found.modified,
-            });
+            };
+            step.guards
+                .push(unless_planted!("P-purge-task-unguarded", own));
             step.writes.push(Write::Delete {
                 key: item.key.clone(),
             });
         }
         // The key was written with the task, and never since.
-        if let Some(task) = self.item(&Key::task(self.id)) {
+        if let Some(task) = self.item(&Key::task(self.id)).filter(|_| !planted!("M-15")) {
             let key = Key::unique(&unique);
             step.guards.push(Guard::Unchanged {
                 key: key.clone(),

@@ -10,6 +10,7 @@ use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::keyspace::{Key, Meaning, Range, Role};
 use crate::lanes::Settled;
+use crate::planted::{planted, unless_planted};
 use crate::record::{LaneRecord, LockRecord, Record, Totals, Version};
 use crate::rng::Rng;
 use crate::store::{Batch, Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Write};
@@ -202,6 +203,7 @@ impl Janitor {
             self.rest_until = now.mono.after(LOOK_EVERY);
             return;
         };
+        let limit = if planted!("M-30") { u32::MAX } else { limit };
         let op = ops.fresh();
         self.reading = Some((op, what, now.mono.after(READ_MAX)));
         out.push(
@@ -216,7 +218,9 @@ impl Janitor {
     /// The first orders that nobody is there to obey.
     fn forget_orders(&self, fence: Fence, view: &ClusterView) -> Option<Step> {
         let gone = |node: &&NodeId| {
-            !view.workers.contains_key(*node) && !view.schedulers.contains_key(*node)
+            !planted!("P-drain-order-outlives")
+                && !view.workers.contains_key(*node)
+                && !view.schedulers.contains_key(*node)
         };
         let node = view.node_configs.keys().find(gone)?;
         let (since, _) = view.node_configs.get(node)?;
@@ -296,17 +300,18 @@ impl Janitor {
             since: at,
         };
         let step = Step::new(
-            vec![self.lock_guard(fence), quiet],
+            vec![self.lock_guard(fence), unless_planted!("M-17", quiet)],
             vec![Write::DeleteRange { range }],
         );
         self.steps.push_back((Job::Purge { tasks }, step));
     }
 
     fn lock_guard(&self, fence: Fence) -> Guard {
-        Guard::Alive {
+        let held = Guard::Alive {
             key: Key::janitor_waiter(&self.me),
             since: fence.0,
-        }
+        };
+        unless_planted!("M-25", held)
     }
 
     fn on_lanes(&mut self, fence: Fence, items: &[Item], view: &ClusterView) {
@@ -331,14 +336,17 @@ impl Janitor {
             }
             for role in [Role::Scheduler, Role::Worker] {
                 let absent = Guard::Absent(Key::node(role, &node));
+                let absent = unless_planted!("P-fold-node-unguarded", absent);
                 if !step.guards.contains(&absent) {
                     step.guards.push(absent);
                 }
             }
-            step.guards.push(Guard::Unchanged {
+            let own = Guard::Unchanged {
                 key: item.key.clone(),
                 since: item.found.modified,
-            });
+            };
+            step.guards
+                .push(unless_planted!("P-fold-lane-unguarded", own));
             step.writes.push(Write::Delete {
                 key: item.key.clone(),
             });

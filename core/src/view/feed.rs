@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::ids::{OpId, OpIds, Revision};
 use crate::keyspace::Range;
+use crate::planted::planted;
 use crate::retry::call_backoff;
 use crate::rng::Rng;
 use crate::store::{Call, Change, Item, StoreCall, ViewEvent};
@@ -82,6 +83,9 @@ impl Feed {
     /// Somebody waits until everything up to `revision` is known.
     pub fn want(&mut self, now: Mono, revision: Revision) {
         self.wanted = self.wanted.max(revision);
+        if planted!("P-progress-never-asked") {
+            return;
+        }
         if self.at.is_some_and(|at| at < self.wanted) && self.wake.is_none() {
             self.wake = Some(now.after(Duration::from_nanos(1)));
         }
@@ -143,10 +147,11 @@ impl Feed {
 
     /// Takes a piece of news of watch `op`.
     pub fn on_event(&mut self, now: Mono, op: OpId, event: ViewEvent) -> Fed {
-        if !self.is_watch(op) {
+        if !self.is_watch(op) && !planted!("P-old-watch-heard") {
             return Fed::Nothing;
         }
         match event {
+            ViewEvent::Lost if planted!("M-10") => Fed::Nothing,
             ViewEvent::Lost => self.lose(now),
             ViewEvent::Reset { at, items, more } => self.on_reset(now, at, items, more),
             ViewEvent::Delta { after, at, changes } => self.on_delta(now, after, at, changes),
@@ -168,8 +173,11 @@ impl Feed {
     }
 
     fn on_reset(&mut self, now: Mono, at: Revision, items: Vec<Item>, more: bool) -> Fed {
-        let continues = self.loading == Some(at);
-        if at < self.reached {
+        let continues = match self.loading {
+            Some(_) if planted!("P-reads-mixed") => true,
+            loading => loading == Some(at),
+        };
+        if at < self.reached && !planted!("P-older-read-taken") {
             // A member that lags, or a store that was restored: either way not a base to decide on.
             return self.lose(now);
         }
@@ -198,12 +206,18 @@ impl Feed {
         let Some(known) = self.at else {
             return Fed::Nothing;
         };
-        if after > known || at < after {
+        if (after > known && !planted!("P-gap-accepted")) || at < after {
             return self.lose(now);
         }
+        let at = if planted!("M-12") { at.max(known) } else { at };
+        let skipped = if planted!("M-11") && after < known {
+            known.next()
+        } else {
+            known
+        };
         // Duplicates after a reconnect.
-        changes.retain(|change| change.at() > known);
-        if at <= known {
+        changes.retain(|change| change.at() > skipped || planted!("M-12"));
+        if at <= known && !planted!("M-12") {
             return Fed::Nothing;
         }
         assert!(

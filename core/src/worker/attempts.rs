@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::held::Phase;
 use super::run::{RunEvent, Start};
 use super::{Effect, FETCH_MAX, FETCHES_MAX, Timer, Worker};
-use crate::ids::{OpId, TaskId};
+use crate::ids::{Fence, OpId, Revision, TaskId};
 use crate::keyspace::{Key, Meaning, Place};
+use crate::planted::planted;
 use crate::record::{Json, Record, TaskRecord};
 use crate::store::{Call, OPS_MAX, Query, ReadAnswer, StoreCall};
 use crate::time::Now;
@@ -68,7 +69,8 @@ impl Worker {
 
     /// Starts what is ready, in the order of keys, as long as there are slots.
     pub(super) fn start_ready(&mut self, now: Now, out: &mut Vec<Effect>) {
-        while self.can_start() && self.runs.len() < self.config.slots as usize {
+        let spare = usize::from(planted!("M-33"));
+        while self.can_start() && self.runs.len() < self.config.slots as usize + spare {
             let Some(place) = self.claims.ready.first().copied() else {
                 return;
             };
@@ -92,7 +94,11 @@ impl Worker {
                 metadata: task.metadata.clone(),
                 created_at: task.created_at,
                 attempt: held.record.carry.attempt(),
-                fence: held.fence,
+                fence: if planted!("M-26") {
+                    Fence(Revision(now.wall.as_millis()))
+                } else {
+                    held.fence
+                },
                 timeout: task.timeout,
             };
             self.timers.arm(
@@ -119,7 +125,7 @@ impl Worker {
         let ours = self
             .claims
             .get(place)
-            .is_some_and(|held| matches!(held.phase, Phase::Running(own) if own == run));
+            .is_some_and(|held| matches!(held.phase, Phase::Running(own) if own == run || planted!("P-old-run-ends-new-claim")));
         if !ours {
             // Its claim was taken away while it ran: nobody waits for what it did.
             if matches!(event, RunEvent::Completed(_) | RunEvent::Failed(_)) {

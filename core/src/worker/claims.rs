@@ -6,6 +6,7 @@ use super::held::{End, Held, Phase};
 use super::{Effect, Worker};
 use crate::ids::{Fence, Revision};
 use crate::keyspace::{Meaning, Place};
+use crate::planted::planted;
 use crate::record::{ClaimRecord, Outcome, Record, StopReason};
 use crate::steps::Ending;
 use crate::store::{Change, Item};
@@ -61,6 +62,9 @@ impl Worker {
             .filter(|place| !there.contains(place))
             .collect();
         for place in gone {
+            if planted!("P-vanished-claims-kept") {
+                break;
+            }
             self.on_claim_gone(place, out);
         }
     }
@@ -74,7 +78,9 @@ impl Worker {
             return;
         };
         // A former life's claim is not inherited: it has no owner, and the schedulers take it back.
-        if self.registration() != Some(record.registration) {
+        if self.registration() != Some(record.registration)
+            && !planted!("P-claim-of-former-life-inherited")
+        {
             return;
         }
         let fence = Fence(item.found.created);
@@ -82,10 +88,13 @@ impl Worker {
             return;
         }
         match self.claims.get_mut(place) {
-            Some(held) if held.fence == fence => {
+            Some(held) if held.fence == fence || planted!("P-new-claim-taken-for-old") => {
                 held.since = held.since.max(item.found.modified);
                 // Whatever the order of news: within the life of a claim a flag is never taken away.
-                if record.stop.is_some() && held.record.stop.is_none() {
+                if record.stop.is_some()
+                    && held.record.stop.is_none()
+                    && !planted!("P-cancel-flag-ignored")
+                {
                     held.record.stop = record.stop;
                     self.on_stop_flag(now, place, out);
                 }

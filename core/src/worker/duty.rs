@@ -3,6 +3,7 @@
 use super::record::Job;
 use super::{Effect, Timer, Worker};
 use crate::ids::{OpId, Revision};
+use crate::planted::planted;
 use crate::record::{NodeConfig, OfferRecord, Record, Totals, Version};
 use crate::steps;
 use crate::store::{Batch, Call, Item, StoreCall};
@@ -25,7 +26,7 @@ pub(super) struct Duty {
 
 impl Duty {
     pub(super) fn takes_tasks(&self) -> bool {
-        !self.ordered_to_drain && !self.leaving
+        (!self.ordered_to_drain || planted!("P-drain-starts")) && !self.leaving
     }
 
     pub(super) fn is_leaving(&self) -> bool {
@@ -117,8 +118,8 @@ impl Worker {
     pub(super) fn leave_when_empty(&mut self, now: Now, out: &mut Vec<Effect>) {
         let done = self.duty.leaving
             && self.duty.revocation.is_none()
-            && self.claims.is_empty()
-            && self.runs.is_empty();
+            && (self.claims.is_empty() || planted!("P-leave-with-claims"))
+            && (self.runs.is_empty() || planted!("P-leave-with-claims"));
         if !done
             || !self.lanes.is_quiet()
             || self.duty.offered.is_some()

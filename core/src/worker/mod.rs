@@ -28,6 +28,7 @@ use crate::keyspace::{Key, Place, Range, Role};
 use crate::lanes::{LaneSpec, Lanes};
 pub use crate::machine::Exit;
 use crate::machine::Machine;
+use crate::planted::planted;
 use crate::record::{NodeRecord, StopReason, Totals, Version};
 use crate::registration::Registering;
 use crate::rng::Rng;
@@ -154,8 +155,8 @@ impl Worker {
 
     fn can_start(&self) -> bool {
         self.registration().is_some()
-            && self.session.lease().is_some()
-            && self.claims_feed.at().is_some()
+            && (self.session.lease().is_some() || planted!("P-starts-without-session"))
+            && (self.claims_feed.at().is_some() || planted!("P-view-frozen-starts"))
             && self.duty.takes_tasks()
     }
 
@@ -191,6 +192,7 @@ impl Worker {
                 self.registering
                     .start(now.mono, &self.lanes, &mut self.ops, out)
             }
+            SessionNews::Ended if planted!("P-handler-not-stopped-at-session-end") => {}
             SessionNews::Ended => {
                 self.stop_all(StopReason::Fenced, out);
                 let margin = SessionConfig::with_ttl(self.config.ttl).margin;
@@ -329,7 +331,8 @@ impl Worker {
     }
 
     fn on_wedged(&mut self, out: &mut Vec<Effect>) {
-        if self.session.lease().is_none() && !self.runs.is_empty() {
+        let wedged = self.session.lease().is_none() && !self.runs.is_empty();
+        if wedged && !planted!("P-wedged-handler-kept") {
             self.exit(Exit::HandlerWedged, out);
         }
     }
@@ -343,13 +346,13 @@ impl Worker {
         self.record(now, out);
         self.leave_when_empty(now, out);
         match self.claims.oldest_waiting() {
-            Some((seen, _)) => {
+            Some((seen, _)) if !planted!("P-wait-handback-missing") => {
                 let at = seen
                     .after(self.config.claim_wait_max)
                     .max(now.mono.after(Duration::from_nanos(1)));
                 self.timers.arm(now.mono, Timer::Waiting, at);
             }
-            None => self.timers.disarm(Timer::Waiting),
+            Some(_) | None => self.timers.disarm(Timer::Waiting),
         }
     }
 

@@ -5,6 +5,7 @@ use super::{Effect, Exit, PART, Timer, Worker};
 use crate::ids::{Fence, NodeId, Revision};
 use crate::keyspace::{Place, Role};
 use crate::lanes::Settled;
+use crate::planted::{loosened, planted};
 use crate::record::{
     AttemptEnd, AttemptNote, Carry, ClaimRecord, Outcome, Record, StopReason, Totals,
 };
@@ -147,7 +148,8 @@ impl Worker {
     fn step_of(&mut self, now: Now, place: Place, end: &End) -> (Step, Totals) {
         let held = self.claims.get(place).expect("only held claims end");
         let (worker, mut totals) = (&self.config.id, Totals::default());
-        let cancelled = held.record.stop == Some(StopReason::Cancel);
+        let cancelled =
+            held.record.stop == Some(StopReason::Cancel) && !planted!("P-cancel-flag-lost");
         let step = match end {
             End::HandBack if cancelled => {
                 totals.cancelled = 1;
@@ -160,7 +162,14 @@ impl Worker {
             }
             End::HandBack => {
                 totals.handed_back = 1;
-                steps::hand_back(worker, place, held.since, &held.record)
+                let mut step = steps::hand_back(worker, place, held.since, &held.record);
+                if planted!("M-35") && self.duty.is_leaving() {
+                    step.writes.truncate(1);
+                }
+                if planted!("P-alive-for-unchanged-hand-back") {
+                    step = loosened(step, held.fence.0);
+                }
+                step
             }
             End::Final(ending) => {
                 match ending.outcome {
@@ -179,7 +188,7 @@ impl Worker {
         let held = self.claims.get(place).expect("only held claims end");
         let (worker, mut totals) = (&self.config.id, Totals::default());
         let mut record = (*held.record).clone();
-        if record.stop == Some(StopReason::Cancel) {
+        if record.stop == Some(StopReason::Cancel) && !planted!("P-cancel-flag-lost") {
             totals.cancelled = 1;
             let ending = Ending {
                 outcome: Outcome::Cancelled,
@@ -209,9 +218,19 @@ impl Worker {
         let step = match failed.task.retry.decide(&failure, &mut self.retry_rng) {
             Decision::RetryAfter(wait) => {
                 totals.retried = 1;
-                record.carry.retries += 1;
+                record.carry.retries += u32::from(!planted!("P-retries-not-counted"));
                 let (carry, due) = (record.carry.clone(), now.wall.after(wait));
-                steps::retry(worker, place, held.since, &record, carry, due)
+                let (since, fence) = (held.since, held.fence);
+                let mut step = steps::retry(worker, place, since, &record, carry, due);
+                if planted!("P-alive-for-unchanged-retry") {
+                    step = loosened(step, fence.0);
+                }
+                if planted!("M-03")
+                    && let Some(held) = self.claims.get_mut(place)
+                {
+                    held.record.carry.retries += 1;
+                }
+                step
             }
             Decision::GiveUp(_) => {
                 totals.failed = 1;
@@ -248,7 +267,10 @@ impl Worker {
                 place,
                 fence: held.fence,
             };
-            let step = steps::progress(&worker, place, held.since, &held.record);
+            let mut step = steps::progress(&worker, place, held.since, &held.record);
+            if planted!("P-alive-for-unchanged-progress") {
+                step = loosened(step, held.fence.0);
+            }
             if batch.push(job, step).is_err() {
                 held.progress = held.record.progress.clone();
                 if !batch.is_empty() {

@@ -4,14 +4,19 @@
 //! What *ends* a task guards its claim `Alive`; what *keeps or returns* it guards `Unchanged`, so that no flag is lost.
 //! Every transaction guards and writes its writer's lane as well; [`crate::lanes`] adds that.
 
+mod node;
+mod take;
+
 use std::sync::Arc;
 
-use crate::ids::{Fence, LeaseId, NodeId, QueueName, Registration, Revision, TaskId};
-use crate::keyspace::{Key, Place, Role};
+pub use self::node::{beat, configure_node, configure_queue, offer, withdraw};
+pub use self::take::{TakenFrom, Takeover, take};
+use crate::ids::{Fence, NodeId, Priority, QueueName, Registration, Revision, TaskId};
+use crate::keyspace::{Key, Place};
+use crate::planted::{loosened, planted, unless_planted};
 use crate::record::{
-    AttemptEnd, AttemptNote, Carry, ClaimRecord, DeadRecord, DelayedRecord, EntryRecord,
-    NodeConfig, NodeRecord, OfferRecord, Outcome, OutcomeRecord, QueueConfig, Record, RunRecord,
-    StopReason, TaskRecord, UniqueRecord, Version,
+    Carry, ClaimRecord, DeadRecord, DelayedRecord, EntryRecord, Outcome, OutcomeRecord, Record,
+    RunRecord, StopReason, TaskRecord, UniqueRecord, Version,
 };
 use crate::store::{Guard, Step, Write};
 use crate::time::Wall;
@@ -25,14 +30,6 @@ fn put(key: Key, record: &impl Record) -> Write {
     }
 }
 
-fn put_leased(key: Key, record: &impl Record, lease: LeaseId) -> Write {
-    Write::Put {
-        key,
-        value: record.encode(),
-        lease: Some(lease),
-    }
-}
-
 fn unchanged(key: &Key, since: Revision) -> Guard {
     Guard::Unchanged {
         key: key.clone(),
@@ -42,10 +39,15 @@ fn unchanged(key: &Key, since: Revision) -> Guard {
 
 /// A client submits a task.
 pub fn submit(id: TaskId, task: &TaskRecord, body: Option<Arc<str>>) -> Step {
+    let priority = if planted!("M-19") {
+        Priority::new(9 - task.priority.get()).unwrap_or_default()
+    } else {
+        task.priority
+    };
     let waits = match task.due {
         None => {
             let place = Place {
-                priority: task.priority,
+                priority,
                 timestamp: task.created_at,
                 task: id,
             };
@@ -62,7 +64,7 @@ pub fn submit(id: TaskId, task: &TaskRecord, body: Option<Arc<str>>) -> Step {
                 v: Version,
                 carry: task.first_carry(),
                 queue: task.queue.clone(),
-                priority: task.priority,
+                priority,
             };
             put(Key::delayed(due, id), &record)
         }
@@ -73,7 +75,10 @@ pub fn submit(id: TaskId, task: &TaskRecord, body: Option<Arc<str>>) -> Step {
     );
     if let (Some(hash), Some(body)) = (&task.unique, body) {
         let key = Key::unique(hash);
-        step.guards.push(Guard::Absent(key.clone()));
+        step.guards.push(unless_planted!(
+            "P-submit-unique-unguarded",
+            Guard::Absent(key.clone())
+        ));
         step.writes.push(put(
             key,
             &UniqueRecord {
@@ -118,19 +123,27 @@ pub fn dispatch(
         stop: None,
         progress: None,
     };
-    Step::new(
+    let offer = Guard::Alive {
+        key: Key::offer(&to.worker),
+        since: to.offer,
+    };
+    let mut step = Step::new(
         vec![
-            unchanged(&entry, waiting.since),
-            Guard::Alive {
-                key: Key::offer(&to.worker),
-                since: to.offer,
-            },
+            unless_planted!(
+                "P-dispatch-entry-unguarded",
+                unchanged(&entry, waiting.since)
+            ),
+            unless_planted!("P-dispatch-offer-unguarded", offer),
         ],
         vec![
             Write::Delete { key: entry },
             put(Key::claim(&to.worker, place), &claim),
         ],
-    )
+    );
+    if planted!("P-dispatch-entry-kept") {
+        step.writes.remove(0);
+    }
+    step
 }
 
 /// How an attempt ended the task.
@@ -153,11 +166,12 @@ pub fn end(
     ending: Ending,
 ) -> Step {
     let key = Key::claim(worker, place);
+    let own = Guard::Alive {
+        key: key.clone(),
+        since: fence.0,
+    };
     let mut step = Step::new(
-        vec![Guard::Alive {
-            key: key.clone(),
-            since: fence.0,
-        }],
+        vec![unless_planted!("M-01", own)],
         vec![Write::Delete { key }],
     );
     step.writes
@@ -173,7 +187,7 @@ fn ended(
     ending: Ending,
 ) -> Vec<Write> {
     let mut writes = Vec::with_capacity(2);
-    if matches!(ending.outcome, Outcome::Failed(_)) {
+    if matches!(ending.outcome, Outcome::Failed(_)) && !planted!("M-34") {
         let dead = DeadRecord {
             v: Version,
             carry: claim.carry.clone(),
@@ -213,7 +227,10 @@ pub fn retry(
         priority: place.priority,
     };
     Step::new(
-        vec![unchanged(&key, since)],
+        vec![unless_planted!(
+            "P-retry-claim-unguarded",
+            unchanged(&key, since)
+        )],
         vec![
             Write::Delete { key },
             put(Key::delayed(due, place.task), &record),
@@ -224,126 +241,52 @@ pub fn retry(
 /// A worker hands a task back: it keeps its place, and nothing is counted.
 pub fn hand_back(worker: &NodeId, place: Place, since: Revision, claim: &ClaimRecord) -> Step {
     let key = Key::claim(worker, place);
+    let mut carry = claim.carry.clone();
+    if planted!("P-hand-back-counted") {
+        carry.losses = carry.losses.saturating_add(1);
+    }
     let entry = put(
         Key::entry(&claim.queue, place),
-        &EntryRecord {
-            v: Version,
-            carry: claim.carry.clone(),
-        },
+        &EntryRecord { v: Version, carry },
     );
+    let own = unchanged(&key, since);
     Step::new(
-        vec![unchanged(&key, since)],
+        vec![unless_planted!("P-hand-back-claim-unguarded", own)],
         vec![Write::Delete { key }, entry],
     )
-}
-
-/// How a claim is taken from a worker that vanished or is silent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakenFrom {
-    /// Its registration is gone.
-    Lost,
-    /// It lives, but did not stop the attempt in time.
-    Silent,
-}
-
-/// What becomes of a task whose claim is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takeover {
-    /// It waits again, one loss richer.
-    Requeued,
-    /// Its losses are spent.
-    Failed,
-    /// It had been cancelled.
-    Cancelled,
-}
-
-/// A scheduler takes a claim from a worker.
-pub fn take(
-    worker: &NodeId,
-    place: Place,
-    claimed: &Claimed,
-    from: TakenFrom,
-    losses_max: u32,
-    wall: Wall,
-) -> (Step, Takeover) {
-    let key = Key::claim(worker, place);
-    let claim = &*claimed.record;
-    let mut guards = vec![unchanged(&key, claimed.since)];
-    let node = Key::node(Role::Worker, worker);
-    guards.extend((from == TakenFrom::Lost).then_some(Guard::Gone {
-        key: node,
-        since: claim.registration.0,
-    }));
-    let mut carry = claim.carry.clone();
-    let attempt = carry.attempt();
-    carry.note(AttemptNote {
-        attempt,
-        worker: worker.clone(),
-        started_at: None,
-        ended_at: wall,
-        end: lost_end(from),
-    });
-    carry.losses = carry.losses.saturating_add(1);
-    let takeover = match claim.stop {
-        Some(StopReason::Cancel) => Takeover::Cancelled,
-        _ if carry.losses > losses_max => Takeover::Failed,
-        Some(StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown) | None => {
-            Takeover::Requeued
-        }
-    };
-    let mut writes = vec![Write::Delete { key }];
-    let outcome = match takeover {
-        Takeover::Requeued => None,
-        Takeover::Failed => Some(Outcome::Failed(
-            format!("{} workers vanished while they ran it", carry.losses).into(),
-        )),
-        Takeover::Cancelled => Some(Outcome::Cancelled),
-    };
-    match outcome {
-        None => writes.push(put(
-            Key::entry(&claim.queue, place),
-            &EntryRecord { v: Version, carry },
-        )),
-        Some(outcome) => {
-            let after = ClaimRecord {
-                carry,
-                ..claim.clone()
-            };
-            let ending = Ending {
-                outcome,
-                started_at: None,
-                ended_at: wall,
-            };
-            writes.extend(ended(worker, place, Fence(claimed.created), &after, ending));
-        }
-    }
-    (Step::new(guards, writes), takeover)
-}
-
-fn lost_end(from: TakenFrom) -> AttemptEnd {
-    match from {
-        TakenFrom::Lost => AttemptEnd::Lost,
-        TakenFrom::Silent => AttemptEnd::TimedOut,
-    }
 }
 
 /// A running attempt is told to stop.
 pub fn stop(worker: &NodeId, place: Place, claimed: &Claimed, reason: StopReason) -> Step {
     let key = Key::claim(worker, place);
-    let record = ClaimRecord {
+    let mut record = ClaimRecord {
         stop: Some(reason),
         ..(*claimed.record).clone()
     };
-    Step::new(
-        vec![unchanged(&key, claimed.since)],
-        vec![put(key, &record)],
-    )
+    let mut own = unchanged(&key, claimed.since);
+    if reason == StopReason::Cancel {
+        own = unless_planted!("P-cancel-running-unguarded", own);
+    } else {
+        own = unless_planted!("P-time-out-flag-unguarded", own);
+        if planted!("M-23") {
+            record.carry.losses = record.carry.losses.saturating_add(1);
+        }
+    }
+    let step = Step::new(vec![own], vec![put(key, &record)]);
+    if planted!("P-alive-for-unchanged-flag") {
+        return loosened(step, claimed.created);
+    }
+    step
 }
 
 /// A worker reports progress.
 pub fn progress(worker: &NodeId, place: Place, since: Revision, claim: &ClaimRecord) -> Step {
     let key = Key::claim(worker, place);
-    Step::new(vec![unchanged(&key, since)], vec![put(key, claim)])
+    let own = unchanged(&key, since);
+    Step::new(
+        vec![unless_planted!("P-progress-unguarded", own)],
+        vec![put(key, claim)],
+    )
 }
 
 /// A delayed task is due: it gets its due time as its place.
@@ -361,8 +304,9 @@ pub fn release(due: Wall, task: TaskId, delayed: &Delayed) -> Step {
             carry: delayed.record.carry.clone(),
         },
     );
+    let own = unchanged(&key, delayed.since);
     Step::new(
-        vec![unchanged(&key, delayed.since)],
+        vec![unless_planted!("P-release-unguarded", own)],
         vec![Write::Delete { key }, entry],
     )
 }
@@ -379,8 +323,9 @@ pub fn cancel_waiting(key: Key, since: Revision, task: TaskId, carry: &Carry, wa
         ended_at: wall,
         carry: carry.clone(),
     };
+    let own = unchanged(&key, since);
     Step::new(
-        vec![unchanged(&key, since)],
+        vec![unless_planted!("P-cancel-waiting-unguarded", own)],
         vec![Write::Delete { key }, put(Key::outcome(task), &record)],
     )
 }
@@ -394,7 +339,8 @@ pub fn rerun(
     run: u32,
     wall: Wall,
 ) -> Step {
-    let mut guards = vec![unchanged(&Key::outcome(id), outcome)];
+    let ended = unchanged(&Key::outcome(id), outcome);
+    let mut guards = vec![unless_planted!("P-rerun-outcome-unguarded", ended)];
     let mut writes = vec![Write::Delete {
         key: Key::outcome(id),
     }];
@@ -425,71 +371,4 @@ pub fn rerun(
         &EntryRecord { v: Version, carry },
     ));
     Step::new(guards, writes)
-}
-
-/// A worker says what it takes.
-pub fn offer(
-    worker: &NodeId,
-    registration: Registration,
-    lease: LeaseId,
-    offer: &OfferRecord,
-) -> Step {
-    let key = Key::offer(worker);
-    let node = Guard::Alive {
-        key: Key::node(Role::Worker, worker),
-        since: registration.0,
-    };
-    Step::new(
-        vec![Guard::Absent(key.clone()), node],
-        vec![put_leased(key, offer, lease)],
-    )
-}
-
-/// A worker takes nothing any more.
-pub fn withdraw(worker: &NodeId, offer: Revision) -> Step {
-    let key = Key::offer(worker);
-    Step::new(
-        vec![Guard::Alive {
-            key: key.clone(),
-            since: offer,
-        }],
-        vec![Write::Delete { key }],
-    )
-}
-
-/// A node reports: always with its lease, or its key would outlive it.
-pub fn beat(
-    role: Role,
-    node: &NodeId,
-    registration: Registration,
-    lease: LeaseId,
-    record: &NodeRecord,
-) -> Step {
-    let key = Key::node(role, node);
-    Step::new(
-        vec![Guard::Alive {
-            key: key.clone(),
-            since: registration.0,
-        }],
-        vec![put_leased(key, record, lease)],
-    )
-}
-
-/// An operator changes a queue's settings.
-pub fn configure_queue(queue: &QueueName, before: Option<Revision>, config: &QueueConfig) -> Step {
-    let key = Key::queue_config(queue);
-    Step::new(vec![same_as(&key, before)], vec![put(key, config)])
-}
-
-/// An operator gives a node orders.
-pub fn configure_node(node: &NodeId, before: Option<Revision>, config: &NodeConfig) -> Step {
-    let key = Key::node_config(node);
-    Step::new(vec![same_as(&key, before)], vec![put(key, config)])
-}
-
-fn same_as(key: &Key, before: Option<Revision>) -> Guard {
-    match before {
-        Some(since) => unchanged(key, since),
-        None => Guard::Absent(key.clone()),
-    }
 }
