@@ -30,7 +30,7 @@ super::bugs! {
     "P-retry-claim-unguarded" Core("steps::retry"): "a failed attempt's retry does not guard its claim"
         breaks ["S1" "S2" "S3" "S11"] needs "as M-01, with failing attempts";
     "P-hand-back-claim-unguarded" Core("steps::hand_back"): "a hand-back does not guard its claim"
-        breaks ["S1" "S2" "S3" "S11"] needs "as M-01, with a session that reopens or a drain after claims were taken";
+        breaks ["S1" "S2" "S3" "S11"] needs "as M-01, with a session that reopens, a drain, or claims that wait too long";
     "P-take-claim-unguarded" Core("steps::take::take"): "a lost worker's claim is taken without guarding the claim"
         breaks ["S1" "S2" "S5" "S9"] needs "as M-02";
     "P-take-registration-unguarded" Core("steps::take::take"): "a claim is taken without guarding that its registration is gone"
@@ -48,7 +48,7 @@ super::bugs! {
     "P-cancel-running-unguarded" Core("steps::stop"): "cancelling a running task does not guard its claim"
         breaks ["S1" "S2" "S11"] needs "a cancel while the attempt ends or is taken (late news): the flag makes the claim anew";
     "P-progress-unguarded" Core("steps::progress"): "a progress report does not guard its claim"
-        breaks ["S1" "S2" "S11"] needs "progress of an attempt whose claim was taken meanwhile (pause or cut around the TTL)";
+        breaks ["S1" "S2" "S11"] needs "as M-01, with handlers that report progress";
     "P-rerun-outcome-unguarded" Core("steps::rerun"): "a rerun does not guard the outcome"
         breaks ["S1" "S2" "S3" "S10"] needs "two reruns of one failed or cancelled task at the same time, through one or two gateways";
     "P-rerun-dead-unguarded" Harmless("outcome and dead record come and go together, and the outcome is guarded"): "a rerun does not guard the dead record"
@@ -59,6 +59,10 @@ super::bugs! {
         breaks ["S10"] needs "a late original of a node that is gone, landing between the janitor's read and its fold (folds are a minute apart)";
     "P-fold-node-unguarded" Core("server::janitor::on_lanes"): "folding does not guard that the lane's node is gone"
         breaks ["S10" "L1"] needs "a node that returns under its id while its lanes are folded: it finds them gone and exits as usurped";
+    "P-forget-orders-unguarded" Core("server::janitor::forget_orders"): "forgetting the orders to a node that is gone guards neither that it is gone nor the orders"
+        breaks ["S8" "L8"] needs "a node that returns under its id and is ordered to drain while the janitor's step is on its way";
+    "P-janitor-queue-unguarded" Core("server::janitor::plan"): "a new life queues for the janitor's lock over the key of the life before"
+        breaks ["S4" "S15" "S16"] needs "a scheduler that restarts under its id within the TTL: the new life must not get the old fence";
     "P-fold-totals-unguarded" Harmless("only the janitor writes the folded totals, and it guards its lock"): "folding does not guard the folded totals"
         breaks [] needs "nothing";
     "P-configure-unguarded" Core("steps::node::same_as"): "a change of settings does not guard what it was made from"

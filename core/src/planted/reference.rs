@@ -3,7 +3,7 @@
 super::bugs! {
     "M-01" Core("steps::end"): "an attempt's end does not guard its claim"
         breaks ["S5" "S6" "S2" "S1"]
-        needs "a worker cut off or paused beyond its TTL whose attempt ends after the task was given to another, or ends late";
+        needs "a claim that is taken while its worker's session lives on (early expiry of the lease, drift beyond the margin, the backstop), with late news; or an end under way when the lease expires";
     "M-02" Core("steps::take::take"): "a lost worker's claim is taken without any guard, neither its claim's nor its registration's"
         breaks ["S5" "S2" "S1"]
         needs "a worker's completion and a scheduler's taking in one window (pause or cut around the TTL), or two schedulers";

@@ -225,13 +225,15 @@ impl Janitor {
         let node = view.node_configs.keys().find(gone)?;
         let (since, _) = view.node_configs.get(node)?;
         let key = Key::node_config(node);
+        let gone = Guard::Absent(Key::node(Role::Worker, node));
+        let same = Guard::Unchanged {
+            key: key.clone(),
+            since: *since,
+        };
         let guards = vec![
             self.lock_guard(fence),
-            Guard::Absent(Key::node(Role::Worker, node)),
-            Guard::Unchanged {
-                key: key.clone(),
-                since: *since,
-            },
+            unless_planted!("P-forget-orders-unguarded", gone),
+            unless_planted!("P-forget-orders-unguarded", same),
         ];
         Some(Step::new(guards, vec![Write::Delete { key }]))
     }
@@ -433,8 +435,9 @@ impl Janitor {
                 lease: Some(lease),
             };
             self.queued = true;
+            let free = unless_planted!("P-janitor-queue-unguarded", Guard::Absent(key));
             self.steps
-                .push_back((Job::Queue, Step::new(vec![Guard::Absent(key)], vec![write])));
+                .push_back((Job::Queue, Step::new(vec![free], vec![write])));
         }
         if let Some((job, step)) = self.steps.pop_front() {
             self.sent = true;
