@@ -51,13 +51,7 @@ impl Clients {
                 self.submissions.push(tasks.clone());
                 self.ask(world, *server, submit(tasks));
             }
-            Act::Repeat { server, nth } => {
-                if let Some(tasks) = pick(&self.submissions, *nth).cloned() {
-                    let now = world.now().mono;
-                    world.hit(FaultKind::ClientRepeats, Some(*server), now);
-                    self.ask(world, *server, submit(&tasks));
-                }
-            }
+            Act::Repeat { server, nth } => self.repeat(world, *server, *nth),
             Act::Vanish { nth } => self.vanish(world, *nth),
             Act::Get { server, nth, wait } => {
                 let wait = wait.map(Into::into);
@@ -87,16 +81,14 @@ impl Clients {
                 strategy,
                 paused,
             } => {
-                let (queue, strategy, paused) = (queue_name(*queue), *strategy, *paused);
-                self.ask(
-                    world,
-                    *server,
-                    Request::ConfigureQueue {
-                        queue,
-                        strategy,
-                        paused,
-                    },
-                );
+                let queue = queue_name(*queue);
+                let (strategy, paused) = (*strategy, *paused);
+                let request = Request::ConfigureQueue {
+                    queue,
+                    strategy,
+                    paused,
+                };
+                self.ask(world, *server, request);
             }
             Act::Drain { node, .. } => world.drain(*node),
             Act::Order { server, node } => {
@@ -110,14 +102,16 @@ impl Clients {
                 wait,
             } => self.take(world, *server, *lock, *ttl, *wait),
             Act::LockRenew { server, nth } => {
-                if let Some(Got { lock, token }) = pick(&self.locks, *nth).cloned() {
-                    self.ask(world, *server, Request::LockRenew { lock, token });
-                }
+                self.with_lock(world, *server, *nth, |lock, token| Request::LockRenew {
+                    lock,
+                    token,
+                });
             }
             Act::LockRelease { server, nth } => {
-                if let Some(Got { lock, token }) = pick(&self.locks, *nth).cloned() {
-                    self.ask(world, *server, Request::LockRelease { lock, token });
-                }
+                self.with_lock(world, *server, *nth, |lock, token| Request::LockRelease {
+                    lock,
+                    token,
+                });
             }
         }
     }
@@ -136,6 +130,26 @@ impl Clients {
                 node: server,
                 lock: Some(lock),
             });
+        }
+    }
+
+    fn repeat(&mut self, world: &mut World, server: NodeIx, nth: u32) {
+        if let Some(tasks) = pick(&self.submissions, nth).cloned() {
+            let now = world.now().mono;
+            world.hit(FaultKind::ClientRepeats, Some(server), now);
+            self.ask(world, server, submit(&tasks));
+        }
+    }
+
+    fn with_lock(
+        &mut self,
+        world: &mut World,
+        server: NodeIx,
+        nth: u32,
+        request: impl FnOnce(LockName, LockToken) -> Request,
+    ) {
+        if let Some(Got { lock, token }) = pick(&self.locks, nth).cloned() {
+            self.ask(world, server, request(lock, token));
         }
     }
 

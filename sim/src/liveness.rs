@@ -72,6 +72,7 @@ fn leave_broken(world: &mut World, broken: &Broken) {
         }
         Broken::Cut(node, way) => {
             let until = world.now().mono.after(for_ever);
+            world.hit(way.kind(), Some(*node), until);
             let link = &mut world.nodes[*node].link;
             match way {
                 Way::ToStore => link.to_store_cut = until,

@@ -32,11 +32,14 @@ pub enum Verdict {
 impl Verdict {
     /// The verdict that a broken rule means.
     pub fn of(rule: Rule) -> Self {
-        match rule {
-            Rule::Panic => Self::Panicked,
-            Rule::Harness => Self::Harness,
-            rule if rule.is_liveness() => Self::Liveness,
-            _ => Self::Safety,
+        if rule == Rule::Panic {
+            Self::Panicked
+        } else if rule == Rule::Harness {
+            Self::Harness
+        } else if rule.is_liveness() {
+            Self::Liveness
+        } else {
+            Self::Safety
         }
     }
 

@@ -5,6 +5,8 @@
     reason = "what a command line is for"
 )]
 
+mod planted;
+mod pool;
 mod replay;
 mod run;
 mod seeds;
@@ -34,6 +36,8 @@ enum Command {
     Run(run::Run),
     /// Run one scenario or seed again, told in words.
     Replay(replay::Replay),
+    /// Count the seeds that it takes to find each planted bug.
+    Planted(planted::Planted),
     /// Cut a failing scenario down to what it needs to fail.
     Shrink(replay::Shrink),
 }
@@ -69,6 +73,7 @@ pub(crate) fn main() -> ExitCode {
     let verdict = match cli.command {
         Command::Run(run) => run.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Planted(planted) => planted.run(),
         Command::Shrink(shrink) => shrink.run(),
     };
     match verdict {

@@ -1,8 +1,6 @@
 //! `windlass-sim run`: many seeds, on all cores, with one summary.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
 
 use anyhow::{Context, bail};
 use windlass_sim::attempt::attempt;
@@ -10,7 +8,7 @@ use windlass_sim::checkers::Rule;
 use windlass_sim::report::{Failure, Report, Summary, Verdict};
 use windlass_sim::scenario::Scenario;
 
-use super::{Artefacts, Output, SeedRange, replay, seeds};
+use super::{Artefacts, Output, SeedRange, pool, replay, seeds};
 
 /// One seed in this many is run twice, to see that it runs the same.
 const TWICE: u64 = 100;
@@ -86,40 +84,15 @@ impl Run {
     )]
     fn all(&self, range: &SeedRange) -> Summary {
         let begun = std::time::Instant::now();
-        let jobs = self
-            .jobs
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let next = AtomicU64::new(range.0.start);
-        let stop = AtomicBool::new(false);
-        let (send, receive) = mpsc::sync_channel::<Done>(1_024);
         let mut summary = Summary::default();
-        std::thread::scope(|scope| {
-            for _ in 0..jobs {
-                let (next, stop, send) = (&next, &stop, send.clone());
-                scope.spawn(move || {
-                    while !stop.load(Ordering::Relaxed) {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= range.0.end || send.send(one(seed)).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(send);
-            let mut waiting = BTreeMap::new();
-            let mut expected = range.0.start;
-            for done in receive {
-                waiting.insert(done.seed, done);
-                while let Some(done) = waiting.remove(&expected) {
-                    expected += 1;
-                    add(&mut summary, &done);
-                }
-                let failed = !self.keep_going && !summary.violations.is_empty();
-                let late = self
-                    .time_max
-                    .is_some_and(|max| begun.elapsed().as_secs() >= max);
-                stop.fetch_or(failed || late, Ordering::Relaxed);
-            }
+        let jobs = self.jobs.unwrap_or_else(pool::jobs_default);
+        pool::in_order(range.0.clone(), jobs, one, |_, done| {
+            add(&mut summary, &done);
+            let failed = !self.keep_going && !summary.violations.is_empty();
+            let late = self
+                .time_max
+                .is_some_and(|max| begun.elapsed().as_secs() >= max);
+            !failed && !late
         });
         summary.real_seconds = begun.elapsed().as_secs_f64();
         summary

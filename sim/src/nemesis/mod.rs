@@ -24,6 +24,17 @@ pub enum Way {
     Both,
 }
 
+impl Way {
+    /// What kind of fault a cut of these directions is.
+    pub(crate) fn kind(self) -> FaultKind {
+        match self {
+            Self::ToStore => FaultKind::CutToStore,
+            Self::FromStore => FaultKind::CutFromStore,
+            Self::Both => FaultKind::CutBoth,
+        }
+    }
+}
+
 /// Something that is broken on purpose, at a planned time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -264,14 +275,7 @@ impl Fault {
             Self::Crash { .. } => FaultKind::Crash,
             Self::Pause { .. } => FaultKind::Pause,
             Self::Double { .. } => FaultKind::Double,
-            Self::Cut {
-                way: Way::ToStore, ..
-            } => FaultKind::CutToStore,
-            Self::Cut {
-                way: Way::FromStore,
-                ..
-            } => FaultKind::CutFromStore,
-            Self::Cut { way: Way::Both, .. } => FaultKind::CutBoth,
+            Self::Cut { way, .. } => way.kind(),
             Self::LoseAnswers { .. } => FaultKind::LoseAnswer,
             Self::ArriveLate { .. } => FaultKind::ArriveLate,
             Self::DelayWatch { .. } => FaultKind::DelayWatch,

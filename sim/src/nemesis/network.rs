@@ -9,12 +9,7 @@ use crate::world::World;
 impl World {
     pub(super) fn cut(&mut self, node: NodeIx, way: Way, lasts: Millis) {
         let until = self.now().mono.after(lasts.into());
-        let kind = match way {
-            Way::ToStore => FaultKind::CutToStore,
-            Way::FromStore => FaultKind::CutFromStore,
-            Way::Both => FaultKind::CutBoth,
-        };
-        self.hit(kind, Some(node), until);
+        self.hit(way.kind(), Some(node), until);
         let link = &mut self.nodes[node].link;
         match way {
             Way::ToStore => link.to_store_cut = link.to_store_cut.max(until),
