@@ -340,6 +340,7 @@ fn under_lost_answers_crashes_and_pauses_nothing_is_lost_and_nothing_ends_twice(
             lose_answers: 30,
             arrive_late: 20,
             break_watches: 5,
+            ..Rudeness::default()
         };
         let mut world = World::new(seed, rude);
         let servers = [
