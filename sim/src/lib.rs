@@ -14,6 +14,7 @@ pub mod checkers;
 pub mod clients;
 pub mod clock;
 pub mod entropy;
+pub mod explore;
 pub mod fact;
 pub mod ledger;
 pub mod liveness;

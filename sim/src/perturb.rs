@@ -1,4 +1,4 @@
-//! One fault at one call: what it takes to try each fault at every step of a scenario.
+//! Faults at chosen calls: what it takes to try each fault, and each two of them, at every step of a small scenario.
 
 use windlass_core::ids::OpId;
 use windlass_core::store::Call;
@@ -18,45 +18,51 @@ pub enum Perturbation {
     CrashBetween,
     /// The process ends once it has taken the answer.
     CrashAfter,
+    /// What the process knows grows old: from now on its news are seconds late.
+    StaleView,
 }
 
 impl Perturbation {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::LoseRequest,
         Self::LoseAnswer,
         Self::ArriveLate,
         Self::CrashBefore,
         Self::CrashBetween,
         Self::CrashAfter,
+        Self::StaleView,
     ];
 }
+
+/// A fault, and how many calls go before the one that it happens to.
+pub type Target = (u64, Perturbation);
 
 /// A call of one process in one of its lives.
 type Named = (usize, u64, OpId);
 
-/// Counts calls that get an answer, and aims a fault at one of them.
+/// Counts calls that get an answer, and aims faults at some of them.
 #[derive(Debug, Default)]
 pub struct Aim {
     /// How many calls there were since the aim was taken.
     pub calls: u64,
-    at: Option<(u64, Perturbation)>,
-    hit: Option<(Named, Perturbation)>,
+    targets: Vec<Target>,
+    hits: Vec<(Named, Perturbation)>,
 }
 
 impl Aim {
-    /// The fault happens at the call that `nth` others will have gone before.
-    pub fn at(nth: u64, how: Perturbation) -> Self {
+    /// These faults happen, each at its own call.
+    pub fn at(targets: &[Target]) -> Self {
         Self {
             calls: 0,
-            at: Some((nth, how)),
-            hit: None,
+            targets: targets.to_vec(),
+            hits: Vec::new(),
         }
     }
 
-    /// Whether the call came.
+    /// Whether every call came that a fault was meant for.
     pub fn was_hit(&self) -> bool {
-        self.hit.is_some()
+        self.hits.len() == self.targets.len()
     }
 
     pub(crate) fn take_call(
@@ -75,18 +81,20 @@ impl Aim {
         }
         let nth = self.calls;
         self.calls += 1;
-        let (_, how) = self.at.filter(|(at, _)| *at == nth)?;
-        self.hit = Some(((node, life, op), how));
+        let (_, how) = *self.targets.iter().find(|(at, _)| *at == nth)?;
+        self.hits.push(((node, life, op), how));
         Some(how)
     }
 
     fn is(&self, node: usize, life: u64, op: OpId, how: Perturbation) -> bool {
-        self.hit == Some(((node, life, op), how))
+        self.hits.contains(&((node, life, op), how))
     }
 
     /// The process is to end at once: what else it wanted to send does not leave.
     pub(crate) fn is_dying(&self, node: usize, life: u64) -> bool {
-        matches!(self.hit, Some(((own, lived, _), Perturbation::CrashBefore)) if (own, lived) == (node, life))
+        self.hits.iter().any(|((own, lived, _), how)| {
+            *how == Perturbation::CrashBefore && (*own, *lived) == (node, life)
+        })
     }
 
     pub(crate) fn loses_answer(&self, node: usize, life: u64, op: OpId) -> bool {

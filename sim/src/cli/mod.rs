@@ -5,6 +5,7 @@
     reason = "what a command line is for"
 )]
 
+mod explore;
 mod planted;
 mod pool;
 mod replay;
@@ -36,6 +37,8 @@ enum Command {
     Run(run::Run),
     /// Run one scenario or seed again, told in words.
     Replay(replay::Replay),
+    /// Try every fault at every call of small stories, and every two of them.
+    Explore(explore::Explore),
     /// Count the seeds that it takes to find each planted bug.
     Planted(planted::Planted),
     /// Cut a failing scenario down to what it needs to fail.
@@ -73,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
     let verdict = match cli.command {
         Command::Run(run) => run.run(),
         Command::Replay(replay) => replay.run(),
+        Command::Explore(explore) => explore.run(),
         Command::Planted(planted) => planted.run(),
         Command::Shrink(shrink) => shrink.run(),
     };

@@ -17,6 +17,9 @@ use crate::network::{ANSWER_MAX, Delivery, MUTE_MAX};
 use crate::node::AnyInput;
 use crate::perturb::Perturbation;
 
+/// How old a view becomes that a perturbation makes stale: older than answers are waited for, and than leases live.
+const STALE: Duration = Duration::from_secs(5);
+
 impl World {
     pub(super) fn send(&mut self, node: NodeIx, life: u64, op: OpId, call: Call) {
         self.note_call(node, op, &call);
@@ -40,6 +43,11 @@ impl World {
                 }
                 Perturbation::CrashBefore => return self.schedule(now, crash),
                 Perturbation::CrashBetween => self.schedule(now, crash),
+                Perturbation::StaleView => {
+                    let link = &mut self.nodes[node].link;
+                    link.news_late_by = STALE;
+                    link.news_late_until = now.after(STALE);
+                }
                 // These wait for the answer.
                 Perturbation::LoseAnswer | Perturbation::CrashAfter => {}
             }

@@ -1,0 +1,88 @@
+//! `windlass-sim explore`: every fault at every call of small stories, and every two of them.
+
+use anyhow::{anyhow, bail};
+use windlass_sim::explore::Story;
+use windlass_sim::perturb::Target;
+use windlass_sim::report::Verdict;
+
+use super::pool;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explore {
+    /// Only these stories.
+    stories: Vec<String>,
+    /// Only one fault at a time.
+    #[arg(long)]
+    singles: bool,
+    /// How many runs happen at the same time; as many as there are cores by default.
+    #[arg(long, short)]
+    jobs: Option<usize>,
+}
+
+impl Explore {
+    pub(crate) fn run(self) -> anyhow::Result<Verdict> {
+        let all = Story::all();
+        let known: Vec<&str> = all.iter().map(|story| story.name).collect();
+        if let Some(name) = self
+            .stories
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            bail!(
+                "no story is called '{name}'; there are: {}",
+                known.join(", ")
+            );
+        }
+        let mut verdict = Verdict::Passed;
+        for story in &all {
+            if self.stories.is_empty() || self.stories.iter().any(|name| name == story.name) {
+                verdict = verdict.max(self.explore(story)?);
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn explore(&self, story: &Story) -> anyhow::Result<Verdict> {
+        let singles = story
+            .singles()
+            .map_err(|error| anyhow!("{}: {error}", story.name))?;
+        let count = singles.len();
+        let mut plans: Vec<Vec<Target>> = singles.iter().map(|target| vec![*target]).collect();
+        if !self.singles {
+            let pairs = singles
+                .iter()
+                .enumerate()
+                .flat_map(|(n, one)| singles[n + 1..].iter().map(move |two| vec![*one, *two]));
+            plans.extend(pairs.filter(|pair| pair[0].0 != pair[1].0));
+        }
+        let (mut failed, mut missed) = (0_u64, 0_u64);
+        let job = |nth: u64| story.play(&plans[usize::try_from(nth).expect("an index fits")]);
+        let jobs = self.jobs.unwrap_or_else(pool::jobs_default);
+        pool::in_order(0..plans.len() as u64, jobs, job, |nth, told| {
+            match told {
+                Ok(told) => missed += u64::from(!told.hit),
+                Err(what) => {
+                    failed += 1;
+                    if failed <= 20 {
+                        println!(
+                            "FAILED {}: {:?}: {what}",
+                            story.name,
+                            plans[usize::try_from(nth).expect("an index fits")]
+                        );
+                    }
+                }
+            }
+            true
+        });
+        println!(
+            "{:<12} {count} single faults, {} runs, {missed} in which the second fault had no call left, {failed} failed",
+            story.name,
+            plans.len(),
+        );
+        Ok(if failed == 0 {
+            Verdict::Passed
+        } else {
+            Verdict::Safety
+        })
+    }
+}
