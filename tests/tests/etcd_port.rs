@@ -412,3 +412,30 @@ async fn a_full_transaction_is_taken_and_one_over_the_limits_of_etcd_refused() {
     );
     assert_eq!(client.range("/t/", "/t0").await.len(), 128);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_life_begins_at_revision_zero_whatever_is_compared_with_it() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    client.committed(vec![], vec![put("/a", "1")]).await;
+    let since = Revision(0);
+    for name in ["/a", "/none"] {
+        let key = key(name);
+        let guards = [
+            Guard::Unchanged {
+                key: key.clone(),
+                since,
+            },
+            alive(name, since),
+        ];
+        for guard in guards {
+            let outcome = client.commit(vec![guard.clone()], vec![]).await;
+            assert!(
+                matches!(&outcome, TxnOutcome::Conflict { failed, .. } if failed.len() == 1),
+                "{guard:?}: {outcome:?}"
+            );
+        }
+        let gone = Guard::Gone { key, since };
+        client.committed(vec![gone], vec![]).await;
+    }
+}

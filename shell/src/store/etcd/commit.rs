@@ -57,18 +57,27 @@ fn compare(prefix: &Prefix, guard: &Guard) -> Compare {
     match guard {
         Guard::Absent(_) => Compare::create_revision(key, CompareOp::Equal, 0),
         Guard::Unchanged { since, .. } => {
-            Compare::mod_revision(key, CompareOp::Equal, raw_revision(*since))
+            Compare::mod_revision(key, CompareOp::Equal, raw_life(*since))
         }
         Guard::Alive { since, .. } => {
-            Compare::create_revision(key, CompareOp::Equal, raw_revision(*since))
+            Compare::create_revision(key, CompareOp::Equal, raw_life(*since))
         }
         Guard::Gone { since, .. } => {
-            Compare::create_revision(key, CompareOp::NotEqual, raw_revision(*since))
+            Compare::create_revision(key, CompareOp::NotEqual, raw_life(*since))
         }
         Guard::Quiet { range, since } => {
             Compare::mod_revision(key, CompareOp::Less, raw_revision(since.next()))
                 .with_range(prefix.raw(&range.to))
         }
+    }
+}
+
+/// The revision of a write. There is none at zero; but to etcd that is what an absent key has.
+fn raw_life(since: Revision) -> i64 {
+    if since == Revision(0) {
+        -1
+    } else {
+        raw_revision(since)
     }
 }
 
