@@ -439,3 +439,17 @@ async fn no_life_begins_at_revision_zero_whatever_is_compared_with_it() {
         client.committed(vec![gone], vec![]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_that_has_not_happened_is_not_forgotten() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    let now = client.committed(vec![], vec![put("/a", "1")]).await;
+    for (at, forgotten) in [(now.next(), false), (now, true), (now, true)] {
+        assert_eq!(
+            client.ask(Call::Compact { at }).await,
+            Answer::Compacted(forgotten),
+            "{at}, now is {now}"
+        );
+    }
+}

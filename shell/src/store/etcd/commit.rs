@@ -10,6 +10,7 @@ use windlass_core::store::{Failed, Found, Guard, GuardIx, Refusal, Txn, TxnOutco
 
 use super::fate::Fate;
 use super::link::{Link, Repeat};
+use super::read::newest;
 use super::wire::{Prefix, header_revision, ranges, raw_revision};
 
 /// Applies the transaction if its guards hold.
@@ -157,14 +158,19 @@ fn failure(guard: &Guard, found: Option<Found>) -> Option<Option<Found>> {
     }
 }
 
-/// Forgets the history before `at`. Whether it is forgotten.
+/// Forgets the history before `at`, unless that lies ahead. Whether it is forgotten.
 pub(super) async fn compact(link: &Link, at: Revision) -> bool {
     // etcd keeps no deletion made at the compacted revision itself before 3.5.18, so that a watch from there misses it.
     let last = raw_revision(at).saturating_sub(1);
     if last <= 0 {
         return true;
     }
-    let sent = link.attempt(link.until(), Repeat::Always, || {
+    let until = link.until();
+    // etcd itself refuses only what is more than one revision ahead, as it is told of one less.
+    if !newest(link, until).await.is_ok_and(|newest| at <= newest) {
+        return false;
+    }
+    let sent = link.attempt(until, Repeat::Always, || {
         let mut kv = link.kv();
         async move { kv.compact(last, None).await }
     });
