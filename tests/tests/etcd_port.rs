@@ -453,3 +453,18 @@ async fn history_that_has_not_happened_is_not_forgotten() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_longer_than_etcd_grants_is_refused() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    let max = Duration::from_secs(9_000_000_000);
+    for ttl in [max + Duration::from_secs(1), Duration::MAX] {
+        assert_eq!(
+            client.ask(Call::Grant { ttl }).await,
+            Answer::Lease(LeaseAnswer::Refused(Refusal::Invalid)),
+            "{ttl:?}"
+        );
+    }
+    assert_eq!(client.grant(max).await.1, max);
+}
