@@ -468,3 +468,17 @@ async fn a_lease_longer_than_etcd_grants_is_refused() {
     }
     assert_eq!(client.grant(max).await.1, max);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_no_key_tells_how_far_the_store_is() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    for (from, to) in [("/w", "/w"), ("/w", "/a")] {
+        let mut mirror = Mirror::watch(&mut client, Range::new(key(from), key(to)));
+        let writes = ["/b", "/w"].map(|name| put(name, "1")).to_vec();
+        let at = client.committed(vec![], writes).await;
+        client.tell(Call::Progress { watch: mirror.op });
+        mirror.reaches(&mut client, at).await;
+        assert_eq!((mirror.held.len(), mirror.last.len()), (0, 0));
+    }
+}
