@@ -482,3 +482,17 @@ async fn a_watch_of_no_key_tells_how_far_the_store_is() {
         assert_eq!((mirror.held.len(), mirror.last.len()), (0, 0));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_gone_is_gone_however_fast_it_is_asked_for_again() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    for number in 0..300 {
+        let lease = LeaseId(12_345);
+        assert_eq!(
+            client.ask(Call::Renew { lease }).await,
+            Answer::Lease(LeaseAnswer::Gone),
+            "question {number}"
+        );
+    }
+}

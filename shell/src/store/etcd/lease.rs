@@ -111,13 +111,24 @@ struct KeeperTask {
 
 impl KeeperTask {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Renewal>) {
-        while let Ok(Some(Renewal { owed, until })) = timeout(IDLE_MAX, inbox.recv()).await {
-            let answer = self.renew(until).await;
-            let over = answer == LeaseAnswer::Gone;
-            owed.give(Answer::Lease(answer));
-            if over {
+        loop {
+            let next = match timeout(IDLE_MAX, inbox.recv()).await {
+                Ok(next) => next,
+                // What was asked meanwhile is still answered: a closed inbox gives out what it holds.
+                Err(_) => {
+                    inbox.close();
+                    inbox.recv().await
+                }
+            };
+            let Some(Renewal { owed, until }) = next else {
                 return;
+            };
+            let answer = self.renew(until).await;
+            if answer == LeaseAnswer::Gone {
+                // Before the answer is given, or the next question may come too late to be read.
+                inbox.close();
             }
+            owed.give(Answer::Lease(answer));
         }
     }
 
