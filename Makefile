@@ -11,6 +11,11 @@ CARGO ?= cargo
 # How many seeds the simulator and the other explorations take, and from which on.
 SEEDS ?= 1000
 FIRST ?= 0
+# How many steps the store's model and a real etcd take side by side, and how many times leases end by themselves.
+STEPS ?= 100000
+EXPIRIES ?= 24
+# A plan that has shown a difference, to be led again instead.
+REPLAY ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 300
 
@@ -82,6 +87,11 @@ sim-port: tools ## The real etcd client on a simulated network, tier 3
 chaos: tools ## The real binary, a real etcd, real signals and cut networks, tier 4
 	@$(call need,CHAOS,the chaos suite)
 	WINDLASS_SEEDS=$(FIRST)..$(LAST) $(CARGO) nextest run --locked -p windlass-tests -E 'binary(/^chaos/)'
+
+.PHONY: conformance
+conformance: tools ## Compare the store's model with a real etcd over STEPS random steps; WINDLASS_ETCD names another etcd
+	WINDLASS_STEPS=$(STEPS) WINDLASS_SEED=$(FIRST) WINDLASS_EXPIRIES=$(EXPIRIES) $(if $(REPLAY),WINDLASS_REPLAY=$(abspath $(REPLAY))) \
+	    $(CARGO) test --locked -p windlass-tests --test conformance -- --nocapture --test-threads=1 $(if $(REPLAY),the_model_answers)
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for FUZZ_SECONDS; needs a nightly toolchain and cargo-fuzz

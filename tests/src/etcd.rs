@@ -291,19 +291,23 @@ fn health(port: u16) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// The etcd of `.tools/bin`, or else the one on the `PATH`.
+/// The etcd that `WINDLASS_ETCD` names, as seen from the repository, or else that of `.tools/bin`, or else the one on the `PATH`.
 ///
 /// # Panics
-/// When there is neither.
+/// When there is none.
 pub fn binary() -> PathBuf {
-    tool("etcd")
+    std::env::var_os("WINDLASS_ETCD").map_or_else(|| tool("etcd"), |path| root().join(path))
+}
+
+fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package
+        .parent()
+        .expect("this package lies in the repository")
 }
 
 fn tool(name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("this package lies in the repository");
-    let own = root.join(".tools/bin").join(name);
+    let own = root().join(".tools/bin").join(name);
     if own.is_file() {
         return own;
     }

@@ -412,3 +412,87 @@ async fn a_full_transaction_is_taken_and_one_over_the_limits_of_etcd_refused() {
     );
     assert_eq!(client.range("/t/", "/t0").await.len(), 128);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_life_begins_at_revision_zero_whatever_is_compared_with_it() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    client.committed(vec![], vec![put("/a", "1")]).await;
+    let since = Revision(0);
+    for name in ["/a", "/none"] {
+        let key = key(name);
+        let guards = [
+            Guard::Unchanged {
+                key: key.clone(),
+                since,
+            },
+            alive(name, since),
+        ];
+        for guard in guards {
+            let outcome = client.commit(vec![guard.clone()], vec![]).await;
+            assert!(
+                matches!(&outcome, TxnOutcome::Conflict { failed, .. } if failed.len() == 1),
+                "{guard:?}: {outcome:?}"
+            );
+        }
+        let gone = Guard::Gone { key, since };
+        client.committed(vec![gone], vec![]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_that_has_not_happened_is_not_forgotten() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    let now = client.committed(vec![], vec![put("/a", "1")]).await;
+    for (at, forgotten) in [(now.next(), false), (now, true), (now, true)] {
+        assert_eq!(
+            client.ask(Call::Compact { at }).await,
+            Answer::Compacted(forgotten),
+            "{at}, now is {now}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_longer_than_etcd_grants_is_refused() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    let max = Duration::from_secs(9_000_000_000);
+    for ttl in [max + Duration::from_secs(1), Duration::MAX] {
+        assert_eq!(
+            client.ask(Call::Grant { ttl }).await,
+            Answer::Lease(LeaseAnswer::Refused(Refusal::Invalid)),
+            "{ttl:?}"
+        );
+    }
+    assert_eq!(client.grant(max).await.1, max);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_no_key_tells_how_far_the_store_is() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    for (from, to) in [("/w", "/w"), ("/w", "/a")] {
+        let mut mirror = Mirror::watch(&mut client, Range::new(key(from), key(to)));
+        let writes = ["/b", "/w"].map(|name| put(name, "1")).to_vec();
+        let at = client.committed(vec![], writes).await;
+        client.tell(Call::Progress { watch: mirror.op });
+        mirror.reaches(&mut client, at).await;
+        assert_eq!((mirror.held.len(), mirror.last.len()), (0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_gone_is_gone_however_fast_it_is_asked_for_again() {
+    let etcd = Etcd::start();
+    let mut client = Client::new(&store(&etcd).await);
+    for number in 0..300 {
+        let lease = LeaseId(12_345);
+        assert_eq!(
+            client.ask(Call::Renew { lease }).await,
+            Answer::Lease(LeaseAnswer::Gone),
+            "question {number}"
+        );
+    }
+}

@@ -49,6 +49,9 @@ pub use self::history::Compacted;
 pub use self::log::{Edit, Entry, Head, Log, Stored};
 pub use self::recover::RecoverError;
 
+/// The room that a lease must find to be granted, as etcd reckons it.
+const LEASE_BYTES: usize = 64;
+
 /// Tells one client of the store from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -118,7 +121,8 @@ pub struct Limits {
     pub election: Duration,
     /// The largest transaction, in bytes of keys and values.
     pub request_bytes_max: usize,
-    /// Writes are no longer taken once the keys and values would exceed this many bytes.
+    /// Puts are no longer taken once the keys and values would exceed this many bytes, and leases no longer granted a
+    /// little before that. Unlike etcd, which stays full until it is told otherwise, this store takes again what fits.
     pub quota_bytes: u64,
     /// How many changes are remembered for watches that resume; older ones are compacted.
     pub history_max: usize,
@@ -329,7 +333,7 @@ impl Kv {
         if asked > self.limits.ttl_max {
             return LeaseAnswer::Refused(Refusal::Invalid);
         }
-        if self.is_full(0) {
+        if self.is_full(LEASE_BYTES) {
             return LeaseAnswer::Unknown;
         }
         let ttl = asked.max(self.limits.ttl_min);

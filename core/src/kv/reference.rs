@@ -167,7 +167,7 @@ impl Reference {
         if asked > self.limits.ttl_max {
             return LeaseAnswer::Refused(Refusal::Invalid);
         }
-        if self.bytes() > self.limits.quota_bytes {
+        if self.bytes() + 64 > self.limits.quota_bytes {
             return LeaseAnswer::Unknown;
         }
         self.granted += 1;
@@ -502,7 +502,7 @@ fn limits(history_max: usize) -> Limits {
     Limits {
         ttl_max: Duration::from_secs(10),
         request_bytes_max: 36,
-        quota_bytes: 60,
+        quota_bytes: 80,
         history_max,
         part_items_max: 3,
         part_bytes_max: 12,

@@ -628,6 +628,21 @@ fn a_full_store_takes_only_reads_and_deletes_and_calls_the_rest_unknown() {
 }
 
 #[test]
+fn a_store_that_is_nearly_full_grants_no_lease() {
+    let mut store = Store::with(Limits {
+        quota_bytes: 65,
+        ..Limits::default()
+    });
+    let lease = store.granted(5);
+    store.write(vec![put("aa")]);
+    assert_eq!(store.lease(grant(5)), LeaseAnswer::Unknown);
+    let renewed = store.lease(Call::Renew { lease });
+    assert!(matches!(renewed, LeaseAnswer::Live { .. }), "{renewed:?}");
+    store.write(vec![delete("aa")]);
+    store.granted(5);
+}
+
+#[test]
 fn a_recovered_store_never_grants_an_old_lease_id_again() {
     let mut store = Store::new();
     let lease = store.granted(5);

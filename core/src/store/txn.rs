@@ -184,14 +184,20 @@ impl Txn {
         if self.bytes + more > bytes_max {
             return Err(TxnError::TooLarge);
         }
+        let own_ranges = step.writes.iter().filter_map(|write| match write {
+            Write::DeleteRange { range } => Some(range),
+            Write::Put { .. } | Write::Delete { .. } => None,
+        });
+        let ranges: Vec<&Range> = self.ranges.iter().chain(own_ranges).collect();
         let mut own = BTreeSet::new();
         for write in &step.writes {
             let twice = match write {
                 Write::Put { key, .. } | Write::Delete { key } => {
                     !own.insert(key)
                         || self.keys.contains(key)
-                        || self.ranges.iter().any(|range| range.contains(key))
+                        || ranges.iter().any(|range| range.contains(key))
                 }
+                // What else the step itself writes is looked for in its ranges above.
                 Write::DeleteRange { range } => self
                     .keys
                     .range(range.from.clone()..)
@@ -446,6 +452,25 @@ mod tests {
                 .1,
             TxnError::WrittenTwice
         );
+    }
+
+    #[test]
+    fn nor_within_one_step() {
+        let range = |from, to| Write::DeleteRange {
+            range: Range::new(key(from), key(to)),
+        };
+        for writes in [
+            vec![put(5, 1), range(0, 9)],
+            vec![range(0, 9), put(5, 1)],
+            vec![range(0, 9), Write::Delete { key: key(5) }],
+        ] {
+            let (_, error) = Txn::default()
+                .push(Step::new(vec![], writes))
+                .expect_err("a key is written twice");
+            assert_eq!(error, TxnError::WrittenTwice);
+        }
+        let legal = vec![range(0, 5), put(5, 1), range(9, 0), range(3, 4)];
+        assert!(Txn::default().push(Step::new(vec![], legal)).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@ use windlass_core::store::{Failed, Found, Guard, GuardIx, Refusal, Txn, TxnOutco
 
 use super::fate::Fate;
 use super::link::{Link, Repeat};
+use super::read::newest;
 use super::wire::{Prefix, header_revision, ranges, raw_revision};
 
 /// Applies the transaction if its guards hold.
@@ -57,18 +58,27 @@ fn compare(prefix: &Prefix, guard: &Guard) -> Compare {
     match guard {
         Guard::Absent(_) => Compare::create_revision(key, CompareOp::Equal, 0),
         Guard::Unchanged { since, .. } => {
-            Compare::mod_revision(key, CompareOp::Equal, raw_revision(*since))
+            Compare::mod_revision(key, CompareOp::Equal, raw_life(*since))
         }
         Guard::Alive { since, .. } => {
-            Compare::create_revision(key, CompareOp::Equal, raw_revision(*since))
+            Compare::create_revision(key, CompareOp::Equal, raw_life(*since))
         }
         Guard::Gone { since, .. } => {
-            Compare::create_revision(key, CompareOp::NotEqual, raw_revision(*since))
+            Compare::create_revision(key, CompareOp::NotEqual, raw_life(*since))
         }
         Guard::Quiet { range, since } => {
             Compare::mod_revision(key, CompareOp::Less, raw_revision(since.next()))
                 .with_range(prefix.raw(&range.to))
         }
+    }
+}
+
+/// The revision of a write. There is none at zero; but to etcd that is what an absent key has.
+fn raw_life(since: Revision) -> i64 {
+    if since == Revision(0) {
+        -1
+    } else {
+        raw_revision(since)
     }
 }
 
@@ -148,14 +158,19 @@ fn failure(guard: &Guard, found: Option<Found>) -> Option<Option<Found>> {
     }
 }
 
-/// Forgets the history before `at`. Whether it is forgotten.
+/// Forgets the history before `at`, unless that lies ahead. Whether it is forgotten.
 pub(super) async fn compact(link: &Link, at: Revision) -> bool {
     // etcd keeps no deletion made at the compacted revision itself before 3.5.18, so that a watch from there misses it.
     let last = raw_revision(at).saturating_sub(1);
     if last <= 0 {
         return true;
     }
-    let sent = link.attempt(link.until(), Repeat::Always, || {
+    let until = link.until();
+    // etcd itself refuses only what is more than one revision ahead, as it is told of one less.
+    if !newest(link, until).await.is_ok_and(|newest| at <= newest) {
+        return false;
+    }
+    let sent = link.attempt(until, Repeat::Always, || {
         let mut kv = link.kv();
         async move { kv.compact(last, None).await }
     });

@@ -61,6 +61,7 @@ impl Fate {
             Code::InvalidArgument => Self::Refused(Refusal::Invalid),
             Code::OutOfRange if says("revision has been compacted") => Self::Compacted,
             Code::OutOfRange if says("is a future revision") => Self::Refused(Refusal::Invalid),
+            Code::OutOfRange if says("too large lease TTL") => Self::Refused(Refusal::Invalid),
             Code::OutOfRange if says("decoded message length too large") => Self::Oversized,
             Code::NotFound if says("lease not found") => Self::Refused(Refusal::LeaseGone),
             Code::ResourceExhausted if says("too many requests") => Self::Refused(Refusal::Busy),
@@ -168,6 +169,7 @@ mod tests {
                 "etcdserver: mvcc: required revision is a future revision",
                 Invalid,
             ),
+            (Code::OutOfRange, "etcdserver: too large lease TTL", Invalid),
             (
                 Code::NotFound,
                 "etcdserver: requested lease not found",

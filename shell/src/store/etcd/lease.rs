@@ -13,17 +13,14 @@ use super::super::Owed;
 use super::fate::Fate;
 use super::link::{Backoff, Link, Repeat};
 
-/// The longest life that etcd grants.
-const TTL_MAX: i64 = 9_000_000_000;
-
 /// How long a keeper that nobody asks stays: longer than any sensible interval between renewals.
 const IDLE_MAX: Duration = Duration::from_mins(5);
 
-/// Grants a lease. etcd knows whole seconds only, so a fraction is rounded up.
+/// Grants a lease. etcd knows whole seconds only, so a fraction is rounded up. It refuses more than 9,000,000,000.
 pub(super) async fn grant(link: &Link, ttl: Duration) -> LeaseAnswer {
     let seconds = i64::try_from(ttl.as_millis().div_ceil(1_000))
-        .unwrap_or(TTL_MAX)
-        .clamp(1, TTL_MAX);
+        .unwrap_or(i64::MAX)
+        .max(1);
     let sent = link.attempt(link.until(), Repeat::OnlyUnsent, || {
         let mut lease = link.lease();
         async move { lease.grant(seconds, None).await }
@@ -114,13 +111,24 @@ struct KeeperTask {
 
 impl KeeperTask {
     async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Renewal>) {
-        while let Ok(Some(Renewal { owed, until })) = timeout(IDLE_MAX, inbox.recv()).await {
-            let answer = self.renew(until).await;
-            let over = answer == LeaseAnswer::Gone;
-            owed.give(Answer::Lease(answer));
-            if over {
+        loop {
+            let next = match timeout(IDLE_MAX, inbox.recv()).await {
+                Ok(next) => next,
+                // What was asked meanwhile is still answered: a closed inbox gives out what it holds.
+                Err(_) => {
+                    inbox.close();
+                    inbox.recv().await
+                }
+            };
+            let Some(Renewal { owed, until }) = next else {
                 return;
+            };
+            let answer = self.renew(until).await;
+            if answer == LeaseAnswer::Gone {
+                // Before the answer is given, or the next question may come too late to be read.
+                inbox.close();
             }
+            owed.give(Answer::Lease(answer));
         }
     }
 

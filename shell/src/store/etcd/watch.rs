@@ -196,14 +196,19 @@ impl Feed {
     }
 
     async fn open(&self, told: Revision) -> Option<Stream> {
+        let from = self.link.prefix().raw(&self.range.from);
+        let mut to = self.link.prefix().raw(&self.range.to);
+        if from >= to {
+            // etcd refuses to watch nothing. What it tells of this one key is dropped on arrival.
+            to = [&from[..], &[0]].concat();
+        }
         let options = WatchOptions::new()
-            .with_range(self.link.prefix().raw(&self.range.to))
+            .with_range(to)
             // Not the one after: of a watch that begins in the future etcd tells no progress. What was told before is
             // dropped on arrival.
             .with_start_revision(raw_revision(told).max(1))
             .with_fragment()
             .with_progress_notify();
-        let from = self.link.prefix().raw(&self.range.from);
         let until = Instant::now() + CREATED_MAX;
         let mut watch = self.link.watch();
         match timeout_at(until, watch.watch(from, Some(options))).await {
@@ -262,7 +267,8 @@ impl Feed {
                 return Err(End::Gap);
             }
             last = last.max(at);
-            changes.extend(change(self.link.prefix(), event));
+            let change = change(self.link.prefix(), event);
+            changes.extend(change.filter(|it| self.range.contains(it.key())));
         }
         if last > reached.told {
             let after = reached.told;
