@@ -9,7 +9,6 @@ use super::ended::by_task;
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::keyspace::{Key, Meaning, Range, Role};
-use crate::lanes::Settled;
 use crate::planted::{planted, unless_planted};
 use crate::record::{LaneRecord, LockRecord, Record, Totals, Version};
 use crate::rng::Rng;
@@ -448,10 +447,9 @@ impl Janitor {
     }
 
     /// What was not applied is found again by the next look.
-    pub(super) fn on_settled(&mut self, settled: &Settled<Job>) {
+    /// Takes the fate of its step. Whoever could not queue for the lock tries again at the next look, not at once: its
+    /// view may be too old to show that it stands in line already.
+    pub(super) fn on_settled(&mut self) {
         self.sent = false;
-        if !matches!(settled, Settled::Committed { .. }) {
-            self.queued = false;
-        }
     }
 }

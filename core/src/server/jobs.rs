@@ -30,7 +30,7 @@ impl Job {
 pub(super) enum Sorted {
     Gateway(Settled<gateway::Job>),
     Scheduler(Settled<scheduler::Job>),
-    Janitor(Settled<janitor::Job>),
+    Janitor,
     Beat(Beat),
     Nothing,
 }
@@ -57,7 +57,7 @@ pub(super) fn sort(settled: Settled<Job>) -> Sorted {
         None => Sorted::Nothing,
         Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
         Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
-        Some(Job::Janitor(_)) => Sorted::Janitor(settled.map(Job::janitor)),
+        Some(Job::Janitor(_)) => Sorted::Janitor,
         Some(Job::Beat) => Sorted::Beat(match settled {
             Settled::Committed { .. } => Beat::Applied,
             Settled::Conflict { lost, .. } if !lost.is_empty() => Beat::Deposed,
@@ -76,13 +76,6 @@ impl Job {
 
     fn scheduler(self) -> scheduler::Job {
         let Self::Scheduler(job) = self else {
-            unreachable!("a batch belongs to one part")
-        };
-        job
-    }
-
-    fn janitor(self) -> janitor::Job {
-        let Self::Janitor(job) = self else {
             unreachable!("a batch belongs to one part")
         };
         job

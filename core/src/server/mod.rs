@@ -314,7 +314,7 @@ impl Server {
                     self.feed.want(now.mono, at);
                 }
             }
-            Sorted::Janitor(settled) => self.janitor.on_settled(&settled),
+            Sorted::Janitor => self.janitor.on_settled(),
             Sorted::Beat(Beat::Applied) | Sorted::Nothing => {}
             Sorted::Beat(Beat::Missed) => self.beat_due = true,
             // Its key is gone, or another life's: the cluster believes it dead.

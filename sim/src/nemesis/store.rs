@@ -165,7 +165,7 @@ impl World {
                 Key::queue_config(&"next".parse().expect("a legal name")),
                 r#"{"v":3}"#,
             ),
-            (Key::from_store("/nodes/gateway/x"), "whatever"),
+            (Key::from_store("/nobody/gateway/x"), "whatever"),
         ];
         let writes = strange.iter().map(|(key, value)| Write::Put {
             key: key.clone(),

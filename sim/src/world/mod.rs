@@ -3,6 +3,7 @@
 mod compare;
 mod handlers;
 mod lives;
+mod news;
 mod run;
 mod tell;
 mod wire;

@@ -1,0 +1,147 @@
+//! News of watches: in order, late, twice, or not at all; and what ports do when they notice.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use windlass_core::ids::OpId;
+use windlass_core::kv;
+use windlass_core::store::{Answer, Call, ViewEvent};
+
+use super::{Happening, NodeIx, World};
+use crate::nemesis::FaultKind;
+use crate::network::MUTE_MAX;
+
+impl World {
+    pub(super) fn deliver_news(&mut self, node: NodeIx, life: u64, op: OpId, event: ViewEvent) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        let link = &self.nodes[node].link;
+        let (silent_until, delay) = (link.from_store_cut.max(link.mute_until), link.news_late_by);
+        let delay = if link.news_late_until > self.now {
+            delay
+        } else {
+            Duration::ZERO
+        };
+        if silent_until > self.now {
+            if !self.nodes[node].link.gap {
+                self.nodes[node].link.gap = true;
+                let noticed = silent_until.min(self.now.after(MUTE_MAX));
+                let at = noticed.after(self.network.latency());
+                self.schedule(at, Happening::Reconnect { node, life });
+            }
+            return;
+        }
+        if self.network.hits(self.network.rudeness.duplicate_news) {
+            let later = self.network.while_up_to(Duration::from_secs(3));
+            self.hit(FaultKind::DuplicateNews, Some(node), self.now.after(later));
+            let answer = Answer::View(event.clone());
+            let again = Happening::Answer {
+                node,
+                life,
+                op,
+                answer,
+            };
+            self.schedule(self.now.after(later), again);
+        }
+        let breaks = self.network.hits(self.network.rudeness.break_watches);
+        let at = self.now.after(self.network.latency() + delay);
+        let at = at.max(self.nodes[node].last_news.after(Duration::from_nanos(1)));
+        self.nodes[node].last_news = at;
+        if breaks {
+            self.hit(FaultKind::BreakWatch, Some(node), self.now);
+            let answer = Answer::View(ViewEvent::Lost);
+            self.schedule(
+                at,
+                Happening::Answer {
+                    node,
+                    life,
+                    op,
+                    answer,
+                },
+            );
+            // The broken watch's last words still arrive.
+            self.hit(FaultKind::LateNews, Some(node), self.now);
+        }
+        let at = if breaks {
+            at.after(Duration::from_millis(1))
+        } else {
+            at
+        };
+        let answer = Answer::View(event);
+        self.schedule(
+            at,
+            Happening::Answer {
+                node,
+                life,
+                op,
+                answer,
+            },
+        );
+    }
+
+    /// The node's port has noticed that its watches are dead. Some of them live on in the store, and are heard again.
+    pub(super) fn reconnect(&mut self, node: NodeIx, life: u64) {
+        if self.nodes[node].life != life {
+            return;
+        }
+        self.nodes[node].link.gap = false;
+        self.lose_watches(node);
+    }
+
+    /// Tells a node that its watches are lost.
+    pub(crate) fn lose_watches(&mut self, node: NodeIx) {
+        let life = self.nodes[node].life;
+        let watches = std::mem::take(&mut self.nodes[node].watches);
+        for op in watches {
+            if self.network.below(2) == 0 {
+                let client = self.client(node, life);
+                self.store(kv::Input::Call {
+                    client,
+                    op,
+                    call: Call::Unwatch { watch: op },
+                });
+            } else {
+                self.hit(FaultKind::LateNews, Some(node), self.now);
+            }
+            let at = self.now.after(self.network.latency());
+            let answer = Answer::View(ViewEvent::Lost);
+            self.schedule(
+                at,
+                Happening::Answer {
+                    node,
+                    life,
+                    op,
+                    answer,
+                },
+            );
+        }
+    }
+
+    /// The nodes to which news are under way.
+    pub(crate) fn news_under_way(&self) -> BTreeSet<NodeIx> {
+        let far = self.now.after(Duration::from_millis(5));
+        self.queue
+            .iter()
+            .filter_map(|((at, ..), happening)| match happening {
+                Happening::Answer {
+                    node,
+                    answer: Answer::View(_),
+                    ..
+                } if *at > far => Some(*node),
+                Happening::Answer { .. }
+                | Happening::Request { .. }
+                | Happening::Reconnect { .. }
+                | Happening::Wake { .. }
+                | Happening::WakeStore
+                | Happening::HandlerActs { .. }
+                | Happening::Thaw { .. }
+                | Happening::Crash { .. }
+                | Happening::Boot { .. }
+                | Happening::EndOutage
+                | Happening::EndDrift { .. }
+                | Happening::EndUpgrade => None,
+            })
+            .collect()
+    }
+}
