@@ -1,10 +1,10 @@
 //! S12: a scheduler gives out no task of a queue and type while one that goes before it has waited longer than the
 //! staleness bound; and it gives out nothing of a queue that has been paused for that long.
 //!
-//! Within the bound the scheduler may not know: its view is behind, the other task may be in a transaction that is under
-//! way, or another scheduler may be about to place it. With one scheduler the bound is what a transaction and the news
-//! of it take; with several it is longer, because each tries its own tasks first and steps in for others only after a
-//! second with room. Every fault, and every node that comes, goes or stops, suspends the rule until twice a lease's
+//! Within the bound the scheduler may not know: its view is behind, or the other task may be in a transaction that is
+//! under way. With one scheduler the bound is what a transaction and the news of it take. Of several, each tries its own
+//! tasks first, and steps in for others only where there has been room for a second: among them a task is overlooked
+//! only when the very worker that got the other one has had room for longer than the bound. Every fault, and every node that comes, goes or stops, suspends the rule until twice a lease's
 //! time and the bound have passed since its end: placement is best effort, the guards are not (S3, S6).
 //!
 //! Queues and types are compared each by itself: which worker takes which of several is in no fact.
@@ -12,12 +12,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use windlass_core::ids::{QueueName, TaskId, TaskType};
+use windlass_core::ids::{NodeId, QueueName, TaskId, TaskType};
 use windlass_core::keyspace::{Place, Role};
 use windlass_core::time::Mono;
 
 use super::roster::Roster;
-use super::rows::is_foreign;
+use super::rows::{claim_of, is_foreign};
 use super::{Checker, Findings, Rule, Terms};
 use crate::book::{Other, Spot, TaskStep};
 use crate::fact::Fact;
@@ -35,9 +35,27 @@ pub(super) struct PriorityOrder {
     ttl: Duration,
     roster: Roster,
     waiting: BTreeMap<(QueueName, TaskType), BTreeMap<Place, Mono>>,
+    workers: BTreeMap<NodeId, Room>,
     /// Since when a queue is paused, or is not.
     paused: BTreeMap<QueueName, (bool, Mono)>,
     calm_since: Mono,
+}
+
+/// How full a worker is.
+#[derive(Debug, Default)]
+struct Room {
+    slots: u64,
+    claims: u64,
+    offers: bool,
+    /// Since when it has offered a slot that was free; `None` while it does not.
+    since: Option<Mono>,
+}
+
+impl Room {
+    fn changed(&mut self, at: Mono) {
+        let has_room = self.offers && self.claims < self.slots;
+        self.since = has_room.then(|| self.since.unwrap_or(at));
+    }
 }
 
 impl PriorityOrder {
@@ -46,19 +64,22 @@ impl PriorityOrder {
             ttl: Duration::from_millis(terms.ttl_ms),
             roster: Roster::default(),
             waiting: BTreeMap::new(),
+            workers: BTreeMap::new(),
             paused: BTreeMap::new(),
             calm_since: Mono::ZERO,
         }
     }
 
-    fn bound(&self) -> Duration {
-        let schedulers = self.roster.iter();
-        let schedulers = schedulers.filter(|(_, it)| it.role == Role::Scheduler && it.up);
-        if schedulers.count() > 1 {
-            AMONG_OTHERS
-        } else {
-            ALONE
-        }
+    fn is_alone(&self) -> bool {
+        let all = self.roster.iter();
+        let schedulers = all.filter(|(_, it)| it.role == Role::Scheduler && it.up);
+        schedulers.count() < 2
+    }
+
+    /// Since when the task could have been placed where the other one was.
+    fn had_room(&self, worker: &NodeId, alone: bool) -> Option<Mono> {
+        let since = self.workers.get(worker).and_then(|room| room.since);
+        if alone { Some(Mono::ZERO) } else { since }
     }
 
     /// What went before, and had waited longer than the bound.
@@ -81,12 +102,13 @@ impl PriorityOrder {
                     queue, place, kind, ..
                 },
             ],
-            [Spot::Claim(_)],
+            [Spot::Claim(claim)],
         ) = (&step.before.spots[..], &step.after.spots[..])
         else {
             return None;
         };
-        let bound = self.bound();
+        let alone = self.is_alone();
+        let bound = if alone { ALONE } else { AMONG_OTHERS };
         let calm = self.calm_since.max(self.roster.all_hurt_until());
         if calm.after(self.ttl * 2 + bound) > at {
             return None;
@@ -99,7 +121,8 @@ impl PriorityOrder {
         // While the queue was paused, everything waited.
         let resumed = paused.map_or(Mono::ZERO, |(_, since)| since);
         let (other, since) = self.overlooked(at, bound, (queue, kind, place))?;
-        (resumed.after(bound) < at).then(|| {
+        let room = self.had_room(&claim.worker, alone)?;
+        (resumed.max(room).after(bound) < at).then(|| {
             let waited = at.since(since).as_millis();
             format!("given out before {other}, which had waited {waited} ms")
         })
@@ -124,6 +147,31 @@ impl PriorityOrder {
                 self.waiting.entry(class).or_default().insert(*place, at);
             }
         }
+        let (before, after) = (claim_of(&step.before), claim_of(&step.after));
+        if before.map(|it| it.fence) == after.map(|it| it.fence) {
+            return;
+        }
+        if let Some(room) = before.and_then(|it| self.workers.get_mut(&it.worker)) {
+            room.claims = room.claims.saturating_sub(1);
+            room.changed(at);
+        }
+        if let Some(claim) = after {
+            let room = self.workers.entry(claim.worker.clone()).or_default();
+            room.claims += 1;
+            room.changed(at);
+        }
+    }
+
+    fn other(&mut self, at: Mono, other: &Other) {
+        if let Other::Queue { queue, settings } = other {
+            let paused = settings.is_some_and(|(paused, _)| paused);
+            self.paused.insert(queue.clone(), (paused, at));
+        }
+        if let Other::Offer { id, life } = other {
+            let room = self.workers.entry(id.clone()).or_default();
+            room.offers = life.is_some();
+            room.changed(at);
+        }
     }
 }
 
@@ -140,10 +188,7 @@ impl Checker for PriorityOrder {
         match fact {
             Fact::Stored(revised) => {
                 for other in &revised.others {
-                    if let Other::Queue { queue, settings } = other {
-                        let paused = settings.is_some_and(|(paused, _)| paused);
-                        self.paused.insert(queue.clone(), (paused, at));
-                    }
+                    self.other(at, other);
                 }
                 for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
                     if let Some(why) = self.judge(at, step) {
@@ -158,6 +203,11 @@ impl Checker for PriorityOrder {
             Fact::Booted { .. } | Fact::Down { .. } | Fact::Draining { .. } => {
                 self.calm_since = at;
                 self.roster.observe(at, fact);
+                if let Fact::Booted { id, slots, .. } = fact {
+                    let room = self.workers.entry(id.clone()).or_default();
+                    room.slots = u64::from(*slots);
+                    room.changed(at);
+                }
             }
             Fact::Frozen { .. } | Fact::Thawed { .. } | Fact::Fault { .. } => {
                 self.roster.observe(at, fact);
@@ -235,20 +285,32 @@ mod tests {
     }
 
     #[test]
-    fn several_schedulers_get_the_time_to_step_in() {
-        let mut h = history();
-        h.boot(1, Role::Scheduler, "s2", 0);
-        h.pass(20_000);
-        h.submit(None);
-        h.pass(1);
-        let second = h.submit(None);
-        let third = h.submit(None);
-        h.pass(4_900);
-        h.dispatch(second, "w1");
-        h.assert_clean();
-        h.pass(200);
-        h.dispatch(third, "w1");
-        h.assert_tripped("given out before");
+    fn several_schedulers_overlook_nothing_that_there_is_room_for() {
+        for (offered, clean) in [(false, true), (true, false)] {
+            let mut h = history();
+            h.boot(1, Role::Scheduler, "s2", 0);
+            h.boot(2, Role::Worker, "w1", 2);
+            let offer = Other::Offer {
+                id: "w1".parse().unwrap(),
+                life: offered.then(|| h.life(Some(1))),
+            };
+            h.store_bare(vec![], vec![offer]);
+            h.pass(20_000);
+            h.submit(None);
+            h.pass(1);
+            let second = h.submit(None);
+            let third = h.submit(None);
+            h.pass(4_900);
+            h.dispatch(second, "w1");
+            h.assert_clean();
+            h.pass(200);
+            h.dispatch(third, "w1");
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("given out before");
+            }
+        }
     }
 
     #[test]

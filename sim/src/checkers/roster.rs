@@ -22,8 +22,10 @@ pub(super) struct Member {
     pub(super) life: u32,
     /// Since when it is up, or down.
     pub(super) since: Mono,
-    /// When its last fault is over.
-    pub(super) hurt_until: Mono,
+    /// It does not run on for now.
+    frozen: bool,
+    /// When the last fault is over that concerned it.
+    hurt_until: Mono,
     /// When a worker believes that its session ends.
     pub(super) session_until: Option<Mono>,
     /// Its lease was ended early within this life of the process.
@@ -40,8 +42,28 @@ pub(super) struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     members: BTreeMap<NodeIx, Member>,
+    /// What faults did to the machines and connections of nodes, which their processes come and go on.
+    wounds: BTreeMap<NodeIx, Wounds>,
     /// When the last fault of everybody is over.
     hurt_until: Mono,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Wounds {
+    hurt_until: Mono,
+    drifts_until: Option<Mono>,
+    skewed: bool,
+}
+
+impl Member {
+    /// When the last fault is over that concerned it; never, while it is frozen.
+    fn hurt_until(&self) -> Mono {
+        if self.frozen {
+            Mono::from_nanos(u64::MAX)
+        } else {
+            self.hurt_until
+        }
+    }
 }
 
 impl Roster {
@@ -69,12 +91,12 @@ impl Roster {
 
     /// Whether anybody's wall clock may be wrong.
     pub(super) fn any_skewed(&self) -> bool {
-        self.members.values().any(|member| member.skewed)
+        self.wounds.values().any(|wounds| wounds.skewed)
     }
 
     /// When the last fault of anybody, or everybody, is over.
     pub(super) fn all_hurt_until(&self) -> Mono {
-        let each = self.members.values().map(|member| member.hurt_until);
+        let each = self.members.values().map(Member::hurt_until);
         each.fold(self.hurt_until, Mono::max)
     }
 
@@ -85,7 +107,7 @@ impl Roster {
 
     /// When the last fault that concerns a node is over.
     pub(super) fn hurt_until(&self, node: NodeIx) -> Mono {
-        let own = self.members.get(&node).map(|member| member.hurt_until);
+        let own = self.members.get(&node).map(Member::hurt_until);
         own.unwrap_or_default().max(self.hurt_until)
     }
 
@@ -105,10 +127,11 @@ impl Roster {
                 member.session_until = None;
                 member.draining = None;
             }),
-            Fact::Frozen { node } => self.with(*node, |member| {
-                member.hurt_until = Mono::from_nanos(u64::MAX)
+            Fact::Frozen { node } => self.with(*node, |member| member.frozen = true),
+            Fact::Thawed { node } => self.with(*node, |member| {
+                member.frozen = false;
+                member.hurt_until = member.hurt_until.max(at);
             }),
-            Fact::Thawed { node } => self.with(*node, |member| member.hurt_until = at),
             Fact::Draining { node } => self.with(*node, |member| {
                 member.draining.get_or_insert(at);
             }),
@@ -140,17 +163,21 @@ impl Roster {
 
     fn boot(&mut self, at: Mono, node: NodeIx, role: Role, id: &NodeId) {
         let before = self.members.get(&node);
+        let wounds = self.wounds.get(&node).copied().unwrap_or_default();
+        // That a process starts is no fault; that it starts again is the end of one.
+        let again = before.map_or(Mono::ZERO, |_| at);
         let member = Member {
             id: id.clone(),
             role,
             up: true,
             life: before.map_or(0, |member| member.life + 1),
             since: at,
-            hurt_until: before.map_or(Mono::ZERO, |_| at),
+            frozen: false,
+            hurt_until: wounds.hurt_until.max(again),
             session_until: None,
             cast_out: false,
-            drifts_until: before.and_then(|member| member.drifts_until),
-            skewed: before.is_some_and(|member| member.skewed),
+            drifts_until: wounds.drifts_until,
+            skewed: wounds.skewed,
             draining: None,
         };
         self.members.insert(node, member);
@@ -170,49 +197,51 @@ impl Roster {
         if kind == FaultKind::ExpireLease {
             self.cast_out(node);
         }
-        self.with(node, |member| {
-            match kind {
-                // It lasts until somebody sets the clock right, and concerns nothing but wall time.
-                FaultKind::JumpWall => {
-                    member.skewed = true;
-                    return;
-                }
-                FaultKind::Drift => {
-                    member.skewed = true;
-                    member.drifts_until = member.drifts_until.max(Some(end));
-                }
-                FaultKind::Crash
-                | FaultKind::Pause
-                | FaultKind::Double
-                | FaultKind::CutToStore
-                | FaultKind::CutFromStore
-                | FaultKind::CutBoth
-                | FaultKind::LoseRequest
-                | FaultKind::LoseAnswer
-                | FaultKind::ArriveLate
-                | FaultKind::DuplicateRequest
-                | FaultKind::DuplicateAnswer
-                | FaultKind::DelayWatch
-                | FaultKind::MuteWatch
-                | FaultKind::BreakWatch
-                | FaultKind::DuplicateNews
-                | FaultKind::LateNews
-                | FaultKind::Compact
-                | FaultKind::MoveLeader
-                | FaultKind::StoreDown
-                | FaultKind::NoSpace
-                | FaultKind::Busy
-                | FaultKind::ExpireLease
-                | FaultKind::ExpireAll
-                | FaultKind::Upgrade
-                | FaultKind::HandlerHangs
-                | FaultKind::HandlerIgnoresStop
-                | FaultKind::HandlerExits
-                | FaultKind::HandlerLies
-                | FaultKind::ClientRepeats
-                | FaultKind::ClientVanishes => {}
+        let wounds = self.wounds.entry(node).or_default();
+        match kind {
+            // It lasts until somebody sets the clock right, and concerns nothing but wall time.
+            FaultKind::JumpWall => wounds.skewed = true,
+            FaultKind::Drift => {
+                wounds.skewed = true;
+                wounds.drifts_until = wounds.drifts_until.max(Some(end));
+                wounds.hurt_until = wounds.hurt_until.max(end);
             }
-            member.hurt_until = member.hurt_until.max(end);
+            FaultKind::Crash
+            | FaultKind::Pause
+            | FaultKind::Double
+            | FaultKind::CutToStore
+            | FaultKind::CutFromStore
+            | FaultKind::CutBoth
+            | FaultKind::LoseRequest
+            | FaultKind::LoseAnswer
+            | FaultKind::ArriveLate
+            | FaultKind::DuplicateRequest
+            | FaultKind::DuplicateAnswer
+            | FaultKind::DelayWatch
+            | FaultKind::MuteWatch
+            | FaultKind::BreakWatch
+            | FaultKind::DuplicateNews
+            | FaultKind::LateNews
+            | FaultKind::Compact
+            | FaultKind::MoveLeader
+            | FaultKind::StoreDown
+            | FaultKind::NoSpace
+            | FaultKind::Busy
+            | FaultKind::ExpireLease
+            | FaultKind::ExpireAll
+            | FaultKind::Upgrade
+            | FaultKind::HandlerHangs
+            | FaultKind::HandlerIgnoresStop
+            | FaultKind::HandlerExits
+            | FaultKind::HandlerLies
+            | FaultKind::ClientRepeats
+            | FaultKind::ClientVanishes => wounds.hurt_until = wounds.hurt_until.max(end),
+        }
+        let wounds = *wounds;
+        self.with(node, |member| {
+            member.hurt_until = member.hurt_until.max(wounds.hurt_until);
+            member.drifts_until = wounds.drifts_until;
+            member.skewed = wounds.skewed;
         });
     }
 
@@ -223,5 +252,67 @@ impl Roster {
         };
         let named = self.members.values_mut().filter(|it| it.id == id && it.up);
         named.for_each(|member| member.cast_out = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Mono {
+        Mono::ZERO.after(Duration::from_secs(seconds))
+    }
+
+    fn boot(roster: &mut Roster, seconds: u64) {
+        let booted = Fact::Booted {
+            node: 0,
+            role: Role::Worker,
+            id: "w1".parse().unwrap(),
+            slots: 1,
+        };
+        roster.observe(at(seconds), &booted);
+    }
+
+    fn fault(roster: &mut Roster, kind: FaultKind, until: u64) {
+        let fault = Fact::Fault {
+            kind,
+            node: Some(0),
+            until: at(until),
+        };
+        roster.observe(at(0), &fault);
+    }
+
+    #[test]
+    fn what_broke_a_node_before_its_process_started_is_remembered() {
+        let mut roster = Roster::default();
+        fault(&mut roster, FaultKind::CutBoth, 100);
+        fault(&mut roster, FaultKind::Drift, 10);
+        boot(&mut roster, 1);
+        assert!(roster.is_skewed("w1"));
+        assert_eq!(roster.hurt_until(0), at(100));
+        boot(&mut roster, 2);
+        assert_eq!(roster.hurt_until(0), at(100));
+    }
+
+    #[test]
+    fn a_frozen_node_is_hurt_until_it_runs_on() {
+        let mut roster = Roster::default();
+        boot(&mut roster, 1);
+        roster.observe(at(2), &Fact::Frozen { node: 0 });
+        assert!(roster.hurt_until(0) > at(1_000_000));
+        roster.observe(at(3), &Fact::Thawed { node: 0 });
+        assert_eq!(roster.hurt_until(0), at(3));
+    }
+
+    #[test]
+    fn a_lease_that_ends_early_is_that_of_whoever_goes_by_the_id() {
+        let mut roster = Roster::default();
+        boot(&mut roster, 1);
+        fault(&mut roster, FaultKind::ExpireLease, 0);
+        assert!(roster.get(0).is_some_and(|member| member.cast_out));
+        boot(&mut roster, 2);
+        assert!(roster.get(0).is_some_and(|member| !member.cast_out));
     }
 }
