@@ -14,6 +14,7 @@ use windlass_core::time::Millis;
 use crate::checkers::Terms;
 use crate::clock::EPOCH_MS;
 use crate::fact::NodeIx;
+use crate::liveness::BUDGET;
 use crate::nemesis::{Fault, Way};
 use crate::network::Rudeness;
 
@@ -246,7 +247,7 @@ impl Scenario {
     pub fn terms(&self) -> Terms {
         Terms {
             ttl_ms: self.ttl.get(),
-            end_max_ms: 600_000,
+            end_max_ms: u64::try_from(BUDGET.as_millis()).expect("minutes"),
             losses_max: LOSSES_MAX,
             epoch_ms: EPOCH_MS,
             retention_ms: self.retention.get(),
