@@ -6,7 +6,7 @@
 //! - S20, grants of principals: there are no principals in front of the machines. The HTTP front is judged by its own tests.
 //! - S21, secrets and payloads in logs: the machines log nothing, and a simulated run has no metrics. The black-box tests
 //!   look at what the real processes say.
-//! - L1, that a run comes to rest, is judged by the run, which names what it waits for; [`all_end`] looks at what is left.
+//! - L1, that a run comes to rest, is judged by the run, which names what it waits for; `all_end` looks at what is left.
 //! - L4, progress while a minority of store members and all but one scheduler are down: the run heals only a core of
 //!   nodes and then waits for the same rest. The model of the store has one member; real ones are the black-box tests'.
 //! - L9, ageing of low priorities: there is none, by design; priorities are strict (S12).

@@ -1,18 +1,19 @@
 //! Synthetic histories: what a store, its nodes and its clients could have told, right or wrong.
 
+mod clients;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use windlass_core::gateway::{
-    Due, LockToken, Reply, Request, RequestId, Submitted, TaskSpec, TaskState as State, TaskView,
-};
+use windlass_core::gateway::{Reply, Request, RequestId};
 use windlass_core::ids::{Attempt, Fence, LeaseId, OpId, Priority, Registration, Revision, TaskId};
 use windlass_core::keyspace::{Key, Place, Role};
-use windlass_core::record::{Json, StopReason, Totals};
+use windlass_core::record::{StopReason, Totals};
 use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::rng::Rng;
 use windlass_core::time::{Millis, Mono, Wall};
 
+pub(super) use self::clients::{accepted, get, granted, held_by_w1, shown, spec, take_lock, token};
 use super::{Checker, Findings, Terms};
 use crate::book::{
     Claim, Count, End, Ending, Life, Other, Promised, Revised, Spot, TaskState, TaskStep,
@@ -487,129 +488,4 @@ impl History {
         let role = Role::Worker;
         self.store_bare(vec![], vec![Other::Node { role, id, life }]);
     }
-}
-
-/// The reply to a submission of one task.
-pub(super) fn accepted(id: TaskId) -> Reply {
-    let state = State::Pending;
-    Reply::Submitted(vec![Submitted::Accepted { id, state }])
-}
-
-/// A task to submit.
-pub(super) fn spec(key: Option<(&str, &str)>) -> TaskSpec {
-    TaskSpec {
-        kind: "noop".parse().unwrap(),
-        queue: "q".parse().unwrap(),
-        priority: Priority::NORMAL,
-        name: None,
-        payload: Json::null(),
-        metadata: BTreeMap::new(),
-        retries_max: 1,
-        retry: RetryPolicy::default(),
-        timeout: Millis::new(1_000),
-        due: Due::Now,
-        key: key.map(|(key, body)| windlass_core::gateway::IdempotencyKey {
-            key_hash: key.into(),
-            body_hash: body.into(),
-        }),
-    }
-}
-
-impl History {
-    /// A waiter joins the line of the lock `l` on its own lease.
-    pub(super) fn wait_in_line(&mut self, waiter: &str, lease: i64) -> Fence {
-        let life = Some(self.life(Some(lease)));
-        let fence = Fence(self.next_revision());
-        self.waiter(waiter, life);
-        fence
-    }
-
-    /// A waiter's key goes.
-    pub(super) fn leave_line(&mut self, waiter: &str) {
-        self.waiter(waiter, None);
-    }
-
-    fn waiter(&mut self, waiter: &str, life: Option<Life>) {
-        let other = Other::Waiter {
-            lock: Some("l".parse().unwrap()),
-            waiter: waiter.parse().unwrap(),
-            life,
-        };
-        self.store_bare(vec![], vec![other]);
-    }
-}
-
-/// A client asks for the lock `l`.
-pub(super) fn take_lock(h: &mut History, id: u64) {
-    let request = Request::LockTake {
-        lock: "l".parse().unwrap(),
-        owner: None,
-        ttl: Duration::from_secs(3),
-        wait: Duration::from_secs(1),
-    };
-    h.ask(id, request);
-}
-
-/// The token of a waiter of the lock `l`.
-pub(super) fn token(waiter: &str, lease: i64) -> LockToken {
-    LockToken {
-        waiter: waiter.parse().unwrap(),
-        lease: LeaseId(lease),
-    }
-}
-
-/// The reply that a waiter holds the lock `l`.
-pub(super) fn granted(fence: Fence, waiter: &str, lease: i64) -> Reply {
-    Reply::Lock {
-        fence,
-        token: token(waiter, lease),
-        ttl: Duration::from_secs(3),
-    }
-}
-
-/// A client asks for a task.
-pub(super) fn get(task: TaskId) -> Request {
-    Request::Get { task, wait: None }
-}
-
-/// The reply that shows a task.
-pub(super) fn shown(id: TaskId, state: State, losses: u32, fence: Option<Fence>) -> Reply {
-    Reply::Task(Box::new(TaskView {
-        id,
-        name: None,
-        kind: "noop".parse().unwrap(),
-        queue: "q".parse().unwrap(),
-        state,
-        priority: Priority::NORMAL,
-        payload: Json::null(),
-        metadata: BTreeMap::new(),
-        created_at: Wall::default(),
-        due_at: None,
-        assigned_at: None,
-        started_at: None,
-        completed_at: None,
-        worker: None,
-        fence,
-        retry_count: 0,
-        losses,
-        retries_max: 1,
-        timeout: Millis::new(1_000),
-        result: None,
-        error: None,
-        progress: None,
-        run: 0,
-        attempts: Vec::new(),
-    }))
-}
-
-/// A task that the worker `w1` holds, in the life that its key began at revision 1.
-pub(super) fn held_by_w1(h: &mut History) -> TaskId {
-    let life = Life {
-        created: Revision(1),
-        lease: None,
-    };
-    h.node_key("w1", Some(life));
-    let task = h.submit(None);
-    h.dispatch(task, "w1");
-    task
 }
