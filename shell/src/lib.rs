@@ -9,6 +9,7 @@ pub mod clock;
 pub mod driver;
 pub mod executor;
 pub mod gateway;
+pub mod host;
 pub mod logging;
 pub mod node;
 pub mod store;
