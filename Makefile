@@ -49,6 +49,8 @@ test: tools ## The whole suite: format, lints, documentation, tests
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	$(CARGO) nextest run --locked --workspace
 	$(CARGO) test --locked --workspace --doc
+	RUSTFLAGS='--cfg madsim' CARGO_TARGET_DIR=$(MADSIM_TARGET) $(CARGO) clippy --locked -p windlass-sim --profile sim -- -D warnings
+	$(MAKE) sim-shell FIRST=0 SEEDS=10
 
 .PHONY: tools
 tools: ## Install what the tests need and the machine lacks: protoc, etcd, cargo-nextest

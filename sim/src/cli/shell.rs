@@ -26,10 +26,13 @@ pub(crate) struct Shell {
 
 impl Shell {
     pub(crate) fn run(self) -> anyhow::Result<Verdict> {
-        let one = |seed: u64| seed..seed.saturating_add(1);
-        let seeds = self.seed.map(one).or(self.seeds.map(|range| range.0));
+        let seeds = match (self.seed, self.seeds) {
+            (Some(seed), _) => seed..seed.saturating_add(1),
+            (None, Some(range)) => range.0,
+            (None, None) => unreachable!("the command line has one or the other"),
+        };
         let options = Options {
-            seeds: seeds.expect("the command line has one or the other"),
+            seeds,
             trace: self.trace,
             twice: self.twice,
             json: self.output == Output::Json,

@@ -52,8 +52,8 @@ async fn scheduler(world: &Arc<World>, who: Who) -> Exit {
         SystemClock::start(),
         seed,
     );
-    let measuring = tokio::spawn(measure(node.load_reporter(), rng));
-    let mut node = node.with_measuring(measuring);
+    let report = node.load_reporter();
+    let mut node = node.with_measuring(tokio::spawn(measure(Arc::clone(world), report, rng)));
     world.open_gateway(who.node, node.gateway());
     let drain = world.drain(who.node);
     loop {
@@ -80,8 +80,8 @@ async fn worker(world: &Arc<World>, who: Who) -> Exit {
         seed,
         None,
     );
-    let measuring = tokio::spawn(measure(node.load_reporter(), rng));
-    let mut node = node.with_measuring(measuring);
+    let report = node.load_reporter();
+    let mut node = node.with_measuring(tokio::spawn(measure(Arc::clone(world), report, rng)));
     let drain = world.drain(who.node);
     loop {
         tokio::select! { biased;
@@ -91,8 +91,11 @@ async fn worker(world: &Arc<World>, who: Who) -> Exit {
     }
 }
 
-/// Reports a load that goes up and down.
-async fn measure(report: impl Fn(Load), mut rng: Rng) {
+/// Reports a load that goes up and down, if it is reported at all in this run.
+async fn measure(world: Arc<World>, report: impl Fn(Load), mut rng: Rng) {
+    if !world.scenario.measures_load {
+        return;
+    }
     loop {
         sleep(Duration::from_secs(2)).await;
         report(Load {

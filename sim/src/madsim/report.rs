@@ -41,13 +41,15 @@ pub enum Violation {
     NotAtRest(String),
     /// All was healed and at rest, and new work was not done.
     NotServed(String),
+    /// Long after that, with nothing to do, something went on that should not.
+    Restless(String),
 }
 
 impl Violation {
     /// Whether something that should happen did not, rather than the other way round.
     pub fn is_of_liveness(&self) -> bool {
         match self {
-            Self::NotAtRest(_) | Self::NotServed(_) => true,
+            Self::NotAtRest(_) | Self::NotServed(_) | Self::Restless(_) => true,
             Self::Audit(_)
             | Self::Ledger(_)
             | Self::Forgotten(_)
@@ -73,6 +75,7 @@ impl fmt::Display for Violation {
             }
             Self::Panic(text) => write!(f, "panic: {text}"),
             Self::NotAtRest(text) => write!(f, "L1: not at rest: {text}"),
+            Self::Restless(text) => write!(f, "L9: not quiet: {text}"),
             Self::NotServed(text) => write!(f, "L2: new work was not done: {text}"),
         }
     }

@@ -26,8 +26,12 @@ use crate::audit::{Audit, audit};
 const PROGRESS_MAX: Duration = Duration::from_secs(120);
 /// How long after everything was healed a scheduler may need to accept work, and to have it done.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
+/// After that long the leases of those who are lost have ended, and whatever clients asked is answered or given up.
+const SETTLED_AFTER: Duration = Duration::from_secs(20);
+/// How long it is watched that nothing happens while there is nothing to do: no lease may end, and no process.
+const QUIET_FOR: Duration = Duration::from_secs(60);
 /// How often it is looked whether everything is at rest.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Long after every run has ended.
 const TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 
@@ -92,31 +96,39 @@ async fn live(world: Arc<World>) -> (Duration, u64) {
     nemesis.heal(&scenario.lost);
     let kept = |node: &NodeIx| !scenario.lost.contains(node);
     let schedulers: Vec<NodeIx> = (0..scenario.schedulers).filter(kept).collect();
-    let mut judged = rest(&world, &clients, &schedulers).await;
-    if let Ok(at_rest) = &judged {
-        judge(&world, &clients, at_rest);
-        for via in &schedulers {
-            if let Err(why) = clients.new_work(*via, SERVED_WITHIN).await {
-                world.blame(Violation::NotServed(why));
-            }
-        }
-        judged = rest(&world, &clients, &schedulers).await;
-    }
-    // Whatever is under way has answers by then, or never.
-    sleep(scenario.answer_max * 2).await;
-    world.look_for_debts();
-    let last = match judged {
-        Ok(last) => {
-            judge(&world, &clients, &last);
-            last
-        }
-        Err((why, last)) => {
+    let found = match calm(&world, &clients, &schedulers).await {
+        Ok(()) => world.store.look(audit),
+        Err((why, found)) => {
             world.blame(Violation::NotAtRest(why));
-            last
+            found
         }
     };
-    let tasks = u64::try_from(last.tasks.len()).unwrap_or(u64::MAX);
+    world.look_for_debts();
+    judge(&world, &clients, &found);
+    let tasks = u64::try_from(found.tasks.len()).unwrap_or(u64::MAX);
     (elapsed(), tasks)
+}
+
+/// After the storm: rest, new work, rest again, and then nothing at all. Or else what does not come to rest.
+async fn calm(
+    world: &Arc<World>,
+    clients: &Arc<Clients>,
+    schedulers: &[NodeIx],
+) -> Result<(), (String, Audit)> {
+    let at_rest = rest(world, clients, schedulers).await?;
+    judge(world, clients, &at_rest);
+    for via in schedulers {
+        if let Err(why) = clients.new_work(*via, SERVED_WITHIN).await {
+            world.blame(Violation::NotServed(why));
+        }
+    }
+    sleep(SETTLED_AFTER).await;
+    rest(world, clients, schedulers).await?;
+    sleep(SETTLED_AFTER).await;
+    world.be_quiet();
+    sleep(QUIET_FOR).await;
+    world.look_for_askers();
+    Ok(())
 }
 
 /// The store's process and all nodes.

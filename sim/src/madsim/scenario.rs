@@ -82,6 +82,8 @@ pub struct Scenario {
     pub answer_max: Duration,
     /// A port whose watch has a gap says so, instead of reading everything again by itself.
     pub tells_gaps: bool,
+    /// Nodes are told their load again and again. Without that, an idle node is woken by nothing but its deadlines.
+    pub measures_load: bool,
     /// The longest time that a message takes on a healthy network.
     pub latency_max: Duration,
     /// What clients do, in order of time.
@@ -107,6 +109,7 @@ impl Scenario {
         let answer_max = Duration::from_millis(*pick(&mut topology, &[700, 1_500, 3_000]));
         let latency_max = Duration::from_micros(*pick(&mut topology, &[1_000, 5_000, 40_000]));
         let tells_gaps = topology.below(2) == 0;
+        let measures_load = topology.below(3) == 0;
         let healed_at = Duration::from_secs(15 + topology.below(60));
         let nodes = schedulers + workers.len();
         Self {
@@ -115,6 +118,7 @@ impl Scenario {
             ttl,
             answer_max,
             tells_gaps,
+            measures_load,
             latency_max,
             workload: workload(&mut rng.fork("workload"), schedulers, healed_at),
             faults: faults(&mut rng.fork("faults"), nodes, ttl, healed_at),

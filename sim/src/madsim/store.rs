@@ -10,7 +10,7 @@ use ::madsim::time::TimeHandle;
 use tokio::sync::{Notify, mpsc};
 use windlass_core::ids::{LeaseId, OpId, Revision};
 use windlass_core::keyspace::Range;
-use windlass_core::kv::{ClientId, Effect, Input, Kv, Limits};
+use windlass_core::kv::{ClientId, Effect, Input, Kv, Limits, Log};
 use windlass_core::machine::Machine;
 use windlass_core::store::{Answer, Call, LeaseAnswer, ViewEvent};
 use windlass_core::time::{Mono, Now, Wall};
@@ -346,6 +346,13 @@ impl State {
         }
     }
 
+    fn note(world: &World, log: &Log) {
+        world.note(format_args!("store : {log:?}"));
+        if let Log::Ended { lease } = log {
+            world.disturb(format_args!("the lease {} ends", lease.0));
+        }
+    }
+
     fn handle(&mut self, world: &World, input: Input) {
         let mut out = Vec::new();
         let mono = self.mono();
@@ -353,7 +360,7 @@ impl State {
         self.kv.handle(Now { mono, wall }, input, &mut out);
         for effect in out {
             match effect {
-                Effect::Applied(log) => world.note(format_args!("store : {log:?}")),
+                Effect::Applied(log) => Self::note(world, &log),
                 Effect::Answer { client, op, answer } => self.route(world, client, op, answer),
             }
         }
@@ -385,7 +392,7 @@ impl State {
                     answer: Answer::View(ViewEvent::Reset { .. }),
                 } if to == client => {}
                 Effect::Answer { client, op, answer } => self.route(world, client, op, answer),
-                Effect::Applied(log) => world.note(format_args!("store : {log:?}")),
+                Effect::Applied(log) => Self::note(world, &log),
             }
         }
         self.send(

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub(super) struct World {
     ledger: Mutex<Ledger>,
     faults: Mutex<BTreeMap<Kind, u64>>,
     violations: Mutex<Vec<Violation>>,
+    /// There is nothing to do, nothing is wrong, and nothing has been for long.
+    quiet: AtomicBool,
     processes: Mutex<Vec<Process>>,
 }
 
@@ -85,6 +88,7 @@ impl World {
             ledger: Mutex::default(),
             faults: Mutex::new(Kind::ALL.into_iter().map(|kind| (kind, 0)).collect()),
             violations: Mutex::default(),
+            quiet: AtomicBool::new(false),
             processes: Mutex::new(processes),
         }
     }
@@ -126,6 +130,30 @@ impl World {
         let process = &mut lock(&self.processes)[who.node];
         process.exit = Some(exit);
         process.is_alive = false;
+        self.disturb(format_args!("process {who} ends: {exit:?}"));
+    }
+
+    /// From now on nothing may happen but renewals.
+    pub(super) fn be_quiet(&self) {
+        self.note(format_args!("is quiet"));
+        self.quiet.store(true, Ordering::Relaxed);
+    }
+
+    /// Something happens that may not while all is quiet.
+    pub(super) fn disturb(&self, what: fmt::Arguments<'_>) {
+        if self.quiet.load(Ordering::Relaxed) {
+            lock(&self.violations).push(Violation::Restless(what.to_string()));
+        }
+    }
+
+    /// Finds requests that their gateways still wait to reply to.
+    pub(super) fn look_for_askers(&self) {
+        for (node, process) in lock(&self.processes).iter().enumerate() {
+            let waiting = process.gateway.as_ref().map_or(0, Gateway::waiting);
+            if process.is_alive && waiting > 0 {
+                self.disturb(format_args!("node {node} still owes {waiting} replies"));
+            }
+        }
     }
 
     /// A process was killed.
