@@ -25,7 +25,6 @@ MADSIM_TARGET := target/madsim
 
 CLI := $(wildcard shell/src/main.rs)
 SIM := $(wildcard sim/src/main.rs sim/src/bin.rs sim/src/bin/*.rs)
-SIM_SHELL := $(wildcard sim/src/madsim.rs sim/src/madsim/mod.rs)
 SIM_PORT := $(wildcard tests/tests/sim_port*.rs tests/tests/sim_port/main.rs)
 CHAOS := $(wildcard tests/tests/chaos*.rs tests/tests/chaos/main.rs)
 FUZZ := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
@@ -50,6 +49,8 @@ test: tools ## The whole suite: format, lints, documentation, tests
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps
 	$(CARGO) nextest run --locked --workspace
 	$(CARGO) test --locked --workspace --doc
+	RUSTFLAGS='--cfg madsim' CARGO_TARGET_DIR=$(MADSIM_TARGET) $(CARGO) clippy --locked -p windlass-sim --profile sim -- -D warnings
+	$(MAKE) sim-shell FIRST=0 SEEDS=10
 
 .PHONY: tools
 tools: ## Install what the tests need and the machine lacks: protoc, etcd, cargo-nextest
@@ -74,9 +75,8 @@ sim: ## Simulate SEEDS clusters under faults, tier 1
 
 .PHONY: sim-shell
 sim-shell: ## The real driver loop on a simulated executor, tier 2: one process a seed
-	@$(call need,SIM_SHELL,the simulation of the driver loop)
 	RUSTFLAGS='--cfg madsim' CARGO_TARGET_DIR=$(MADSIM_TARGET) $(CARGO) build --locked -p windlass-sim --profile sim
-	for ((seed = $(FIRST); seed < $(LAST); seed++)); do $(MADSIM_TARGET)/sim/windlass-sim shell --seed $$seed; done
+	$(MADSIM_TARGET)/sim/windlass-sim shell --seeds $(FIRST)..$(LAST)
 
 .PHONY: sim-port
 sim-port: tools ## The real etcd client on a simulated network, tier 3

@@ -1,14 +1,28 @@
 //! Windlass, the library: embed a worker or a client, or run the whole scheduler in your own process.
+//!
+//! With `--cfg madsim` only what drives the machines is built, on a simulated executor, for `windlass-sim shell`.
 
 pub use windlass_core as core;
 
+#[cfg(not(madsim))]
 pub mod api;
+#[cfg(not(madsim))]
 pub mod bench;
+#[cfg(not(madsim))]
 pub mod cli;
 pub mod clock;
 pub mod driver;
+#[cfg(not(madsim))]
 pub mod executor;
 pub mod gateway;
+#[cfg(not(madsim))]
+pub mod host;
+#[cfg(not(madsim))]
 pub mod logging;
 pub mod node;
+#[cfg(not(madsim))]
+pub mod store;
+// Of the stores only what the nodes see of them: there they are simulated.
+#[cfg(madsim)]
+#[path = "store/port.rs"]
 pub mod store;

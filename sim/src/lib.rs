@@ -74,6 +74,7 @@ pub mod explore;
 pub mod fact;
 pub mod ledger;
 pub mod liveness;
+pub mod madsim;
 pub mod marks;
 pub mod nemesis;
 pub mod network;

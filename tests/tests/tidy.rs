@@ -3,6 +3,8 @@
 
 #[path = "tidy/arrows.rs"]
 mod arrows;
+#[path = "tidy/graphs.rs"]
+mod graphs;
 #[path = "tidy/source.rs"]
 mod source;
 

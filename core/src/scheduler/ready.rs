@@ -1,6 +1,7 @@
 //! Waiting tasks as candidates, by class: a class is a queue and a type, so that tasks that nobody can run stand in
 //! nobody's way.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -70,7 +71,11 @@ impl Ready {
             return;
         }
         let tasks = self.classes.get_mut(&class).expect("it was inserted above");
-        if !tasks.mine.contains(&place) && tasks.foreign.insert(place, now).is_none() {
+        // A task may come again while it waits, as when a dispatch of it had no effect. It has waited since the first time.
+        if !tasks.mine.contains(&place)
+            && let Entry::Vacant(unseen) = tasks.foreign.entry(place)
+        {
+            unseen.insert(now);
             tasks.by_seen.insert((now, place));
             self.foreign += 1;
             self.look_at.get_or_insert_with(|| now.after(LOOK_EVERY));
@@ -266,6 +271,22 @@ mod tests {
         assert_eq!(ready.first().unwrap().0, place(2));
         ready.remove(&a, place(2));
         assert_eq!(ready.first().unwrap().0, place(3));
+    }
+
+    #[test]
+    fn a_task_that_came_twice_and_went_is_not_stepped_in_for() {
+        let mut ready = Ready::default();
+        let class: Class = ("q".parse().unwrap(), "a".parse().unwrap());
+        let config = QueueConfig::default();
+        for seconds in [1, 2] {
+            let now = Mono::ZERO.after(Duration::from_secs(seconds));
+            ready.insert(now, &class.0, &class.1, &config, place(1), false);
+        }
+        ready.remove(&class, place(1));
+        assert!(ready.classes[&class].by_seen.is_empty());
+        let late = Mono::ZERO.after(Duration::from_secs(9));
+        assert!(!ready.on_time(late, Duration::from_secs(1), &Fleet::default()));
+        assert_eq!(ready.deadline(), None, "nothing is left to look after");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use windlass_core::view::Waiting;
 
 use super::{Measured, Plan, cpu_us, payload, ratio, spec};
 use crate::clock::{Clock, SystemClock};
-use crate::node::{self, Store, peak_memory_bytes};
+use crate::host::{self, Store, peak_memory_bytes};
 use crate::store::{Answers, StorePort};
 
 /// Steps of one transaction: as many as the product packs.
@@ -37,7 +37,7 @@ pub async fn limit(
     plan: &Plan,
     clock: SystemClock,
 ) -> anyhow::Result<Measured> {
-    let worker = node::fresh_id();
+    let worker = host::fresh_id();
     let mut setup = Lane::new(store, &worker, LANES).await?;
     let offer = Step::new(
         vec![],

@@ -13,7 +13,8 @@ use super::{Measured, Plan, cpu_us, payload, ratio, spec};
 use crate::clock::SystemClock;
 use crate::executor::{ExecutorOptions, Handlers};
 use crate::gateway::Gateway;
-use crate::node::{self, SchedulerNode, Store, WorkerNode, WorkerStatus, peak_memory_bytes};
+use crate::host::{self, Store, peak_memory_bytes};
+use crate::node::{self, SchedulerNode, WorkerNode, WorkerStatus};
 
 /// Submissions of one request, when they go as fast as they can.
 const CHUNK: u64 = 200;
@@ -37,7 +38,7 @@ pub async fn run(
     let latency = Arc::new(Latency::new(plan.rate.is_some()));
     let scheduler = SchedulerNode::start(
         store,
-        ServerConfig::new(node::fresh_id(), node::VERSION.into()),
+        ServerConfig::new(host::fresh_id(), node::VERSION.into()),
         clock.clone(),
     );
     let workers: Vec<WorkerNode> = (0..plan.workers)
@@ -77,7 +78,7 @@ fn start_worker(
     latency: &Arc<Latency>,
     clock: &SystemClock,
 ) -> WorkerNode {
-    let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());
+    let mut config = WorkerConfig::new(host::fresh_id(), Vec::new(), node::VERSION.into());
     config.slots = plan.slots;
     let latency = Arc::clone(latency);
     let hook: node::StartHook = Arc::new(move |start| latency.started(start.task));

@@ -13,7 +13,7 @@ use super::output::{Output, Table};
 use super::values;
 use crate::bench::{self, Plan};
 use crate::clock::SystemClock;
-use crate::node::{self, Store};
+use crate::host::{self, Store};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::etcd::{EtcdConfig, EtcdStore};
 
@@ -149,7 +149,7 @@ impl Opened {
             BenchStore::Etcd(endpoints) => {
                 let mut config = EtcdConfig::new(endpoints.clone());
                 // Out of the way of whatever else this etcd holds.
-                config.prefix = format!("/windlass-bench-{}", node::fresh_id());
+                config.prefix = format!("/windlass-bench-{}", host::fresh_id());
                 let store = EtcdStore::connect(config)
                     .await
                     .map_err(|error| CliError::new(Exit::Unreachable, error.to_string()))?;

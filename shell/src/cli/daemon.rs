@@ -18,7 +18,8 @@ use super::etcd::EtcdArgs;
 use super::exit::{CliError, Exit};
 use crate::api::{self, Limits, Ready};
 use crate::executor::Handlers;
-use crate::node::{SchedulerNode, Store};
+use crate::host::Store;
+use crate::node::SchedulerNode;
 use crate::store::etcd::{EtcdConfig, EtcdStore, Login, Tls};
 
 /// Orders to stop, by signal: the first asks, the second ends the process at once.

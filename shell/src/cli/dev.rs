@@ -19,7 +19,8 @@ use super::{demo, values};
 use crate::api::Limits;
 use crate::clock::SystemClock;
 use crate::executor::ExecutorOptions;
-use crate::node::{self, SchedulerNode, Store, WorkerNode};
+use crate::host::{self, Store};
+use crate::node::{self, SchedulerNode, WorkerNode};
 use crate::store::embedded::EmbeddedStore;
 
 /// Everything in one process, with the embedded store.
@@ -79,12 +80,12 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     })?;
     let embedded = Arc::new(embedded);
     let store = Store::Embedded(Arc::clone(&embedded));
-    let mut config = ServerConfig::new(node::fresh_id(), node::VERSION.into());
+    let mut config = ServerConfig::new(host::fresh_id(), node::VERSION.into());
     config.retention = daemon::millis(args.retention);
     let scheduler = SchedulerNode::start(&store, config, clock.clone());
     let mut workers = Vec::new();
     for handlers in handlers {
-        let mut config = WorkerConfig::new(node::fresh_id(), Vec::new(), node::VERSION.into());
+        let mut config = WorkerConfig::new(host::fresh_id(), Vec::new(), node::VERSION.into());
         config.slots = args.slots;
         config.drain_grace = args.drain_grace;
         let options = ExecutorOptions {

@@ -16,6 +16,7 @@ use super::exit::{CliError, Exit};
 use super::values;
 use crate::api::Limits;
 use crate::clock::SystemClock;
+use crate::host;
 use crate::node::{self, SchedulerNode};
 
 /// A scheduler with its HTTP API, on etcd.
@@ -52,7 +53,7 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
     let shares_etcd = !args.etcd.prefix.is_empty();
     let store = daemon::connect(args.etcd).await?;
     let mut config = ServerConfig::new(
-        args.node.id.unwrap_or_else(node::fresh_id),
+        args.node.id.unwrap_or_else(host::fresh_id),
         node::VERSION.into(),
     );
     config.ttl = args.node.ttl;

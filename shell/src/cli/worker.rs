@@ -17,6 +17,7 @@ use super::values;
 use crate::api::{self, Limits};
 use crate::clock::SystemClock;
 use crate::executor::ExecutorOptions;
+use crate::host;
 use crate::node::{self, WorkerNode};
 
 /// A worker, on etcd.
@@ -60,7 +61,7 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let handlers = daemon::handlers(&args.handlers)?;
     let store = daemon::connect(args.etcd).await?;
     let mut config = WorkerConfig::new(
-        args.node.id.unwrap_or_else(node::fresh_id),
+        args.node.id.unwrap_or_else(host::fresh_id),
         Vec::new(),
         node::VERSION.into(),
     );

@@ -29,6 +29,7 @@ use self::context::{Control, Events};
 pub use self::failure::{ERROR_LEN_MAX, HandlerFailure};
 use self::handlers::{Handler, Trouble};
 pub use self::handlers::{Handlers, RegisterError};
+use crate::node::Runner;
 
 /// The default of [`ExecutorOptions::result_len_max`].
 pub const RESULT_LEN_DEFAULT: usize = 256 * 1_024;
@@ -162,6 +163,20 @@ impl Executor {
             control,
             runs: Arc::clone(&self.runs),
         }
+    }
+}
+
+impl Runner for Executor {
+    fn start(&self, start: Start) {
+        self.start(start);
+    }
+
+    fn stop(&self, run: OpId, reason: StopReason) {
+        self.stop(run, reason);
+    }
+
+    fn renew(&self, remaining: Duration) {
+        self.renew(remaining);
     }
 }
 

@@ -1,74 +1,25 @@
-//! Nodes: a machine, its driver and its ports, put together into a running scheduler or worker.
+//! Nodes: a machine, its driver and its ports, put together into a running scheduler or worker. They know neither a
+//! store nor the computer that they run on: `host` brings both, and so does the simulator.
 
-mod load;
 mod scheduler;
 mod worker;
 
-use std::sync::Arc;
-
 use tokio::sync::{mpsc, oneshot};
-use windlass_core::ids::NodeId;
 use windlass_core::worker::Exit;
 
-pub use self::load::peak_memory_bytes;
 pub use self::scheduler::SchedulerNode;
-pub use self::worker::{StartHook, WorkerNode, WorkerStatus};
-use crate::store::embedded::EmbeddedStore;
-use crate::store::etcd::EtcdStore;
-use crate::store::{Answers, StorePort};
-
-/// The store that a process's nodes share. Cheap to clone.
-#[derive(Debug, Clone)]
-pub enum Store {
-    /// In this process.
-    Embedded(Arc<EmbeddedStore>),
-    /// An etcd cluster.
-    Etcd(Arc<EtcdStore>),
-}
-
-impl Store {
-    /// A way in for one machine.
-    pub fn client(&self, answers: Answers) -> Box<dyn StorePort> {
-        match self {
-            Self::Embedded(store) => store.client(answers),
-            Self::Etcd(store) => store.client(answers),
-        }
-    }
-}
+pub use self::worker::{RunEvents, Runner, StartHook, WorkerNode, WorkerStatus};
 
 /// The build, as nodes report it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Sixty-four bits that no other process has.
-fn entropy() -> u64 {
-    let mut bytes = [0_u8; 8];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        // The kernel's pool is ready long before any process of ours; a signal may interrupt the call.
-        let got =
-            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
-        filled += got.unwrap_or(0);
-    }
-    u64::from_ne_bytes(bytes)
-}
-
-/// An id that no other process has: the machine's name and a random part.
-pub fn fresh_id() -> NodeId {
-    let uname = rustix::system::uname();
-    let host: String = uname
-        .nodename()
-        .to_string_lossy()
-        .chars()
-        .filter(|it| it.is_ascii_alphanumeric() || matches!(it, '.' | '-' | '_'))
-        .take(80)
-        .collect();
-    let host = if host.is_empty() {
-        "node"
-    } else {
-        host.as_str()
-    };
-    NodeId::new(&format!("{host}-{:08x}", entropy() >> 32))
-        .expect("legal characters, and fewer than the limit")
+/// How busy the machine is, and how large the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// The busy share of all processors, in thousandths.
+    pub cpu_permille: u16,
+    /// The process's memory, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// A machine's inbox, and word of its end.

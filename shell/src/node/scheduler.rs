@@ -9,8 +9,8 @@ use windlass_core::config::ServerConfig;
 use windlass_core::server::{Effect, Input, Server};
 use windlass_core::worker::Exit;
 
-use super::{Reins, Store, entropy, load};
-use crate::clock::{Clock, SystemClock};
+use super::{Load, Reins};
+use crate::clock::Clock;
 use crate::driver::{self, Ports};
 use crate::gateway::Gateway;
 use crate::store::{Answers, StorePort};
@@ -21,7 +21,7 @@ pub struct SchedulerNode {
     reins: Reins<Input>,
     gateway: Gateway,
     status: Arc<Status>,
-    measuring: tokio::task::JoinHandle<()>,
+    measuring: Option<tokio::task::JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -30,8 +30,13 @@ struct Status {
 }
 
 impl SchedulerNode {
-    /// Starts a scheduler on `store`.
-    pub fn start(store: &Store, config: ServerConfig, clock: SystemClock) -> Self {
+    /// Starts a scheduler on the store that `client` is a way into. No other process may have the same `seed`.
+    pub fn launch(
+        client: impl FnOnce(Answers) -> Box<dyn StorePort>,
+        config: ServerConfig,
+        clock: impl Clock,
+        seed: u64,
+    ) -> Self {
         let span = info_span!("scheduler", node = %config.id);
         let (inbox, receiver) = mpsc::unbounded_channel();
         let (exit_sender, exit) = oneshot::channel();
@@ -51,20 +56,13 @@ impl SchedulerNode {
             let _ = answered.send(Input::Store { op, answer });
         });
         let ports = SchedulerPorts {
-            store: store.client(answers),
+            store: client(answers),
             gateway: gateway.clone(),
             status: Arc::clone(&status),
             exit: Some(exit_sender),
         };
-        let machine = Server::new(config, entropy(), clock.now());
+        let machine = Server::new(config, seed, clock.now());
         let driver = tokio::spawn(driver::run(machine, clock, ports, receiver).instrument(span));
-        let measured = inbox.clone();
-        let measuring = tokio::spawn(load::measure(move |load| {
-            let _ = measured.send(Input::Load {
-                cpu_permille: load.cpu_permille,
-                memory_bytes: load.memory_bytes,
-            });
-        }));
         Self {
             reins: Reins {
                 inbox,
@@ -73,8 +71,27 @@ impl SchedulerNode {
             },
             gateway,
             status,
-            measuring,
+            measuring: None,
         }
+    }
+
+    /// Where measurements of the computer go.
+    pub fn load_reporter(&self) -> impl Fn(Load) + Send + use<> {
+        let inbox = self.reins.inbox.clone();
+        move |load| {
+            // A machine that has ended needs no inputs.
+            let _ = inbox.send(Input::Load {
+                cpu_permille: load.cpu_permille,
+                memory_bytes: load.memory_bytes,
+            });
+        }
+    }
+
+    /// The same node, which ends `measuring` when it ends.
+    #[must_use]
+    pub fn with_measuring(mut self, measuring: tokio::task::JoinHandle<()>) -> Self {
+        self.measuring = Some(measuring);
+        self
     }
 
     /// The way in for requests.
@@ -104,7 +121,9 @@ impl SchedulerNode {
 
 impl Drop for SchedulerNode {
     fn drop(&mut self) {
-        self.measuring.abort();
+        if let Some(measuring) = &self.measuring {
+            measuring.abort();
+        }
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, debug, info, info_span, warn};
 use windlass_core::config::WorkerConfig;
-use windlass_core::worker::{Effect, Exit, Input, Start, Worker};
+use windlass_core::ids::OpId;
+use windlass_core::record::StopReason;
+use windlass_core::worker::{Effect, Exit, Input, RunEvent, Start, Worker};
 
-use super::{Reins, Store, entropy, load};
-use crate::clock::{Clock, SystemClock};
+use super::{Load, Reins};
+use crate::clock::Clock;
 use crate::driver::{self, Ports};
-use crate::executor::{Executor, ExecutorOptions, Handlers};
 use crate::store::{Answers, StorePort};
 
 /// A worker that runs in this process. Dropping it ends it at once, as a crash would.
@@ -19,7 +21,7 @@ use crate::store::{Answers, StorePort};
 pub struct WorkerNode {
     reins: Reins<Input>,
     status: Arc<WorkerStatus>,
-    measuring: tokio::task::JoinHandle<()>,
+    measuring: Option<tokio::task::JoinHandle<()>>,
 }
 
 /// What a worker is doing, for metrics.
@@ -78,66 +80,61 @@ impl WorkerStatus {
     }
 }
 
+/// What runs a worker's attempts. Every run ends in exactly one event that ends it, and tells nothing after that.
+pub trait Runner: Send + 'static {
+    /// Starts an attempt. Never waits.
+    fn start(&self, start: Start);
+    /// Orders a run to stop. Never waits; a run that has ended is left alone.
+    fn stop(&self, run: OpId, reason: StopReason);
+    /// Tells that the worker's session lasts for `remaining` from now.
+    fn renew(&self, remaining: Duration);
+}
+
+/// Where the events of a worker's runs go.
+#[derive(Debug, Clone)]
+pub struct RunEvents(mpsc::UnboundedSender<Input>);
+
+impl RunEvents {
+    /// Hands over one event. Never waits.
+    pub fn tell(&self, run: OpId, event: RunEvent) {
+        // A machine that has ended needs no inputs.
+        let _ = self.0.send(Input::Run { run, event });
+    }
+}
+
 /// Is told of every attempt that starts.
 pub type StartHook = Arc<dyn Fn(&Start) + Send + Sync>;
 
 impl WorkerNode {
-    /// Starts a worker on `store` with these handlers; `config.types` is set from them.
-    pub fn start(
-        store: &Store,
+    /// Starts a worker on the store that `client` is a way into, whose attempts run on what `runner` makes.
+    /// `config.types` are the types that it runs. No other process may have the same `seed`.
+    pub fn launch<R: Runner>(
+        client: impl FnOnce(Answers) -> Box<dyn StorePort>,
+        runner: impl FnOnce(RunEvents) -> R,
         config: WorkerConfig,
-        handlers: Handlers,
-        options: ExecutorOptions,
-        clock: SystemClock,
-    ) -> Self {
-        Self::start_with_hook(store, config, handlers, options, clock, None)
-    }
-
-    /// The same, and tells `hook` of every attempt that starts.
-    pub fn start_with_hook(
-        store: &Store,
-        mut config: WorkerConfig,
-        handlers: Handlers,
-        options: ExecutorOptions,
-        clock: SystemClock,
+        clock: impl Clock,
+        seed: u64,
         hook: Option<StartHook>,
     ) -> Self {
-        config.types = handlers.types().cloned().collect();
         let span = info_span!("worker", node = %config.id);
         let (inbox, receiver) = mpsc::unbounded_channel();
         let (exit_sender, exit) = oneshot::channel();
         let status = Arc::new(WorkerStatus::default());
-        let events = inbox.clone();
-        let executor = span.in_scope(|| {
-            Executor::new(
-                handlers,
-                move |run, event| {
-                    let _ = events.send(Input::Run { run, event });
-                },
-                options,
-            )
-        });
+        let runner = span.in_scope(|| runner(RunEvents(inbox.clone())));
         let answered = inbox.clone();
         let answers = Answers::new(move |op, answer| {
             let _ = answered.send(Input::Store { op, answer });
         });
         let ports = WorkerPorts {
-            store: store.client(answers),
-            executor,
+            store: client(answers),
+            runner,
             status: Arc::clone(&status),
             clock: clock.clone(),
             hook,
             exit: Some(exit_sender),
         };
-        let machine = Worker::new(config, entropy(), clock.now());
+        let machine = Worker::new(config, seed, clock.now());
         let driver = tokio::spawn(driver::run(machine, clock, ports, receiver).instrument(span));
-        let measured = inbox.clone();
-        let measuring = tokio::spawn(load::measure(move |load| {
-            let _ = measured.send(Input::Load {
-                cpu_permille: load.cpu_permille,
-                memory_bytes: load.memory_bytes,
-            });
-        }));
         Self {
             reins: Reins {
                 inbox,
@@ -145,8 +142,27 @@ impl WorkerNode {
                 driver,
             },
             status,
-            measuring,
+            measuring: None,
         }
+    }
+
+    /// Where measurements of the computer go.
+    pub fn load_reporter(&self) -> impl Fn(Load) + Send + use<> {
+        let inbox = self.reins.inbox.clone();
+        move |load| {
+            // A machine that has ended needs no inputs.
+            let _ = inbox.send(Input::Load {
+                cpu_permille: load.cpu_permille,
+                memory_bytes: load.memory_bytes,
+            });
+        }
+    }
+
+    /// The same node, which ends `measuring` when it ends.
+    #[must_use]
+    pub fn with_measuring(mut self, measuring: tokio::task::JoinHandle<()>) -> Self {
+        self.measuring = Some(measuring);
+        self
     }
 
     /// What it is doing; may be asked at any time, also after its end.
@@ -169,20 +185,22 @@ impl WorkerNode {
 
 impl Drop for WorkerNode {
     fn drop(&mut self) {
-        self.measuring.abort();
+        if let Some(measuring) = &self.measuring {
+            measuring.abort();
+        }
     }
 }
 
-struct WorkerPorts {
+struct WorkerPorts<R, C> {
     store: Box<dyn StorePort>,
-    executor: Executor,
+    runner: R,
     status: Arc<WorkerStatus>,
-    clock: SystemClock,
+    clock: C,
     hook: Option<StartHook>,
     exit: Option<oneshot::Sender<Exit>>,
 }
 
-impl Ports<Worker> for WorkerPorts {
+impl<R: Runner, C: Clock> Ports<Worker> for WorkerPorts<R, C> {
     fn dispatch(&mut self, machine: &Worker, effects: &mut Vec<Effect>) {
         let ready = machine.is_ready();
         if self.status.ready.swap(ready, Ordering::Relaxed) != ready {
@@ -201,10 +219,10 @@ impl Ports<Worker> for WorkerPorts {
                     if let Some(hook) = &self.hook {
                         hook(&start);
                     }
-                    self.executor.start(*start);
+                    self.runner.start(*start);
                 }
-                Effect::Stop { run, reason } => self.executor.stop(run, reason),
-                Effect::Fence { at } => self.executor.renew(at.since(self.clock.now().mono)),
+                Effect::Stop { run, reason } => self.runner.stop(run, reason),
+                Effect::Fence { at } => self.runner.renew(at.since(self.clock.now().mono)),
                 Effect::Exit(reason) => {
                     info!(?reason, "ends");
                     if let Some(exit) = self.exit.take() {

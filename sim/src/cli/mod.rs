@@ -11,6 +11,7 @@ mod pool;
 mod replay;
 mod run;
 mod seeds;
+mod shell;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ enum Command {
     Planted(planted::Planted),
     /// Cut a failing scenario down to what it needs to fail.
     Shrink(replay::Shrink),
+    /// Run the shell's real driver loop on a simulated executor, one process a seed.
+    Shell(shell::Shell),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Planted(planted) => planted.run(),
         Command::Shrink(shrink) => shrink.run(),
+        Command::Shell(shell) => shell.run(),
     };
     match verdict {
         Ok(verdict) => ExitCode::from(verdict.code()),

@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
+use crate::node::Load;
+
 /// How often it is measured.
 const EVERY: Duration = Duration::from_secs(2);
-
-/// One measurement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Load {
-    pub(super) cpu_permille: u16,
-    pub(super) memory_bytes: u64,
-}
 
 /// Tells `report` again and again, until the task is dropped.
 pub(super) async fn measure(report: impl Fn(Load)) {
