@@ -294,9 +294,9 @@ pub(super) fn configure_queue(
 }
 
 pub(super) fn drain(errand: &Errand, node: &NodeId, view: &ClusterView) -> Next {
-    if !view.workers.contains_key(node) {
+    let Some(worker) = view.workers.get(node) else {
         return Next::Reply(Reply::NotFound);
-    }
+    };
     if errand.committed {
         let shown = show::nodes(view)
             .into_iter()
@@ -307,6 +307,7 @@ pub(super) fn drain(errand: &Errand, node: &NodeId, view: &ClusterView) -> Next 
     let config = NodeConfig {
         v: Version,
         drain: true,
+        life: Some(worker.registration),
     };
     Next::Commit(
         steps::configure_node(node, before, &config),

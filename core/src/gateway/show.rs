@@ -233,7 +233,7 @@ pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
             draining: view
                 .node_configs
                 .get(id)
-                .is_some_and(|(_, config)| config.drain),
+                .is_some_and(|(_, config)| config.drains(node.registration)),
             cpu_permille: node.record.cpu_permille,
             memory_bytes: node.record.memory_bytes,
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Carry, Record, Version, is_default};
 use crate::balance::Strategy;
-use crate::ids::{Priority, QueueName, Revision, TaskId, TaskType};
+use crate::ids::{Priority, QueueName, Registration, Revision, TaskId, TaskType};
 use crate::time::{Millis, Wall};
 
 /// `/config/queues/{queue}`: what an operator set.
@@ -32,8 +32,18 @@ pub struct NodeConfig {
     /// Take no new tasks.
     #[serde(default)]
     pub drain: bool,
+    /// The life of the node that the orders are for; every life when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Registration>,
 }
 impl Record for NodeConfig {}
+
+impl NodeConfig {
+    /// Whether this life of the node is to take no new tasks.
+    pub fn drains(&self, life: Registration) -> bool {
+        self.drain && self.life.is_none_or(|meant| meant == life)
+    }
+}
 
 /// `/nodes/{role}/{node_id}`: one life of a node; its create revision is the registration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::keyspace::{Key, Meaning, Range, Role};
 use crate::planted::{planted, unless_planted};
-use crate::record::{LaneRecord, LockRecord, Record, Totals, Version};
+use crate::record::{LaneRecord, LockRecord, NodeConfig, Record, Totals, Version};
 use crate::rng::Rng;
 use crate::store::{Batch, Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Write};
 use crate::time::{Millis, Mono, Now, Wall};
@@ -214,17 +214,24 @@ impl Janitor {
         );
     }
 
-    /// The first orders that nobody is there to obey.
+    /// The first orders whose node is gone, or has another life than the one that they are for.
     fn forget_orders(&self, fence: Fence, view: &ClusterView) -> Option<Step> {
-        let gone = |node: &&NodeId| {
+        let gone = |(node, (_, config)): &(&NodeId, &(Revision, NodeConfig))| {
+            let worker = view.workers.get(*node);
             !planted!("P-drain-order-outlives")
-                && !view.workers.contains_key(*node)
+                && worker.is_none_or(|it| config.life.is_some_and(|life| life != it.registration))
                 && !view.schedulers.contains_key(*node)
         };
-        let node = view.node_configs.keys().find(gone)?;
-        let (since, _) = view.node_configs.get(node)?;
+        let (node, (since, config)) = view.node_configs.iter().find(gone)?;
         let key = Key::node_config(node);
-        let gone = Guard::Absent(Key::node(Role::Worker, node));
+        let own = Key::node(Role::Worker, node);
+        let gone = match config.life {
+            Some(life) => Guard::Gone {
+                key: own,
+                since: life.0,
+            },
+            None => Guard::Absent(own),
+        };
         let same = Guard::Unchanged {
             key: key.clone(),
             since: *since,

@@ -2,7 +2,7 @@
 
 use super::record::Job;
 use super::{Effect, Timer, Worker};
-use crate::ids::{OpId, Revision};
+use crate::ids::{OpId, Registration, Revision};
 use crate::planted::planted;
 use crate::record::{NodeConfig, OfferRecord, Record, Totals, Version};
 use crate::steps;
@@ -45,12 +45,14 @@ impl Duty {
         self.revocation.is_some()
     }
 
-    /// Takes what an operator wrote; no orders means: serve.
-    pub(super) fn order(&mut self, items: &[Item]) {
+    /// Takes what an operator wrote; no orders for this life of the worker means: serve.
+    pub(super) fn order(&mut self, items: &[Item], life: Registration) {
         let config = items
             .first()
             .and_then(|item| NodeConfig::decode(&item.found.value).ok());
-        self.ordered_to_drain = config.is_some_and(|config| config.drain);
+        self.ordered_to_drain = config.is_some_and(|config| {
+            config.drains(life) || planted!("P-drain-order-outlives") && config.drain
+        });
     }
 
     /// The offer was committed, or withdrawn.

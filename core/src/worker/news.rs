@@ -65,7 +65,10 @@ impl Worker {
                 Some(Change::Delete { .. }) => Vec::new(),
             },
         };
-        self.duty.order(&items);
+        let Some(life) = self.registration() else {
+            return;
+        };
+        self.duty.order(&items, life);
         if !self.duty.takes_tasks() {
             self.hand_back_unstarted();
         }

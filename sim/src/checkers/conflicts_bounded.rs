@@ -1,9 +1,10 @@
 //! L6: once healed, schedulers do not live at each other's expense: of the transactions that the store decides in any ten
 //! seconds, if they are more than a few, at most half fail.
 //!
-//! Judged in the phases of liveness and service.
+//! Judged in the phases of liveness and service, once the echo of the faults has died away.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use windlass_core::time::Mono;
 
@@ -12,6 +13,8 @@ use crate::fact::{Decision, Fact, Phase};
 
 /// How many seconds are looked at together.
 const SECONDS: u64 = 10;
+/// What was broken may echo for this long: late news, and all that was held up at once.
+const ECHO: Duration = Duration::from_secs(10);
 /// Fewer decisions than this say nothing.
 const DECIDED_MIN: u64 = 200;
 
@@ -20,7 +23,8 @@ const DECIDED_MIN: u64 = 200;
 pub(super) struct ConflictsBounded {
     /// The second, what was decided in it, and how much of that was a conflict.
     seconds: VecDeque<(u64, u64, u64)>,
-    healed: bool,
+    /// When it counts.
+    from: Option<Mono>,
     reported: bool,
 }
 
@@ -65,14 +69,18 @@ impl Checker for ConflictsBounded {
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         if let Fact::Decided { how, .. } = fact
-            && self.healed
+            && self.from.is_some_and(|from| from <= at)
         {
             self.decided(at, *how, found);
         }
         if let Fact::Phase(phase) = fact {
             self.judge(at, found);
             self.seconds.clear();
-            self.healed = matches!(phase, Phase::Liveness | Phase::Service);
+            self.from = match phase {
+                Phase::Safety | Phase::Rest => None,
+                Phase::Liveness => Some(at.after(ECHO)),
+                Phase::Service => Some(at),
+            };
         }
     }
 

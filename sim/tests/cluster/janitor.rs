@@ -254,3 +254,32 @@ fn an_order_to_drain_is_for_one_life_of_a_node() {
     world.boot(worker);
     ready(&mut world, &[worker]);
 }
+
+#[test]
+fn an_order_to_drain_is_for_one_life_however_soon_the_next_begins() {
+    let mut world = World::new(24, Rudeness::default());
+    let server = world.add_server("s1", |_| {});
+    let worker = world.add_worker("w1", |_| {});
+    ready(&mut world, &[server, worker]);
+    world.ask(server, Request::Drain("w1".parse().unwrap()));
+    let obeyed = world.run_until(Duration::from_secs(5), |world| {
+        !world.worker(worker).unwrap().is_ready()
+    });
+    assert!(obeyed, "it was told to");
+    // The service manager starts it again sooner than the janitor looks.
+    world.drain(worker);
+    let left = world.run_until(Duration::from_secs(5), |world| {
+        world.worker(worker).is_none()
+    });
+    assert!(left);
+    world.boot(worker);
+    let serves = world.run_until(Duration::from_secs(5), |world| {
+        world.worker(worker).is_some_and(|it| it.is_ready())
+    });
+    assert!(serves, "the order was for the life before");
+    let forgotten = world.run_until(Duration::from_secs(5), |world| !world.has_orders(worker));
+    assert!(
+        forgotten,
+        "orders that nobody can obey any more are removed"
+    );
+}
