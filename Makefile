@@ -16,12 +16,15 @@ STEPS ?= 100000
 EXPIRIES ?= 24
 # A plan that has shown a difference, to be led again instead.
 REPLAY ?=
+# Which planted bugs; all when empty.
+BUGS ?=
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 300
 
 LAST := $$(($(FIRST) + $(SEEDS)))
 # Not `target`: the cfg would rebuild the world at each switch.
 MADSIM_TARGET := target/madsim
+PLANTED_TARGET := target/planted
 
 CLI := $(wildcard shell/src/main.rs)
 SIM := $(wildcard sim/src/main.rs sim/src/bin.rs sim/src/bin/*.rs)
@@ -72,6 +75,15 @@ bench: ## Placement decisions a second, then tasks a second through the embedded
 sim: ## Simulate SEEDS clusters under faults, tier 1
 	@$(call need,SIM,the simulator)
 	$(CARGO) run --profile sim --locked -p windlass-sim -- run --seeds $(FIRST)..$(LAST)
+
+.PHONY: explore
+explore: ## Try every fault, and every two, at every call of small stories
+	$(CARGO) run --profile sim --locked -p windlass-sim -- explore
+
+.PHONY: planted
+planted: ## Count the seeds, SEEDS at most, until each planted bug is found; BUGS names some
+	RUSTFLAGS='--cfg planted_bug="all"' CARGO_TARGET_DIR=$(PLANTED_TARGET) $(CARGO) build --locked -p windlass-sim --profile sim
+	$(PLANTED_TARGET)/sim/windlass-sim planted --first $(FIRST) --seeds $(SEEDS) $(BUGS)
 
 .PHONY: sim-shell
 sim-shell: ## The real driver loop on a simulated executor, tier 2: one process a seed

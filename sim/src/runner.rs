@@ -28,8 +28,9 @@ pub struct Watch {
     pub keep_facts: bool,
 }
 
-/// How long new work may take once everything has come to its end.
-const SERVICE_MAX: Duration = Duration::from_secs(60);
+/// How long new work may take once everything has come to its end: it may be given to a worker that stays broken and
+/// keeps its lease, and is taken back only after its time-out and the grace for silent workers.
+const SERVICE_MAX: Duration = Duration::from_secs(180);
 /// A process that ended by itself is started again after this long.
 const RESTART: Duration = Duration::from_secs(1);
 /// A run in which more than this happens goes round in circles: somebody asks for ever, and nothing comes of it.

@@ -75,11 +75,8 @@ impl<F: Fn(&Scenario) -> Report> Search<F> {
     fn round(&mut self) -> bool {
         let before = self.runs;
         let mut smaller = self.takes(self.best.without(Part::Rudeness));
-        while self.takes(self.best.without(Part::LastWorker)) {
-            smaller = true;
-        }
-        while self.takes(self.best.without(Part::LastServer)) {
-            smaller = true;
+        for node in (0..self.best.nodes()).rev() {
+            smaller |= self.takes(self.best.without(Part::Node(node)));
         }
         smaller |= self.thin(|best| best.acts.len(), Part::Acts);
         smaller |= self.thin(|best| best.faults.len(), Part::Faults);
@@ -209,9 +206,11 @@ mod tests {
             (small.scenario.faults.len(), small.scenario.acts.len()),
             (2, 1)
         );
-        assert_eq!(
-            (small.scenario.servers.len(), small.scenario.workers.len()),
-            (1, 1)
+        let named = small.scenario.faults.iter().filter_map(|it| it.what.node());
+        let named: std::collections::BTreeSet<usize> = named.collect();
+        assert!(
+            small.scenario.nodes() <= 2 + named.len(),
+            "of each role one, and those that crash"
         );
         assert!(
             small

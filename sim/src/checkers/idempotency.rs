@@ -18,7 +18,8 @@ use crate::fact::{Fact, NodeIx};
 /// Remembers what every key stands for, and what it last stood for.
 #[derive(Debug, Default)]
 pub(super) struct Idempotency {
-    bound: BTreeMap<String, Bound>,
+    /// What each key stood for, the last at the end.
+    bound: BTreeMap<String, Vec<Bound>>,
     asked: BTreeMap<RequestId, (Mono, Vec<Option<IdempotencyKey>>)>,
 }
 
@@ -36,7 +37,7 @@ impl Idempotency {
             return;
         };
         let (Some(task), Some(body)) = (task, body) else {
-            if let Some(bound) = self.bound.get_mut(hash) {
+            if let Some(bound) = self.bound.get_mut(hash).and_then(|all| all.last_mut()) {
                 bound.freed = Some(at);
             }
             return;
@@ -47,9 +48,14 @@ impl Idempotency {
             since: at,
             freed: None,
         };
-        let before = self.bound.insert(hash.clone(), bound);
-        if let Some(before) = before.filter(|before| before.freed.is_none()) {
-            let what = format!("key {hash} stood for {}, and now for {task}", before.task);
+        let all = self.bound.entry(hash.clone()).or_default();
+        let before = all
+            .last()
+            .filter(|before| before.freed.is_none())
+            .map(|it| it.task);
+        all.push(bound);
+        if let Some(before) = before {
+            let what = format!("key {hash} stood for {before}, and now for {task}");
             found.add(self, at, None, Some(*task), what);
         }
     }
@@ -58,23 +64,27 @@ impl Idempotency {
     fn judge(&self, since: Mono, key: &IdempotencyKey, fate: &Submitted) -> Option<String> {
         let bound = self.bound.get(Key::unique(&key.key_hash).as_str());
         // What the key stood for at some time since it was asked.
-        let bound = bound.filter(|it| it.freed.is_none_or(|freed| freed >= since));
+        let bound: Vec<&Bound> = bound
+            .into_iter()
+            .flatten()
+            .filter(|it| it.freed.is_none_or(|freed| freed >= since))
+            .collect();
+        let stood = |task: &TaskId, right: &dyn Fn(&Bound) -> bool| {
+            bound.iter().any(|it| it.task == *task && right(it))
+        };
         let same_body = |bound: &Bound| bound.body == key.body_hash;
         let (id, right) = match fate {
-            Submitted::Accepted { id, .. } => (
-                id,
-                bound.is_some_and(|it| it.task == *id && same_body(it) && it.since >= since),
-            ),
-            Submitted::Repeated { id } => {
-                (id, bound.is_some_and(|it| it.task == *id && same_body(it)))
+            Submitted::Accepted { id, .. } => {
+                (id, stood(id, &|it| same_body(it) && it.since >= since))
             }
-            Submitted::KeyTaken { id } => {
-                (id, bound.is_some_and(|it| it.task == *id && !same_body(it)))
-            }
+            Submitted::Repeated { id } => (id, stood(id, &same_body)),
+            Submitted::KeyTaken { id } => (id, stood(id, &|it| !same_body(it))),
             Submitted::Refused(_) | Submitted::Unknown { .. } => return None,
         };
         (!right).then(|| {
-            let stands = bound.map_or_else(|| "nothing".to_owned(), |it| it.task.to_string());
+            let stands = bound
+                .last()
+                .map_or_else(|| "nothing".to_owned(), |it| it.task.to_string());
             let key = &key.key_hash;
             format!("key {key} stands for {stands}, and {id} was told: {fate:?}")
         })
@@ -161,6 +171,20 @@ mod tests {
 
     fn taken(id: TaskId) -> Reply {
         Reply::Submitted(vec![Submitted::KeyTaken { id }])
+    }
+
+    #[test]
+    fn an_answer_may_be_as_old_as_its_question() {
+        let mut h = History::of(Idempotency::default());
+        let (first, second) = (h.task(), h.task());
+        bind(&mut h, Some(first));
+        ask(&mut h, 1, "b");
+        h.pass(10);
+        bind(&mut h, None);
+        h.pass(10);
+        bind(&mut h, Some(second));
+        h.answer(1, repeated(first));
+        h.assert_clean();
     }
 
     #[test]

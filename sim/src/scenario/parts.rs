@@ -16,10 +16,8 @@ pub enum Part {
     Rudeness,
     /// What stays broken.
     Broken(usize),
-    /// The last worker.
-    LastWorker,
-    /// The last scheduler process.
-    LastServer,
+    /// A node.
+    Node(usize),
 }
 
 impl Scenario {
@@ -37,8 +35,7 @@ impl Scenario {
                 less.rudeness = Rudeness::default();
             }
             Part::Broken(nth) => cut(&mut less.broken, nth, 1)?,
-            Part::LastWorker => less.cut_last_worker()?,
-            Part::LastServer => less.cut_last_server()?,
+            Part::Node(node) => less.cut_node(node)?,
         }
         Some(less)
     }
@@ -54,22 +51,16 @@ impl Scenario {
         Some(())
     }
 
-    fn cut_last_worker(&mut self) -> Option<()> {
-        let node = self.nodes().checked_sub(1)?;
-        if self.workers.len() < 2 || !self.can_do_without(node) {
+    fn cut_node(&mut self, node: usize) -> Option<()> {
+        if node >= self.nodes() || !self.can_do_without(node) {
             return None;
         }
-        self.workers.pop();
-        self.forget(node);
-        Some(())
-    }
-
-    fn cut_last_server(&mut self) -> Option<()> {
-        let node = self.servers.len().checked_sub(1)?;
-        if node == 0 || !self.can_do_without(node) {
-            return None;
+        match node.checked_sub(self.servers.len()) {
+            None => drop(self.servers.remove(node)),
+            // Whoever is first serves every queue, so that each is served.
+            Some(0) if !self.workers[1].queues.is_empty() => return None,
+            Some(worker) => drop(self.workers.remove(worker)),
         }
-        self.servers.pop();
         self.forget(node);
         Some(())
     }
@@ -191,9 +182,9 @@ mod tests {
     fn whoever_is_taken_out_is_named_nowhere_any_more() {
         for seed in 0..200 {
             let mut less = scenario(seed);
-            while let Some(next) = less
-                .without(Part::LastServer)
-                .or_else(|| less.without(Part::LastWorker))
+            while let Some(next) = (0..less.nodes())
+                .rev()
+                .find_map(|node| less.without(Part::Node(node)))
             {
                 let nodes = next.nodes();
                 assert_eq!(nodes + 1, less.nodes());
