@@ -17,9 +17,22 @@ pub fn core(scenario: &Scenario) -> Vec<NodeIx> {
     (0..scenario.nodes()).filter(|node| !broken(node)).collect()
 }
 
-/// How long the core has to bring everything to its end. What takes longest is a task whose every attempt is lost or timed
-/// out, on one slot: seconds each, and few of them; thrice that and more is no progress at all.
-pub const BUDGET: Duration = Duration::from_secs(1_800);
+/// How long the core has to bring everything to its end: hundreds of tasks that time out again and again, on one slot.
+pub const BUDGET: Duration = Duration::from_secs(20_000);
+
+/// How long the core may go on without ending a single task. What takes longest is one task whose every attempt is lost
+/// or timed out: seconds each, and few of them.
+pub const STALL: Duration = Duration::from_secs(900);
+
+/// How many tasks have ended, for telling progress.
+pub fn ended(world: &World) -> usize {
+    world
+        .book
+        .tasks()
+        .values()
+        .filter(|state| state.end.is_some())
+        .count()
+}
 
 /// Ends every fault, but for what the scenario leaves broken.
 pub fn heal(world: &mut World, scenario: &Scenario) {
@@ -38,6 +51,10 @@ pub fn heal(world: &mut World, scenario: &Scenario) {
         if world.nodes[node].clock.drifts() {
             world.set_drift(node, 0);
         }
+    }
+    // News that are on their way through what was broken need not be waited for.
+    for node in world.news_under_way() {
+        world.lose_watches(node);
     }
     // Second copies under an id of somebody else's: the operator has noticed.
     for copy in scenario.nodes()..world.nodes.len() {

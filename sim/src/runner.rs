@@ -283,6 +283,7 @@ impl<'a> Runner<'a> {
         let core = liveness::core(self.scenario);
         let end = self.world.now().mono.after(liveness::BUDGET);
         let mut asked = Mono::ZERO;
+        let mut progress = (liveness::ended(&self.world), self.world.now().mono);
         loop {
             self.pass(Duration::from_millis(250));
             if !self.is_sound() {
@@ -292,11 +293,16 @@ impl<'a> Runner<'a> {
             let Some(reason) = liveness::unfinished(&self.world, &core) else {
                 return;
             };
-            if now >= end {
+            let stalled = now.since(progress.1) > liveness::STALL;
+            if now >= end || stalled {
                 return self.fail(Rule::L1, "converges", reason);
             }
             if now.since(asked) > Duration::from_secs(5) {
                 asked = now;
+                let ended = liveness::ended(&self.world);
+                if ended != progress.0 {
+                    progress = (ended, now);
+                }
                 self.tend(&core);
             }
         }

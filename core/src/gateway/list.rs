@@ -135,14 +135,17 @@ fn next_live(
 ) -> Next {
     let Some(read) = errand.read.take() else {
         let from = errand.listed.seen.as_ref().or(after);
-        let candidates = live_candidates(filter, from, limit.min(OPS_MAX), view);
+        let candidates = live_candidates(filter, from, limit.min(OPS_MAX / 2), view);
         if candidates.is_empty() {
             return Next::Reply(Reply::Tasks {
                 tasks: std::mem::take(&mut errand.listed.tasks),
                 next: None,
             });
         }
-        let keys = candidates.iter().map(|(_, id)| Key::task(*id)).collect();
+        let keys = candidates
+            .iter()
+            .flat_map(|(_, id)| [Key::task(*id), Key::run(*id)])
+            .collect();
         errand.listed.candidates = candidates;
         return Next::Ask(Call::Read(Query::Keys(keys)));
     };

@@ -2,8 +2,8 @@
 //! waiter to waiter; and whoever is told a lock's fence is told that of the waiter's own key, once it was first in line.
 //!
 //! No fault suspends it in the store. That a handler does not start under an older fence than another did is not asked of
-//! a worker whose lease was ended early (`ExpireLease`, `ExpireAll`) or whose clock ran wrong (`Drift`): it does not know
-//! yet, and its fence tells everybody else.
+//! a worker whose lease was ended early (`ExpireLease`, `ExpireAll`), whose clock ran wrong (`Drift`), or whose news are
+//! late or cut off (`DelayWatch`, `MuteWatch`, `Cut…`): it does not know yet, and its fence tells everybody else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,10 +47,10 @@ impl FenceGrows {
     fn start(&mut self, at: Mono, node: NodeIx, task: TaskId, fence: Fence, found: &mut Findings) {
         let last = self.started.entry(task).or_insert(fence);
         let before = std::mem::replace(last, fence.max(*last));
-        let cannot_know = self
-            .roster
-            .get(node)
-            .is_some_and(|it| it.cast_out || it.drifts_until.is_some());
+        let is_deaf = self.roster.deaf_until(node) >= at;
+        let member = self.roster.get(node);
+        let cannot_know =
+            is_deaf || member.is_some_and(|it| it.cast_out || it.drifts_until.is_some());
         if before > fence && !cannot_know {
             let what = format!("{task} was started under fence {fence} after {before}");
             found.add(self, at, Some(node), Some(task), what);

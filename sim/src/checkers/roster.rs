@@ -53,6 +53,7 @@ struct Wounds {
     hurt_until: Mono,
     drifts_until: Option<Mono>,
     skewed: bool,
+    deaf_until: Mono,
 }
 
 impl Member {
@@ -98,6 +99,15 @@ impl Roster {
     pub(super) fn all_hurt_until(&self) -> Mono {
         let each = self.members.values().map(Member::hurt_until);
         each.fold(self.hurt_until, Mono::max)
+    }
+
+    /// Until when a node's news may be late or missing.
+    pub(super) fn deaf_until(&self, node: NodeIx) -> Mono {
+        self.wounds
+            .get(&node)
+            .copied()
+            .unwrap_or_default()
+            .deaf_until
     }
 
     /// When the last fault that concerned everybody is over.
@@ -198,6 +208,15 @@ impl Roster {
             self.cast_out(node);
         }
         let wounds = self.wounds.entry(node).or_default();
+        if matches!(
+            kind,
+            FaultKind::DelayWatch
+                | FaultKind::MuteWatch
+                | FaultKind::CutFromStore
+                | FaultKind::CutBoth
+        ) {
+            wounds.deaf_until = wounds.deaf_until.max(end);
+        }
         match kind {
             // It lasts until somebody sets the clock right, and concerns nothing but wall time.
             FaultKind::JumpWall => wounds.skewed = true,

@@ -34,11 +34,8 @@ impl World {
 
     pub(super) fn delay_watch(&mut self, node: NodeIx, by: Millis, lasts: Millis) {
         let until = self.now().mono.after(lasts.into());
-        self.hit(
-            FaultKind::DelayWatch,
-            Some(node),
-            until.max(self.now().mono.after(by.into())),
-        );
+        // What is sent last arrives that much later.
+        self.hit(FaultKind::DelayWatch, Some(node), until.after(by.into()));
         let link = &mut self.nodes[node].link;
         (link.news_late_by, link.news_late_until) = (by.into(), until);
     }
