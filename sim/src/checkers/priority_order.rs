@@ -128,7 +128,8 @@ impl PriorityOrder {
         })
     }
 
-    fn note(&mut self, at: Mono, step: &TaskStep) {
+    /// The task does not wait any more where it waited.
+    fn leave(&mut self, step: &TaskStep) {
         for spot in &step.before.spots {
             if let Spot::Entry {
                 queue, place, kind, ..
@@ -138,6 +139,9 @@ impl PriorityOrder {
                 class.remove(place);
             }
         }
+    }
+
+    fn note(&mut self, at: Mono, step: &TaskStep) {
         for spot in &step.after.spots {
             if let Spot::Entry {
                 queue, place, kind, ..
@@ -189,6 +193,10 @@ impl Checker for PriorityOrder {
             Fact::Stored(revised) => {
                 for other in &revised.others {
                     self.other(at, other);
+                }
+                // What is given out together is not given out before each other.
+                for step in &revised.steps {
+                    self.leave(step);
                 }
                 for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
                     if let Some(why) = self.judge(at, step) {

@@ -128,7 +128,7 @@ impl<'a, 'b> Draw<'a, 'b> {
     }
 
     fn retention(&mut self) -> Millis {
-        Millis::from_secs(self.from.one_of(&[3_600, 3_600, 3_600, 20, 5]))
+        Millis::from_secs(self.from.one_of(&[86_400, 86_400, 86_400, 20, 5]))
     }
 
     fn rudeness(&mut self) -> Rudeness {

@@ -60,8 +60,7 @@ impl World {
                     answer,
                 },
             );
-            // The broken watch's last words still arrive.
-            self.hit(FaultKind::LateNews, Some(node), self.now);
+            self.outlive(node, life, op);
         }
         let at = if breaks {
             at.after(Duration::from_millis(1))
@@ -93,6 +92,8 @@ impl World {
     pub(crate) fn lose_watches(&mut self, node: NodeIx) {
         let life = self.nodes[node].life;
         let watches = std::mem::take(&mut self.nodes[node].watches);
+        // Whatever comes next comes through another connection.
+        self.nodes[node].last_news = self.now;
         for op in watches {
             if self.network.below(2) == 0 {
                 let client = self.client(node, life);
@@ -102,7 +103,7 @@ impl World {
                     call: Call::Unwatch { watch: op },
                 });
             } else {
-                self.hit(FaultKind::LateNews, Some(node), self.now);
+                self.outlive(node, life, op);
             }
             let at = self.now.after(self.network.latency());
             let answer = Answer::View(ViewEvent::Lost);
@@ -116,6 +117,24 @@ impl World {
                 },
             );
         }
+    }
+
+    /// A watch that its node believes lost goes on for a while, and is heard.
+    fn outlive(&mut self, node: NodeIx, life: u64, op: OpId) {
+        let at = self
+            .now
+            .after(self.network.while_up_to(Duration::from_secs(10)));
+        self.hit(FaultKind::LateNews, Some(node), at);
+        let call = Call::Unwatch { watch: op };
+        self.schedule(
+            at,
+            Happening::Request {
+                node,
+                life,
+                op,
+                call,
+            },
+        );
     }
 
     /// The nodes to which news are under way.
