@@ -53,9 +53,7 @@ pub fn heal(world: &mut World, scenario: &Scenario) {
         }
     }
     // News that are on their way through what was broken need not be waited for.
-    for node in world.news_under_way() {
-        world.lose_watches(node);
-    }
+    world.lose_late_news();
     // Second copies under an id of somebody else's: the operator has noticed.
     for copy in scenario.nodes()..world.nodes.len() {
         world.given_up.insert(copy);

@@ -81,9 +81,7 @@ impl World {
         if !self.outage.is_down() {
             self.stranger(Call::Compact { at });
         }
-        for node in self.news_under_way() {
-            self.lose_watches(node);
-        }
+        self.lose_late_news();
     }
 
     pub(super) fn move_leader(&mut self) {

@@ -137,17 +137,29 @@ impl World {
         );
     }
 
-    /// The nodes to which news are under way.
-    pub(crate) fn news_under_way(&self) -> BTreeSet<NodeIx> {
+    /// The watches whose news are under way for longer than news need are lost.
+    pub(crate) fn lose_late_news(&mut self) {
+        let late = self.late_news();
+        let nodes: BTreeSet<NodeIx> = late.iter().map(|(node, _)| *node).collect();
+        for (node, op) in late {
+            self.nodes[node].watches.insert(op);
+        }
+        for node in nodes {
+            self.lose_watches(node);
+        }
+    }
+
+    fn late_news(&self) -> BTreeSet<(NodeIx, OpId)> {
         let far = self.now.after(Duration::from_millis(5));
         self.queue
             .iter()
             .filter_map(|((at, ..), happening)| match happening {
                 Happening::Answer {
                     node,
+                    life,
+                    op,
                     answer: Answer::View(_),
-                    ..
-                } if *at > far => Some(*node),
+                } if *at > far && *life == self.nodes[*node].life => Some((*node, *op)),
                 Happening::Answer { .. }
                 | Happening::Request { .. }
                 | Happening::Reconnect { .. }
