@@ -194,6 +194,11 @@ impl Scheduler {
                 self.ready.take(&class, place);
                 continue;
             };
+            if self.reserved.contains_key(&place.task) {
+                // Somebody else has put it into a second place.
+                self.ready.take(&class, place);
+                continue;
+            }
             let Some(to) = self.fleet.pick(queue, kind, strategy, &mut self.rng, view) else {
                 self.ready.block(&class, place);
                 continue;

@@ -174,3 +174,18 @@ fn a_dispatch_whose_fate_is_learnt_late_is_not_taken_for_a_later_one_of_the_same
     rig.claim_comes(7);
     assert!(rig.scheduler.reserved.is_empty());
 }
+
+/// No step of ours does it, but what others write into the store must not end every scheduler process.
+#[test]
+fn a_task_that_somebody_put_into_two_places_is_placed_from_one_at_a_time() {
+    let mut rig = Rig::new();
+    rig.entry_comes(3);
+    let first = rig.place;
+    rig.place.priority = crate::ids::Priority::LOW;
+    rig.entry_comes(4);
+    let Job::Dispatch { place, .. } = rig.plan() else {
+        panic!("a waiting task is dispatched");
+    };
+    assert_eq!(place, first);
+    assert_eq!(rig.scheduler.reserved.len(), 1);
+}

@@ -315,6 +315,7 @@ impl ClusterView {
             .claims
             .get(&worker)
             .and_then(|claims| claims.get(&place));
+        let counted = before.map(|it| it.record.queue.clone());
         let before = before.map(|it| (it.created, it.seen, it.flagged));
         let same = before.filter(|(created, ..)| *created == found.created);
         let flagged = record
@@ -328,25 +329,29 @@ impl ClusterView {
             flagged,
             record,
         };
+        if counted.as_ref() != Some(&claimed.record.queue) {
+            if let Some(before) = counted {
+                self.count_out(&before);
+            }
+            self.count_in(&claimed.record.queue);
+        }
         match (before, same) {
             (Some(_), Some(_)) => news.push(News::ClaimChanged(worker.clone(), place)),
             (Some(_), None) => {
                 news.push(News::ClaimWent(worker.clone(), place));
                 news.push(News::ClaimCame(worker.clone(), place));
             }
-            (None, _) => {
-                *self
-                    .running
-                    .entry(claimed.record.queue.clone())
-                    .or_default() += 1;
-                news.push(News::ClaimCame(worker.clone(), place));
-            }
+            (None, _) => news.push(News::ClaimCame(worker.clone(), place)),
         }
         self.claims
             .entry(worker)
             .or_default()
             .insert(place, claimed);
         Ok(())
+    }
+
+    fn count_in(&mut self, queue: &QueueName) {
+        *self.running.entry(queue.clone()).or_default() += 1;
     }
 
     fn put_node(

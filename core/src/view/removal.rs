@@ -142,3 +142,57 @@ fn remove_inner<K: Ord, L: Ord, V>(
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{Priority, Registration, Revision};
+    use crate::keyspace::{Key, Place};
+    use crate::record::{Carry, ClaimRecord, Record, Version};
+    use crate::store::{Change, Item};
+    use crate::time::{Millis, Mono, Wall};
+
+    fn claim(queue: &str) -> ClaimRecord {
+        ClaimRecord {
+            v: Version,
+            carry: Carry {
+                kind: "echo".parse().unwrap(),
+                timeout: Millis::from_secs(1),
+                retries: 0,
+                losses: 0,
+                run: 0,
+                notes: vec![],
+            },
+            queue: queue.parse().unwrap(),
+            registration: Registration(Revision(1)),
+            assigned_at: Wall::from_millis(1),
+            stop: None,
+            progress: None,
+        }
+    }
+
+    /// No step of ours does it, but what others write into the store must not end every scheduler process.
+    #[test]
+    fn a_claim_that_somebody_moves_to_another_queue_is_counted_there() {
+        let place = Place {
+            priority: Priority::NORMAL,
+            timestamp: Wall::from_millis(1),
+            task: TaskId::floor_of(Wall::from_millis(1)),
+        };
+        let key = Key::claim(&"w".parse().unwrap(), place);
+        let (mut view, mut news) = (ClusterView::default(), Vec::new());
+        for (at, queue) in [(5, "a"), (6, "b"), (7, "b")] {
+            let value = claim(queue).encode();
+            let item = Item::new(key.clone(), Revision(5), Revision(at), value);
+            view.apply(Mono::ZERO, vec![Change::Put(item)], &mut news);
+        }
+        let counts = |view: &ClusterView| ["a", "b"].map(|it| view.running(&it.parse().unwrap()));
+        assert_eq!(counts(&view), [0, 1]);
+        let gone = Change::Delete {
+            key,
+            at: Revision(8),
+        };
+        view.apply(Mono::ZERO, vec![gone], &mut news);
+        assert_eq!(counts(&view), [0, 0]);
+    }
+}
