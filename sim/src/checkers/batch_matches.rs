@@ -70,9 +70,12 @@ impl BatchMatches {
             let (task, state) = match fate {
                 Submitted::Accepted { id, state } => (*id, Some(*state)),
                 Submitted::Unknown { id } => (*id, None),
-                Submitted::Repeated { .. } | Submitted::KeyTaken { .. } | Submitted::Refused(_) => {
+                // It may be its own: its first transaction's fate was not known, and the key says it was applied.
+                Submitted::Repeated { id } => {
+                    self.told.insert(*id);
                     continue;
                 }
+                Submitted::KeyTaken { .. } | Submitted::Refused(_) => continue,
             };
             if !fresh.insert(task) || self.told.contains(&task) {
                 say(Some(task), format!("{task} is the id of two tasks"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use windlass_core::ids::{LeaseId, NodeId, Priority, QueueName, TaskId};
+use windlass_core::ids::{LeaseId, NodeId, OpId, Priority, QueueName, TaskId};
 use windlass_core::keyspace::{Key, Place, Role};
 use windlass_core::kv;
 use windlass_core::store::{Call, Step, Txn, Value, Write};
@@ -25,6 +25,8 @@ pub(crate) struct Outage {
     pub(crate) no_space_until: Mono,
     /// It refuses half of all transactions until then.
     pub(crate) busy_until: Mono,
+    /// Calls that were refused for certain: no other copy of them is taken either.
+    pub(crate) refused: BTreeSet<(NodeIx, u64, OpId)>,
     /// The leases that live.
     pub(crate) leases: BTreeSet<LeaseId>,
     /// What strangers put, and will take away.

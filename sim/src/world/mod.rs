@@ -232,6 +232,9 @@ impl World {
         match effect {
             AnyEffect::Store(StoreCall { op, call }) => self.send(node, life, op, call),
             AnyEffect::Server(server::Effect::Reply { id, reply }) => {
+                self.trace.note(self.now, Some(node), "reply", &[id.0], || {
+                    format!("{reply:?}")
+                });
                 self.tell(|| Fact::Answered {
                     id,
                     node,

@@ -156,7 +156,13 @@ impl World {
             };
             return self.give_up(node, life, op, &call, after);
         }
+        if self.outage.refused.contains(&(node, life, op)) {
+            return;
+        }
         if let Some(answer) = self.troubled(&call) {
+            if matches!(answer, Answer::Txn(TxnOutcome::Refused(_))) {
+                self.outage.refused.insert((node, life, op));
+            }
             let applied =
                 matches!(answer, Answer::Txn(TxnOutcome::Unknown)) && self.network.below(2) == 0;
             if applied {

@@ -7,7 +7,9 @@ use windlass_core::gateway::{
     Due, Filter, LockToken, Reply, Request, TaskSpec, TaskState, TaskView, WhyReason,
 };
 use windlass_core::ids::{LeaseId, LockName, TaskId};
+use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Millis;
+use windlass_sim::book::Spot;
 use windlass_sim::network::Rudeness;
 use windlass_sim::world::{NodeIx, World};
 
@@ -286,4 +288,28 @@ fn who_waits_for_a_task_is_told_when_it_ends_or_when_the_wait_is_over() {
     }
     let rerun = world.ask(SERVER, Request::Rerun(id));
     assert!(matches!(rerun, Reply::Forbidden { .. }));
+}
+
+#[test]
+fn a_task_that_is_run_again_is_listed_with_its_run_wherever_it_is() {
+    let mut world = deployment(1);
+    let fails_once_a_run = TaskSpec {
+        retries_max: 1,
+        retry: RetryPolicy {
+            delay: Millis::from_secs(100),
+            ..RetryPolicy::default()
+        },
+        ..spec("fail", "{\"times\":9}")
+    };
+    let id = submit(&mut world, SERVER, vec![fails_once_a_run])[0];
+    assert!(world.run_until(Duration::from_secs(200), all_ended));
+    world.ask(SERVER, Request::Rerun(id));
+    let waits = world.run_until(Duration::from_secs(5), |world| {
+        let state = &world.book.tasks()[&id];
+        state.end.is_none() && matches!(state.spots[..], [Spot::Delayed { .. }])
+    });
+    assert!(waits, "its first attempt has failed again");
+    world.run_for(Duration::from_millis(500));
+    let retrying = list(&mut world, Some(TaskState::Retrying), 5);
+    assert_eq!(retrying.iter().map(|it| it.run).collect::<Vec<_>>(), [1]);
 }
