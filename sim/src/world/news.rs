@@ -123,12 +123,12 @@ impl World {
         let far = self.now.after(Duration::from_millis(5));
         self.queue
             .iter()
-            .filter_map(|((at, ..), happening)| match happening {
+            .filter_map(|(at, happening)| match happening {
                 Happening::Answer {
                     node,
                     answer: Answer::View(_),
                     ..
-                } if *at > far => Some(*node),
+                } if at > far => Some(*node),
                 Happening::Answer { .. }
                 | Happening::Request { .. }
                 | Happening::Reconnect { .. }
