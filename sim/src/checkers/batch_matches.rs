@@ -65,14 +65,14 @@ impl BatchMatches {
             let what = format!("{} fates for {} tasks", fates.len(), asked.len());
             say(None, what);
         }
-        let mut fresh = BTreeSet::new();
+        let (mut fresh, mut repeated) = (BTreeSet::new(), BTreeSet::new());
         for (wanted, fate) in asked.iter().zip(fates) {
             let (task, state) = match fate {
                 Submitted::Accepted { id, state } => (*id, Some(*state)),
                 Submitted::Unknown { id } => (*id, None),
                 // It may be its own: its first transaction's fate was not known, and the key says it was applied.
                 Submitted::Repeated { id } => {
-                    self.told.insert(*id);
+                    repeated.insert(*id);
                     continue;
                 }
                 Submitted::KeyTaken { .. } | Submitted::Refused(_) => continue,
@@ -96,6 +96,7 @@ impl BatchMatches {
             }
         }
         self.told.extend(fresh);
+        self.told.extend(repeated);
     }
 }
 

@@ -4,6 +4,7 @@ mod compare;
 mod handlers;
 mod lives;
 mod news;
+mod queue;
 mod run;
 mod tell;
 mod wire;
@@ -20,14 +21,16 @@ use windlass_core::store::{Answer, Call, StoreCall};
 use windlass_core::time::{Mono, Now, Wall};
 use windlass_core::worker::{self, Exit, Worker};
 
+use self::compare::Truth;
 use self::handlers::Handler;
+use self::queue::EventQueue;
 use crate::book::Book;
 use crate::clock::EPOCH_MS;
 use crate::fact::Fact;
 use crate::ledger::Ledger;
 use crate::nemesis::{FaultKind, Outage};
 use crate::network::{Network, Rudeness};
-use crate::node::{AnyEffect, AnyInput, Brain, Node};
+use crate::node::{AnyInput, Brain, Effects, Node};
 use crate::perturb::Aim;
 use crate::trace::Trace;
 
@@ -83,10 +86,10 @@ pub(crate) enum Happening {
 #[derive(Debug)]
 pub struct World {
     now: Mono,
-    seq: u64,
-    queue: BTreeMap<(Mono, u32, u64), Happening>,
+    queue: EventQueue,
     kv: Kv,
     store_wake: Option<Mono>,
+    truth: Truth,
     /// What the store as a whole suffers from.
     pub(crate) outage: Outage,
     /// The processes.
@@ -127,10 +130,10 @@ impl World {
         let mut rng = Rng::new(seed);
         Self {
             now: Mono::from_nanos(1),
-            seq: 0,
-            queue: BTreeMap::new(),
+            queue: EventQueue::default(),
             kv: Kv::new(Limits::default()),
             store_wake: None,
+            truth: Truth::default(),
             outage: Outage::default(),
             nodes: Vec::new(),
             handlers: BTreeMap::new(),
@@ -188,10 +191,8 @@ impl World {
 
     /// Queues a happening. Which of two at the same time comes first is drawn.
     pub(crate) fn schedule(&mut self, at: Mono, happening: Happening) {
-        self.seq += 1;
         let tie = u32::try_from(self.ties.draw() >> 32).expect("32 bits are left");
-        self.queue
-            .insert((at.max(self.now), tie, self.seq), happening);
+        self.queue.push(at.max(self.now), tie, happening);
     }
 
     pub(crate) fn give(&mut self, node: NodeIx, input: AnyInput) {
@@ -210,8 +211,17 @@ impl World {
             node,
             effects: effects.len(),
         });
-        for effect in effects {
-            self.perform(node, effect);
+        match effects {
+            Effects::Server(all) => {
+                for effect in all {
+                    self.perform_of_server(node, effect);
+                }
+            }
+            Effects::Worker(all) => {
+                for effect in all {
+                    self.perform_of_worker(node, effect);
+                }
+            }
         }
         self.wake_at(node, deadline);
     }
@@ -227,11 +237,12 @@ impl World {
         }
     }
 
-    fn perform(&mut self, node: NodeIx, effect: AnyEffect) {
-        let life = self.nodes[node].life;
+    fn perform_of_server(&mut self, node: NodeIx, effect: server::Effect) {
         match effect {
-            AnyEffect::Store(StoreCall { op, call }) => self.send(node, life, op, call),
-            AnyEffect::Server(server::Effect::Reply { id, reply }) => {
+            server::Effect::Store(StoreCall { op, call }) => {
+                self.send(node, self.nodes[node].life, op, call);
+            }
+            server::Effect::Reply { id, reply } => {
                 self.trace.note(self.now, Some(node), "reply", &[id.0], || {
                     format!("{reply:?}")
                 });
@@ -243,17 +254,18 @@ impl World {
                 let before = self.replies.insert(id, reply);
                 assert!(before.is_none(), "a request is answered once");
             }
-            AnyEffect::Server(server::Effect::Exit(exit))
-            | AnyEffect::Worker(worker::Effect::Exit(exit)) => self.exit(node, exit),
-            AnyEffect::Server(server::Effect::Store(_))
-            | AnyEffect::Worker(worker::Effect::Store(_)) => {
-                unreachable!("calls were sorted out before")
-            }
-            AnyEffect::Worker(worker::Effect::Start(start)) => self.start(node, life, start),
-            AnyEffect::Worker(worker::Effect::Stop { run, reason }) => {
-                self.stop(node, life, run, reason);
-            }
-            AnyEffect::Worker(worker::Effect::Fence { at }) => {
+            server::Effect::Exit(exit) => self.exit(node, exit),
+        }
+    }
+
+    fn perform_of_worker(&mut self, node: NodeIx, effect: worker::Effect) {
+        let life = self.nodes[node].life;
+        match effect {
+            worker::Effect::Store(StoreCall { op, call }) => self.send(node, life, op, call),
+            worker::Effect::Exit(exit) => self.exit(node, exit),
+            worker::Effect::Start(start) => self.start(node, life, start),
+            worker::Effect::Stop { run, reason } => self.stop(node, life, run, reason),
+            worker::Effect::Fence { at } => {
                 let until = self.nodes[node].clock.on_run(at);
                 self.tell(|| Fact::SessionUntil { node, until });
             }
@@ -262,7 +274,7 @@ impl World {
 
     /// Lets the earliest happening happen. Says whether there was one.
     pub fn step(&mut self) -> bool {
-        let Some(((at, ..), happening)) = self.queue.pop_first() else {
+        let Some((at, happening)) = self.queue.pop() else {
             return false;
         };
         assert!(at >= self.now, "time only goes on");
@@ -336,6 +348,6 @@ impl World {
 
     /// When the next thing happens.
     pub fn next(&self) -> Option<Mono> {
-        self.queue.first_key_value().map(|((at, ..), _)| *at)
+        self.queue.next_at()
     }
 }
