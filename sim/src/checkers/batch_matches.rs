@@ -21,6 +21,7 @@ pub(super) struct BatchMatches {
     asked: BTreeMap<RequestId, Vec<Wanted>>,
     created: BTreeMap<TaskId, (Wanted, TaskState)>,
     told: BTreeSet<TaskId>,
+    repeated: BTreeSet<TaskId>,
 }
 
 /// What tells one task of a batch from another.
@@ -96,7 +97,7 @@ impl BatchMatches {
             }
         }
         self.told.extend(fresh);
-        self.told.extend(repeated);
+        self.repeated.extend(repeated);
     }
 }
 
@@ -145,7 +146,8 @@ impl Checker for BatchMatches {
     }
 
     fn finish(&mut self, at: Mono, found: &mut Findings) {
-        let untold = self.created.keys().filter(|id| !self.told.contains(id));
+        let known = |id: &TaskId| self.told.contains(id) || self.repeated.contains(id);
+        let untold = self.created.keys().filter(|id| !known(id));
         let (untold, open) = (untold.count(), self.asked.values().map(Vec::len).sum());
         if untold > open {
             let what = format!("{untold} tasks are nobody's, and {open} submissions are open");

@@ -31,6 +31,11 @@ impl World {
         }
     }
 
+    /// Whether a scheduler's view has reached the store's revision.
+    pub fn is_up_to_date(&self, node: NodeIx) -> bool {
+        self.server(node).and_then(|it| it.view_at()) == Some(self.kv.revision())
+    }
+
     /// Compares a node's view with the whole store, if both are at the same revision. Says whether they were.
     pub fn compare_view_now(&mut self, node: NodeIx) -> bool {
         let mut truth = Truth::default();
