@@ -1,103 +1,231 @@
 //! Is what a scheduler believes what the store holds, when both are at the same revision?
 
-use windlass_core::keyspace::Range;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::iter::once;
+
+use windlass_core::ids::Revision;
+use windlass_core::keyspace::{Key, Meaning, Range, Role};
+use windlass_core::kv::Kv;
+use windlass_core::store::Change;
 use windlass_core::time::Mono;
 use windlass_core::view::ClusterView;
 
 use super::{NodeIx, World};
 use crate::fact::Fact;
 
-/// One of this many chances is taken: a comparison reads the whole store.
+/// One of this many chances is taken.
 const SAMPLED: u64 = 16;
 
 impl World {
     /// Sometimes compares a node's view with the store, if both are at the same revision.
     pub(super) fn compare_view(&mut self, node: NodeIx) {
         if self.is_recorded() && self.server(node).is_some() && self.network.below(SAMPLED) == 0 {
-            self.compare_view_now(node);
+            let at = self.kv.revision();
+            if self.server(node).and_then(|it| it.view_at()) == Some(at) {
+                let mut truth = std::mem::take(&mut self.truth);
+                truth.catch_up(&self.kv);
+                self.compare_with(node, &truth.view);
+                self.truth = truth;
+            }
         }
     }
 
-    /// Compares a node's view with the store, if both are at the same revision. Says whether they were.
+    /// Compares a node's view with the whole store, if both are at the same revision. Says whether they were.
     pub fn compare_view_now(&mut self, node: NodeIx) -> bool {
+        let mut truth = Truth::default();
         let at = self.kv.revision();
-        let Some(server) = self.server(node).filter(|it| it.view_at() == Some(at)) else {
-            return false;
-        };
-        let difference = difference(server.view(), &self.truth());
+        let same = self.server(node).and_then(|it| it.view_at()) == Some(at);
+        if same {
+            truth.read(&self.kv);
+            self.compare_with(node, &truth.view);
+        }
+        same
+    }
+
+    fn compare_with(&mut self, node: NodeIx, truth: &ClusterView) {
+        let at = self.kv.revision();
+        let server = self.server(node).expect("whoever has a view is up");
+        let difference = difference(server.view(), truth);
         self.tell(|| Fact::Viewed {
             node,
             at,
             difference,
         });
-        true
     }
+}
 
-    /// The view of somebody who reads the whole store now.
-    fn truth(&self) -> ClusterView {
-        let items = self
-            .kv
+/// What somebody knows who has just read the whole store. It is kept, so that only what was written since need be decoded.
+#[derive(Debug, Default)]
+pub(super) struct Truth {
+    /// The store's changes that it has taken; `None` when it has read nothing.
+    at: Option<Revision>,
+    view: ClusterView,
+}
+
+impl Truth {
+    /// Reads the whole store.
+    fn read(&mut self, kv: &Kv) {
+        let items = kv
             .entries(&Range::cluster())
             .map(|(key, entry)| entry.item(key))
             .collect();
-        let mut view = ClusterView::default();
-        view.fill(Mono::ZERO, items, &mut Vec::new());
-        view
+        self.view = ClusterView::default();
+        self.view.fill(Mono::ZERO, items, &mut Vec::new());
+        self.at = Some(kv.revision());
+    }
+
+    /// Reads what was written since the last time; everything, when the store has forgotten what that was.
+    fn catch_up(&mut self, kv: &Kv) {
+        let known = self
+            .at
+            .and_then(|at| kv.changes_since(&Range::cluster(), at).ok());
+        let Some(changes) = known else {
+            return self.read(kv);
+        };
+        let keys: BTreeSet<&Key> = changes.iter().map(Change::key).collect();
+        let mut items = Vec::new();
+        for key in keys {
+            // A view's own way to forget is what is being judged: here it is done by hand.
+            self.forget(Meaning::of(key));
+            items.extend(kv.entry(key).map(|entry| entry.item(key)));
+        }
+        self.view.fill(Mono::ZERO, items, &mut Vec::new());
+        self.at = Some(kv.revision());
+    }
+
+    fn forget(&mut self, meaning: Meaning) {
+        let view = &mut self.view;
+        match meaning {
+            Meaning::Entry(queue, place) => forget_inner(&mut view.entries, &queue, &place),
+            Meaning::Claim(worker, place) => forget_inner(&mut view.claims, &worker, &place),
+            Meaning::Dead(queue, task) => forget_inner(&mut view.dead, &queue, &task),
+            Meaning::Delayed(due, task) => drop(view.delayed.remove(&(due, task))),
+            Meaning::Node(Role::Worker, id) => drop(view.workers.remove(&id)),
+            Meaning::Node(Role::Scheduler, id) => drop(view.schedulers.remove(&id)),
+            Meaning::Offer(worker) => drop(view.offers.remove(&worker)),
+            Meaning::QueueConfig(queue) => drop(view.queue_configs.remove(&queue)),
+            Meaning::NodeConfig(node) => drop(view.node_configs.remove(&node)),
+            Meaning::LockWaiter(lock, waiter) => {
+                if let Some(waiters) = view.locks.get_mut(&lock) {
+                    waiters.remove(&waiter);
+                    if waiters.is_empty() {
+                        view.locks.remove(&lock);
+                    }
+                }
+            }
+            Meaning::JanitorWaiter(waiter) => view.janitors.remove(&waiter),
+            Meaning::Lane(_)
+            | Meaning::FoldedTotals
+            | Meaning::Task(_)
+            | Meaning::Outcome(_)
+            | Meaning::Run(_)
+            | Meaning::Unique
+            | Meaning::Foreign => {}
+        }
+    }
+}
+
+fn forget_inner<K: Ord, L: Ord, V>(map: &mut BTreeMap<K, BTreeMap<L, V>>, outer: &K, inner: &L) {
+    if let Some(map) = map.get_mut(outer) {
+        map.remove(inner);
     }
 }
 
 /// The first thing in which two views differ, but for when something was seen.
 fn difference(view: &ClusterView, truth: &ClusterView) -> Option<String> {
-    let claims = |view: &ClusterView| -> Vec<_> {
-        let all = view
-            .claims
-            .iter()
-            .flat_map(|(worker, claims)| claims.iter().map(move |it| (worker, it)));
-        all.map(|(worker, (place, it))| {
-            (
-                worker.clone(),
-                *place,
-                it.created,
-                it.since,
-                it.record.clone(),
+    differs("entries", flat(&view.entries), flat(&truth.entries))
+        .or_else(|| differs("claims", claims(view), claims(truth)))
+        .or_else(|| differs("dead", flat(&view.dead), flat(&truth.dead)))
+        .or_else(|| differs("delayed", view.delayed.iter(), truth.delayed.iter()))
+        .or_else(|| differs("workers", view.workers.iter(), truth.workers.iter()))
+        .or_else(|| {
+            differs(
+                "schedulers",
+                view.schedulers.iter(),
+                truth.schedulers.iter(),
             )
         })
-        .collect()
-    };
-    let entries = |view: &ClusterView| -> Vec<_> {
-        let all = view
-            .entries
-            .iter()
-            .flat_map(|(queue, entries)| entries.iter().map(move |it| (queue, it)));
-        all.map(|(queue, (place, it))| (queue.clone(), *place, it.clone()))
-            .collect()
-    };
-    let dead = |view: &ClusterView| -> Vec<_> {
-        let all = view
-            .dead
-            .iter()
-            .flat_map(|(queue, dead)| dead.iter().map(move |it| (queue, it)));
-        all.map(|(queue, (task, it))| (queue.clone(), *task, it.clone()))
-            .collect()
-    };
-    [
-        differs("entries", &entries(view), &entries(truth)),
-        differs("claims", &claims(view), &claims(truth)),
-        differs("dead", &dead(view), &dead(truth)),
-        differs("delayed", &view.delayed, &truth.delayed),
-        differs("workers", &view.workers, &truth.workers),
-        differs("schedulers", &view.schedulers, &truth.schedulers),
-        differs("offers", &view.offers, &truth.offers),
-        differs("queue settings", &view.queue_configs, &truth.queue_configs),
-        differs("orders", &view.node_configs, &truth.node_configs),
-        differs("locks", &view.locks, &truth.locks),
-        differs("janitors", &view.janitors, &truth.janitors),
-    ]
-    .into_iter()
-    .flatten()
-    .next()
+        .or_else(|| differs("offers", view.offers.iter(), truth.offers.iter()))
+        .or_else(|| {
+            let (known, true_ones) = (view.queue_configs.iter(), truth.queue_configs.iter());
+            differs("queue settings", known, true_ones)
+        })
+        .or_else(|| {
+            differs(
+                "orders",
+                view.node_configs.iter(),
+                truth.node_configs.iter(),
+            )
+        })
+        .or_else(|| differs("locks", view.locks.iter(), truth.locks.iter()))
+        .or_else(|| differs("janitors", once(&view.janitors), once(&truth.janitors)))
 }
 
-fn differs<T: PartialEq + std::fmt::Debug>(what: &str, known: &T, true_one: &T) -> Option<String> {
-    (known != true_one).then(|| format!("{what}: believed {known:?}, true {true_one:?}"))
+fn flat<K, L, V>(map: &BTreeMap<K, BTreeMap<L, V>>) -> impl Iterator<Item = (&K, &L, &V)> + Clone {
+    map.iter()
+        .flat_map(|(outer, map)| map.iter().map(move |(inner, it)| (outer, inner, it)))
+}
+
+fn claims(view: &ClusterView) -> impl Iterator<Item = impl PartialEq + Debug> + Clone {
+    flat(&view.claims).map(|(worker, place, it)| (worker, place, it.created, it.since, &it.record))
+}
+
+fn differs<T: PartialEq + Debug>(
+    what: &str,
+    known: impl Iterator<Item = T> + Clone,
+    true_ones: impl Iterator<Item = T> + Clone,
+) -> Option<String> {
+    if known.clone().eq(true_ones.clone()) {
+        return None;
+    }
+    let (known, true_ones): (Vec<T>, Vec<T>) = (known.collect(), true_ones.collect());
+    Some(format!("{what}: believed {known:?}, true {true_ones:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use windlass_core::gateway::Request;
+
+    use super::*;
+    use crate::network::Rudeness;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_truth_that_caught_up_is_the_one_that_is_read() {
+        let scenario = Scenario::of_seed(3);
+        let mut world = World::new(3, Rudeness::default());
+        let server = world.add_server("s1", |_| {});
+        let worker = world.add_worker("w1", |config| config.slots = 2);
+        let (mut caught_up, mut steps) = (Truth::default(), 0);
+        for act in &scenario.acts {
+            if let crate::scenario::Act::Submit { tasks, .. } = &act.what {
+                world.request(server, crate::clients::submit(tasks));
+            }
+            world.run_for(Duration::from_millis(300));
+            if steps == 20 {
+                world.crash(worker);
+            }
+            steps += 1;
+            caught_up.catch_up(&world.kv);
+            let mut read = Truth::default();
+            read.read(&world.kv);
+            assert_eq!(difference(&caught_up.view, &read.view), None);
+        }
+        let drain = Request::Drain(world.id_of(worker).clone());
+        world.request(server, drain);
+        world.run_for(Duration::from_secs(30));
+        let stale = difference(&caught_up.view, &{
+            let mut read = Truth::default();
+            read.read(&world.kv);
+            read.view
+        });
+        assert!(stale.is_some(), "the store moved on");
+        caught_up.catch_up(&world.kv);
+        let mut read = Truth::default();
+        read.read(&world.kv);
+        assert_eq!(difference(&caught_up.view, &read.view), None);
+    }
 }

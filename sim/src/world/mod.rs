@@ -21,6 +21,7 @@ use windlass_core::time::{Mono, Now, Wall};
 use windlass_core::worker::{self, Exit, Worker};
 
 use self::handlers::Handler;
+use self::compare::Truth;
 use crate::book::Book;
 use crate::clock::EPOCH_MS;
 use crate::fact::Fact;
@@ -88,6 +89,7 @@ pub struct World {
     kv: Kv,
     store_wake: Option<Mono>,
     /// What the store as a whole suffers from.
+    truth: Truth,
     pub(crate) outage: Outage,
     /// The processes.
     pub nodes: Vec<Node>,
@@ -131,6 +133,7 @@ impl World {
             queue: BTreeMap::new(),
             kv: Kv::new(Limits::default()),
             store_wake: None,
+            truth: Truth::default(),
             outage: Outage::default(),
             nodes: Vec::new(),
             handlers: BTreeMap::new(),
