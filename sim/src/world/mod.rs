@@ -4,6 +4,7 @@ mod compare;
 mod handlers;
 mod lives;
 mod news;
+mod queue;
 mod run;
 mod tell;
 mod wire;
@@ -20,8 +21,9 @@ use windlass_core::store::{Answer, Call, StoreCall};
 use windlass_core::time::{Mono, Now, Wall};
 use windlass_core::worker::{self, Exit, Worker};
 
-use self::handlers::Handler;
 use self::compare::Truth;
+use self::handlers::Handler;
+use self::queue::EventQueue;
 use crate::book::Book;
 use crate::clock::EPOCH_MS;
 use crate::fact::Fact;
@@ -84,12 +86,11 @@ pub(crate) enum Happening {
 #[derive(Debug)]
 pub struct World {
     now: Mono,
-    seq: u64,
-    queue: BTreeMap<(Mono, u32, u64), Happening>,
+    queue: EventQueue,
     kv: Kv,
     store_wake: Option<Mono>,
-    /// What the store as a whole suffers from.
     truth: Truth,
+    /// What the store as a whole suffers from.
     pub(crate) outage: Outage,
     /// The processes.
     pub nodes: Vec<Node>,
@@ -129,8 +130,7 @@ impl World {
         let mut rng = Rng::new(seed);
         Self {
             now: Mono::from_nanos(1),
-            seq: 0,
-            queue: BTreeMap::new(),
+            queue: EventQueue::default(),
             kv: Kv::new(Limits::default()),
             store_wake: None,
             truth: Truth::default(),
@@ -191,10 +191,8 @@ impl World {
 
     /// Queues a happening. Which of two at the same time comes first is drawn.
     pub(crate) fn schedule(&mut self, at: Mono, happening: Happening) {
-        self.seq += 1;
         let tie = u32::try_from(self.ties.draw() >> 32).expect("32 bits are left");
-        self.queue
-            .insert((at.max(self.now), tie, self.seq), happening);
+        self.queue.push(at.max(self.now), tie, happening);
     }
 
     pub(crate) fn give(&mut self, node: NodeIx, input: AnyInput) {
@@ -262,7 +260,7 @@ impl World {
 
     /// Lets the earliest happening happen. Says whether there was one.
     pub fn step(&mut self) -> bool {
-        let Some(((at, ..), happening)) = self.queue.pop_first() else {
+        let Some((at, happening)) = self.queue.pop() else {
             return false;
         };
         assert!(at >= self.now, "time only goes on");
@@ -336,6 +334,6 @@ impl World {
 
     /// When the next thing happens.
     pub fn next(&self) -> Option<Mono> {
-        self.queue.first_key_value().map(|((at, ..), _)| *at)
+        self.queue.next_at()
     }
 }

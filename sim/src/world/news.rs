@@ -153,13 +153,13 @@ impl World {
         let far = self.now.after(Duration::from_millis(5));
         self.queue
             .iter()
-            .filter_map(|((at, ..), happening)| match happening {
+            .filter_map(|(at, happening)| match happening {
                 Happening::Answer {
                     node,
                     life,
                     op,
                     answer: Answer::View(_),
-                } if *at > far && *life == self.nodes[*node].life => Some((*node, *op)),
+                } if at > far && *life == self.nodes[*node].life => Some((*node, *op)),
                 Happening::Answer { .. }
                 | Happening::Request { .. }
                 | Happening::Reconnect { .. }

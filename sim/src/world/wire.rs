@@ -380,15 +380,15 @@ impl World {
     /// Drops what the store was about to say: its members have other things to do.
     pub(crate) fn lose_answers_under_way(&mut self) {
         let mut lost = Vec::new();
-        for (when, happening) in &mut self.queue {
+        self.queue.each_in_order(|at, happening| {
             if let Happening::Answer { node, answer, .. } = happening
                 && !matches!(answer, Answer::View(_))
                 && *answer != unknown(answer)
             {
                 *answer = unknown(answer);
-                lost.push((*node, when.0));
+                lost.push((*node, at));
             }
-        }
+        });
         for (node, at) in lost {
             self.hit(FaultKind::LoseAnswer, Some(node), at);
         }
