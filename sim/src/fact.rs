@@ -172,6 +172,34 @@ pub enum Fact {
     Phase(Phase),
 }
 
+impl Fact {
+    /// Whether it comes with every input, call or renewal, or nearly: few rules are about these.
+    pub const fn is_traffic(&self) -> bool {
+        match self {
+            Self::Handled { .. }
+            | Self::Sent { .. }
+            | Self::Decided { .. }
+            | Self::SessionUntil { .. } => true,
+            Self::Stored(_)
+            | Self::Leased { .. }
+            | Self::LeaseEnded { .. }
+            | Self::Booted { .. }
+            | Self::Down { .. }
+            | Self::Frozen { .. }
+            | Self::Thawed { .. }
+            | Self::Draining { .. }
+            | Self::Started { .. }
+            | Self::StopOrdered { .. }
+            | Self::HandlerEnded { .. }
+            | Self::Asked { .. }
+            | Self::Answered { .. }
+            | Self::Viewed { .. }
+            | Self::Fault { .. }
+            | Self::Phase(_) => false,
+        }
+    }
+}
+
 /// What a store decided about a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decision {

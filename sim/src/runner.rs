@@ -8,7 +8,7 @@ use windlass_core::record::Json;
 use windlass_core::time::{Millis, Mono};
 
 use crate::audit::audit;
-use crate::checkers::{self, Checker, Findings, Rule, Violation};
+use crate::checkers::{self, Checkers, Findings, Rule, Violation};
 use crate::clients::{Clients, queue_name};
 use crate::fact::{Fact, NodeIx, Phase};
 use crate::liveness;
@@ -45,7 +45,7 @@ pub struct Runner<'a> {
     /// The deployment.
     pub world: World,
     clients: Clients,
-    checkers: Vec<Box<dyn Checker>>,
+    checkers: Checkers,
     /// What was broken.
     pub found: Findings,
     marks: Marks,
@@ -76,7 +76,7 @@ impl<'a> Runner<'a> {
             scenario,
             world,
             clients: Clients::default(),
-            checkers: checkers::all(&scenario.terms()),
+            checkers: Checkers::new(checkers::all(&scenario.terms())),
             found: Findings::default(),
             marks: Marks::default(),
             fresh: Vec::new(),
@@ -235,9 +235,7 @@ impl<'a> Runner<'a> {
         self.world.take_facts(&mut self.fresh);
         for (at, fact) in &self.fresh {
             self.marks.observe(fact);
-            for checker in &mut self.checkers {
-                checker.observe(*at, fact, &mut self.found);
-            }
+            self.checkers.observe(*at, fact, &mut self.found);
         }
         if self.watch.keep_facts {
             self.facts.append(&mut self.fresh);
@@ -391,9 +389,7 @@ impl<'a> Runner<'a> {
         }
         self.judge();
         let now = self.world.now().mono;
-        for checker in &mut self.checkers {
-            checker.finish(now, &mut self.found);
-        }
+        self.checkers.finish(now, &mut self.found);
         let audit = audit(self.world.kv());
         let wrong = audit
             .violations

@@ -81,6 +81,10 @@ impl Checker for Bounds {
         "bounds"
     }
 
+    fn hears_traffic(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         if let Fact::Handled { node, effects } = fact
             && *effects > EFFECTS_MAX

@@ -67,6 +67,10 @@ impl Checker for ConflictsBounded {
         "conflicts_bounded"
     }
 
+    fn hears_traffic(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         if let Fact::Decided { how, .. } = fact
             && self.from.is_some_and(|from| from <= at)

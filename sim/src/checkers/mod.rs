@@ -205,12 +205,55 @@ pub trait Checker: fmt::Debug {
     /// The name of its file.
     fn name(&self) -> &'static str;
 
+    /// Whether it is shown the facts that come with every input, call and renewal, which most rules are not about: see
+    /// [`Fact::is_traffic`].
+    fn hears_traffic(&self) -> bool {
+        false
+    }
+
     /// Takes note of a fact, and of what it breaks.
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings);
 
     /// Judges the whole, when the run has come to rest.
     fn finish(&mut self, at: Mono, found: &mut Findings) {
         let _ = (at, found);
+    }
+}
+
+/// All checkers of a run.
+#[derive(Debug)]
+pub struct Checkers {
+    all: Vec<Box<dyn Checker>>,
+    /// Which of them hear traffic.
+    traffic: Vec<usize>,
+}
+
+impl Checkers {
+    /// These checkers.
+    pub fn new(all: Vec<Box<dyn Checker>>) -> Self {
+        let hears = |(ix, it): (usize, &Box<dyn Checker>)| it.hears_traffic().then_some(ix);
+        let traffic = all.iter().enumerate().filter_map(hears).collect();
+        Self { all, traffic }
+    }
+
+    /// Shows a fact to whoever wants to know of it.
+    pub fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        if fact.is_traffic() {
+            for ix in &self.traffic {
+                self.all[*ix].observe(at, fact, found);
+            }
+        } else {
+            for checker in &mut self.all {
+                checker.observe(at, fact, found);
+            }
+        }
+    }
+
+    /// Judges the whole, when the run has come to rest.
+    pub fn finish(&mut self, at: Mono, found: &mut Findings) {
+        for checker in &mut self.all {
+            checker.finish(at, found);
+        }
     }
 }
 

@@ -168,6 +168,10 @@ impl Checker for OneOwner {
         "one_owner"
     }
 
+    fn hears_traffic(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         match fact {
             Fact::Stored(revised) => self.revise(at, revised, found),

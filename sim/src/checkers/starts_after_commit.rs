@@ -99,6 +99,10 @@ impl Checker for StartsAfterCommit {
         "starts_after_commit"
     }
 
+    fn hears_traffic(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         match fact {
             Fact::Stored(revised) => {

@@ -14,7 +14,7 @@ use windlass_core::rng::Rng;
 use windlass_core::time::{Millis, Mono, Wall};
 
 pub(super) use self::clients::{accepted, get, granted, held_by_w1, shown, spec, take_lock, token};
-use super::{Checker, Findings, Terms};
+use super::{Checker, Checkers, Findings, Terms};
 use crate::book::{
     Claim, Count, End, Ending, Life, Other, Promised, Revised, Spot, TaskState, TaskStep,
 };
@@ -48,7 +48,7 @@ pub(super) struct History {
     pub(super) others: Vec<Other>,
     /// What the next revision's lane counts.
     pub(super) counted: Totals,
-    checkers: Vec<Box<dyn Checker>>,
+    checkers: Checkers,
     found: Findings,
 }
 
@@ -79,7 +79,7 @@ impl History {
             lanes: BTreeMap::new(),
             others: Vec::new(),
             counted: Totals::default(),
-            checkers,
+            checkers: Checkers::new(checkers),
             found: Findings::default(),
         }
     }
@@ -93,15 +93,11 @@ impl History {
     }
 
     pub(super) fn fact(&mut self, fact: Fact) {
-        for checker in &mut self.checkers {
-            checker.observe(self.now, &fact, &mut self.found);
-        }
+        self.checkers.observe(self.now, &fact, &mut self.found);
     }
 
     pub(super) fn finish(&mut self) {
-        for checker in &mut self.checkers {
-            checker.finish(self.now, &mut self.found);
-        }
+        self.checkers.finish(self.now, &mut self.found);
     }
 
     #[track_caller]
