@@ -48,9 +48,14 @@ impl fmt::Display for Line {
     }
 }
 
+/// How many bytes are hashed at once, at least.
+const PENDING_MAX: usize = 1 << 10;
+
 /// Takes note of everything.
 pub struct Trace {
     hash: Xxh3Default,
+    /// What is to be hashed next: many small pieces at once.
+    pending: Vec<u8>,
     lines: VecDeque<Line>,
     /// How many lines are kept; without any, no words are made.
     lines_max: usize,
@@ -69,6 +74,7 @@ impl Trace {
     pub fn new(lines_max: usize) -> Self {
         Self {
             hash: Xxh3Default::new(),
+            pending: Vec::with_capacity(2 * PENDING_MAX),
             lines: VecDeque::new(),
             lines_max,
         }
@@ -89,11 +95,11 @@ impl Trace {
         detail: impl FnOnce() -> String,
     ) {
         let place = node.map_or(u64::MAX, |node| node as u64);
-        self.hash.update(&at.as_nanos().to_le_bytes());
-        self.hash.update(&place.to_le_bytes());
-        self.hash.update(kind.as_bytes());
+        self.bytes(&at.as_nanos().to_le_bytes());
+        self.bytes(&place.to_le_bytes());
+        self.bytes(kind.as_bytes());
         for number in numbers {
-            self.hash.update(&number.to_le_bytes());
+            self.bytes(&number.to_le_bytes());
         }
         if self.lines_max > 0 {
             if self.lines.len() == self.lines_max {
@@ -110,12 +116,18 @@ impl Trace {
 
     /// Takes note of bytes that belong to the last event.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        self.hash.update(bytes);
+        self.pending.extend_from_slice(bytes);
+        if self.pending.len() >= PENDING_MAX {
+            self.hash.update(&self.pending);
+            self.pending.clear();
+        }
     }
 
     /// The hash of all that happened.
     pub fn hash(&self) -> TraceHash {
-        TraceHash(self.hash.digest())
+        let mut hash = self.hash.clone();
+        hash.update(&self.pending);
+        TraceHash(hash.digest())
     }
 
     /// The last lines.
