@@ -7,7 +7,7 @@ use windlass_core::ids::{NodeId, OpId};
 use windlass_core::keyspace::Role;
 use windlass_core::machine::Machine;
 use windlass_core::server::{self, Server};
-use windlass_core::store::{Answer, StoreCall};
+use windlass_core::store::Answer;
 use windlass_core::time::{Mono, Now};
 use windlass_core::worker::{self, Worker};
 
@@ -71,15 +71,28 @@ pub enum AnyInput {
     Worker(worker::Input),
 }
 
-/// What either kind of machine wants.
+/// What a machine wants, in order.
 #[derive(Debug)]
-pub enum AnyEffect {
-    /// Ask the store.
-    Store(StoreCall),
-    /// For a scheduler process's surroundings.
-    Server(server::Effect),
-    /// For a worker's surroundings.
-    Worker(worker::Effect),
+pub enum Effects {
+    /// A scheduler process.
+    Server(Vec<server::Effect>),
+    /// A worker.
+    Worker(Vec<worker::Effect>),
+}
+
+impl Effects {
+    /// How many things.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Server(all) => all.len(),
+            Self::Worker(all) => all.len(),
+        }
+    }
+
+    /// Whether it wants nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// A process, and the machine that it runs on.
@@ -126,44 +139,30 @@ impl Node {
 }
 
 impl Brain {
-    /// Lets the machine handle one input.
-    pub fn handle(&mut self, now: Now, input: AnyInput) -> Vec<AnyEffect> {
+    /// Lets the machine handle one input. An input for the other kind of machine means nothing.
+    pub fn handle(&mut self, now: Now, input: AnyInput) -> Effects {
         match self {
             Self::Server(server) => {
+                let mut out = Vec::new();
                 let input = match input {
                     AnyInput::Elapsed => server::Input::Elapsed,
                     AnyInput::Store(op, answer) => server::Input::Store { op, answer },
                     AnyInput::Server(input) => input,
-                    AnyInput::Worker(_) => return Vec::new(),
+                    AnyInput::Worker(_) => return Effects::Server(out),
                 };
-                let mut out = Vec::new();
                 server.handle(now, input, &mut out);
-                let wrap = |effect| {
-                    if let server::Effect::Store(call) = effect {
-                        AnyEffect::Store(call)
-                    } else {
-                        AnyEffect::Server(effect)
-                    }
-                };
-                out.into_iter().map(wrap).collect()
+                Effects::Server(out)
             }
             Self::Worker(worker) => {
+                let mut out = Vec::new();
                 let input = match input {
                     AnyInput::Elapsed => worker::Input::Elapsed,
                     AnyInput::Store(op, answer) => worker::Input::Store { op, answer },
                     AnyInput::Worker(input) => input,
-                    AnyInput::Server(_) => return Vec::new(),
+                    AnyInput::Server(_) => return Effects::Worker(out),
                 };
-                let mut out = Vec::new();
                 worker.handle(now, input, &mut out);
-                let wrap = |effect| {
-                    if let worker::Effect::Store(call) = effect {
-                        AnyEffect::Store(call)
-                    } else {
-                        AnyEffect::Worker(effect)
-                    }
-                };
-                out.into_iter().map(wrap).collect()
+                Effects::Worker(out)
             }
         }
     }

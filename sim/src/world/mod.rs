@@ -30,7 +30,7 @@ use crate::fact::Fact;
 use crate::ledger::Ledger;
 use crate::nemesis::{FaultKind, Outage};
 use crate::network::{Network, Rudeness};
-use crate::node::{AnyEffect, AnyInput, Brain, Node};
+use crate::node::{AnyInput, Brain, Effects, Node};
 use crate::perturb::Aim;
 use crate::trace::Trace;
 
@@ -211,8 +211,17 @@ impl World {
             node,
             effects: effects.len(),
         });
-        for effect in effects {
-            self.perform(node, effect);
+        match effects {
+            Effects::Server(all) => {
+                for effect in all {
+                    self.perform_of_server(node, effect);
+                }
+            }
+            Effects::Worker(all) => {
+                for effect in all {
+                    self.perform_of_worker(node, effect);
+                }
+            }
         }
         self.wake_at(node, deadline);
     }
@@ -228,11 +237,12 @@ impl World {
         }
     }
 
-    fn perform(&mut self, node: NodeIx, effect: AnyEffect) {
-        let life = self.nodes[node].life;
+    fn perform_of_server(&mut self, node: NodeIx, effect: server::Effect) {
         match effect {
-            AnyEffect::Store(StoreCall { op, call }) => self.send(node, life, op, call),
-            AnyEffect::Server(server::Effect::Reply { id, reply }) => {
+            server::Effect::Store(StoreCall { op, call }) => {
+                self.send(node, self.nodes[node].life, op, call);
+            }
+            server::Effect::Reply { id, reply } => {
                 self.tell(|| Fact::Answered {
                     id,
                     node,
@@ -241,17 +251,18 @@ impl World {
                 let before = self.replies.insert(id, reply);
                 assert!(before.is_none(), "a request is answered once");
             }
-            AnyEffect::Server(server::Effect::Exit(exit))
-            | AnyEffect::Worker(worker::Effect::Exit(exit)) => self.exit(node, exit),
-            AnyEffect::Server(server::Effect::Store(_))
-            | AnyEffect::Worker(worker::Effect::Store(_)) => {
-                unreachable!("calls were sorted out before")
-            }
-            AnyEffect::Worker(worker::Effect::Start(start)) => self.start(node, life, start),
-            AnyEffect::Worker(worker::Effect::Stop { run, reason }) => {
-                self.stop(node, life, run, reason);
-            }
-            AnyEffect::Worker(worker::Effect::Fence { at }) => {
+            server::Effect::Exit(exit) => self.exit(node, exit),
+        }
+    }
+
+    fn perform_of_worker(&mut self, node: NodeIx, effect: worker::Effect) {
+        let life = self.nodes[node].life;
+        match effect {
+            worker::Effect::Store(StoreCall { op, call }) => self.send(node, life, op, call),
+            worker::Effect::Exit(exit) => self.exit(node, exit),
+            worker::Effect::Start(start) => self.start(node, life, start),
+            worker::Effect::Stop { run, reason } => self.stop(node, life, run, reason),
+            worker::Effect::Fence { at } => {
                 let until = self.nodes[node].clock.on_run(at);
                 self.tell(|| Fact::SessionUntil { node, until });
             }
