@@ -255,9 +255,10 @@ impl Meaning {
     }
 
     fn parse(key: &str) -> Option<Self> {
-        let mut parts = key.strip_prefix('/')?.split('/');
-        let (kind, first, second) = (parts.next()?, parts.next()?, parts.next());
-        if parts.next().is_some() {
+        let (kind, rest) = part(key.strip_prefix('/')?);
+        let (first, rest) = part(rest?);
+        let (second, rest) = rest.map(part).unzip();
+        if rest.flatten().is_some() {
             return None;
         }
         Some(match (kind, second) {
@@ -291,6 +292,14 @@ impl Meaning {
             ("unique", None) => Self::Unique,
             _ => return None,
         })
+    }
+}
+
+/// Text up to a slash, and what follows it, if there is one. Keys are short: a search made for long texts is slower.
+fn part(text: &str) -> (&str, Option<&str>) {
+    match text.bytes().position(|byte| byte == b'/') {
+        Some(slash) => (&text[..slash], Some(&text[slash + 1..])),
+        None => (text, None),
     }
 }
 
