@@ -24,20 +24,24 @@ impl<K: Copy + Ord> Timers<K> {
     /// Sets the deadline of `key`, replacing an earlier one. A deadline lies in the future, so that `handle` ends.
     pub fn arm(&mut self, now: Mono, key: K, at: Mono) {
         assert!(at > now, "a deadline lies in the future");
-        if self.at.get(&key) == Some(&at) {
-            return;
+        match self.at.insert(key, at) {
+            Some(before) if before == at => return,
+            Some(before) => self.unqueue(before, key),
+            None => {}
         }
-        self.disarm(key);
-        self.at.insert(key, at);
         self.queue.insert((at, key));
     }
 
     /// Forgets the deadline of `key`, if it has one.
     pub fn disarm(&mut self, key: K) {
         if let Some(at) = self.at.remove(&key) {
-            let was_queued = self.queue.remove(&(at, key));
-            assert!(was_queued, "both indexes hold the same timers");
+            self.unqueue(at, key);
         }
+    }
+
+    fn unqueue(&mut self, at: Mono, key: K) {
+        let was_queued = self.queue.remove(&(at, key));
+        assert!(was_queued, "both indexes hold the same timers");
     }
 
     /// Whether `key` has a deadline.
@@ -58,6 +62,22 @@ impl<K: Copy + Ord> Timers<K> {
     }
 }
 
+/// The earliest of several deadlines, and its reason. Every machine asks this after every input.
+pub(crate) fn earliest<K: Ord, const N: usize>(all: [Option<(Mono, K)>; N]) -> Option<(Mono, K)> {
+    let mut first = None;
+    for next in all {
+        let is_earlier = match (&next, &first) {
+            (Some(next), Some(first)) => next < first,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_earlier {
+            first = next;
+        }
+    }
+    first
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +95,18 @@ mod tests {
         let fired: Vec<_> = std::iter::from_fn(|| timers.pop_due(at(2))).collect();
         assert_eq!(fired, ['c', 'a', 'b']);
         assert_eq!(timers.earliest(), None);
+    }
+
+    #[test]
+    fn of_equal_deadlines_the_first_reason_counts_and_of_none_nothing_does() {
+        let all = [
+            None,
+            Some((at(3), 'b')),
+            Some((at(3), 'a')),
+            Some((at(4), 'a')),
+        ];
+        assert_eq!(earliest(all), Some((at(3), 'a')));
+        assert_eq!(earliest::<char, 2>([None, None]), None);
     }
 
     #[test]

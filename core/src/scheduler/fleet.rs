@@ -27,6 +27,8 @@ struct Member {
     held: u32,
     /// Among which workers it can be picked; `None` while it is not to be used.
     kind: Option<Kind>,
+    /// What it has there.
+    capacity: Option<Capacity>,
     stale_at: Option<Mono>,
     /// A dispatch found its offer gone: not used until the view has caught up.
     suspect: bool,
@@ -64,20 +66,29 @@ impl Fleet {
         let trusted =
             member.stale_at.is_some_and(|at| at > now) && !member.suspect && node.is_some();
         let wanted = offer.filter(|_| trusted);
-        let kind = wanted.as_ref().map(|offer| kind_of(offer));
-        if member.kind != kind
-            && let Some(old) = member.kind.take()
-        {
+        let kind = wanted.as_ref().map(|offer| {
+            // Nearly always what it was before: workers report often and change their offers seldom.
+            let same = |kind: &&Kind| kind.0 == offer.queues && kind.1 == offer.types;
+            let known = member.kind.as_ref().filter(same);
+            known.map_or_else(|| kind_of(offer), Kind::clone)
+        });
+        let moves = member.kind != kind;
+        if moves && let Some(old) = member.kind.take() {
             self.pools.remove(&old, worker);
         }
         member.kind.clone_from(&kind);
+        let before = member.capacity.take().filter(|_| !moves);
         if let (Some(kind), Some(offer), Some(node)) = (kind, wanted, node) {
             let capacity = Capacity {
                 slots: offer.slots,
                 weight: offer.weight,
                 cpu_permille: node.record.cpu_permille,
             };
-            self.pools.set(&kind, worker, capacity, member.held);
+            member.capacity = Some(capacity);
+            // What it holds is counted there as it changes: a report alone seldom tells anything new.
+            if before != Some(capacity) {
+                self.pools.set(&kind, worker, capacity, member.held);
+            }
         }
     }
 
@@ -90,6 +101,7 @@ impl Fleet {
             self.stale_at.remove(&(at, worker.clone()));
         }
         member.suspect = false;
+        member.capacity = None;
         if let Some(kind) = member.kind.take() {
             self.pools.remove(&kind, worker);
         }

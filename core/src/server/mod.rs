@@ -28,7 +28,7 @@ use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::session::{Session, SessionConfig, SessionNews};
 use crate::store::{Answer, TxnOutcome, ViewEvent};
 use crate::time::{Millis, Mono, Now};
-use crate::timers::Timers;
+use crate::timers::{Timers, earliest};
 use crate::view::{ClusterView, Fed, Feed, News};
 
 /// The letters of the lanes.
@@ -415,7 +415,7 @@ impl Machine for Server {
         let soon = self.now.mono.after(Duration::from_nanos(1));
         let after = |at: Option<Mono>, timer| at.map(|at| (at.max(soon), timer));
         let scheduler = self.scheduler.deadline(self.now, self.can_schedule());
-        [
+        earliest([
             after(self.session.deadline(), Timer::Session),
             after(self.lanes.deadline(), Timer::Lanes),
             after(self.registering.deadline(), Timer::Registering),
@@ -424,10 +424,7 @@ impl Machine for Server {
             after(self.gateway.deadline(), Timer::Gateway),
             after(self.janitor.deadline(), Timer::Janitor),
             self.timers.earliest(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 }
 

@@ -35,7 +35,7 @@ use crate::rng::Rng;
 use crate::session::{Session, SessionConfig, SessionNews};
 use crate::store::{Answer, ReadAnswer, TxnOutcome};
 use crate::time::{Millis, Mono, Now};
-use crate::timers::Timers;
+use crate::timers::{Timers, earliest};
 use crate::view::Feed;
 
 /// The letter of a worker's lanes.
@@ -426,15 +426,12 @@ impl Machine for Worker {
             .filter_map(Feed::deadline)
             .min()
             .filter(|_| self.registration().is_some());
-        [
+        earliest([
             after(self.session.deadline(), Timer::Session),
             after(self.lanes.deadline(), Timer::Lanes),
             after(self.registering.deadline(), Timer::Registering),
             after(feeds, Timer::Feed),
             self.timers.earliest(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 }
