@@ -231,8 +231,8 @@ pub struct Checkers {
 impl Checkers {
     /// These checkers.
     pub fn new(all: Vec<Box<dyn Checker>>) -> Self {
-        let hears = |(ix, it): (usize, &Box<dyn Checker>)| it.hears_traffic().then_some(ix);
-        let traffic = all.iter().enumerate().filter_map(hears).collect();
+        let hears = |ix: &usize| all[*ix].hears_traffic();
+        let traffic = (0..all.len()).filter(hears).collect();
         Self { all, traffic }
     }
 

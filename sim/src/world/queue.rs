@@ -44,9 +44,13 @@ impl EventQueue {
     /// Takes the earliest.
     pub(super) fn pop(&mut self) -> Option<(Mono, Happening)> {
         let Reverse(ticket) = self.heap.pop()?;
-        self.free.push(ticket.slot);
-        let happening = self.slots[ticket.slot as usize].take();
-        Some((ticket.at, happening.expect("a queued happening has a slot")))
+        Some((ticket.at, self.take(ticket.slot)))
+    }
+
+    fn take(&mut self, slot: u32) -> Happening {
+        self.free.push(slot);
+        let happening = self.slots[slot as usize].take();
+        happening.expect("a queued happening has a slot")
     }
 
     /// When the earliest happens.
