@@ -88,6 +88,8 @@ pub mod timeline;
 pub mod trace;
 pub mod world;
 
+pub use windlass_core as core;
+
 /// A seed out of any bytes: a commit's hash, say.
 pub fn hash_seed(bytes: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(bytes)
