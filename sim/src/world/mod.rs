@@ -243,6 +243,9 @@ impl World {
                 self.send(node, self.nodes[node].life, op, call);
             }
             server::Effect::Reply { id, reply } => {
+                self.trace.note(self.now, Some(node), "reply", &[id.0], || {
+                    format!("{reply:?}")
+                });
                 self.tell(|| Fact::Answered {
                     id,
                     node,
