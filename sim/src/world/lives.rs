@@ -102,6 +102,8 @@ impl World {
         state.brain = None;
         state.life += 1;
         state.frozen_until = None;
+        // Nothing of this life may reach the next one.
+        state.watches.clear();
         let client = self.client(node, self.nodes[node].life - 1);
         self.trace
             .note(self.now, Some(node), "down", &[], || format!("{exit:?}"));
