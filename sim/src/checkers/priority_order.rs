@@ -128,7 +128,8 @@ impl PriorityOrder {
         })
     }
 
-    fn note(&mut self, at: Mono, step: &TaskStep) {
+    /// It does not wait any more where it was.
+    fn leave(&mut self, step: &TaskStep) {
         for spot in &step.before.spots {
             if let Spot::Entry {
                 queue, place, kind, ..
@@ -138,6 +139,9 @@ impl PriorityOrder {
                 class.remove(place);
             }
         }
+    }
+
+    fn note(&mut self, at: Mono, step: &TaskStep) {
         for spot in &step.after.spots {
             if let Spot::Entry {
                 queue, place, kind, ..
@@ -190,6 +194,8 @@ impl Checker for PriorityOrder {
                 for other in &revised.others {
                     self.other(at, other);
                 }
+                // What is given out together is given out at the same time.
+                revised.steps.iter().for_each(|step| self.leave(step));
                 for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
                     if let Some(why) = self.judge(at, step) {
                         let what = format!("{} was {why}", step.task);
@@ -222,6 +228,7 @@ impl Checker for PriorityOrder {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}
@@ -282,6 +289,27 @@ mod tests {
                 h.assert_tripped("given out before");
             }
         }
+    }
+
+    #[test]
+    fn what_one_revision_gives_out_overlooks_nothing_of_it() {
+        let mut h = history();
+        let tasks = [h.submit(None), h.submit(None)];
+        h.pass(5_000);
+        let steps = tasks.map(|task| {
+            let before = h.state(task);
+            let after = crate::book::TaskState {
+                spots: vec![h.claim(task, "w1")],
+                ..before.clone()
+            };
+            TaskStep {
+                task,
+                before,
+                after,
+            }
+        });
+        h.store(super::super::testing::SCHEDULER, steps.to_vec());
+        h.assert_clean();
     }
 
     #[test]

@@ -159,6 +159,7 @@ impl Roster {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}
@@ -225,6 +226,11 @@ impl Roster {
                 wounds.drifts_until = wounds.drifts_until.max(Some(end));
                 wounds.hurt_until = wounds.hurt_until.max(end);
             }
+            // Within every margin of time: only wall clocks show it.
+            FaultKind::SmallDrift => {
+                wounds.skewed = true;
+                wounds.hurt_until = wounds.hurt_until.max(end);
+            }
             FaultKind::Crash
             | FaultKind::Pause
             | FaultKind::Double
@@ -234,11 +240,14 @@ impl Roster {
             | FaultKind::LoseRequest
             | FaultKind::LoseAnswer
             | FaultKind::ArriveLate
+            | FaultKind::SlowRequest
+            | FaultKind::SlowAnswer
             | FaultKind::DuplicateRequest
             | FaultKind::DuplicateAnswer
             | FaultKind::DelayWatch
             | FaultKind::MuteWatch
             | FaultKind::BreakWatch
+            | FaultKind::BreakRead
             | FaultKind::DuplicateNews
             | FaultKind::LateNews
             | FaultKind::Compact

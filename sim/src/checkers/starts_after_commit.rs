@@ -124,6 +124,7 @@ impl Checker for StartsAfterCommit {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}

@@ -4,13 +4,15 @@ use windlass_core::balance::Strategy;
 use windlass_core::gateway::TaskState;
 use windlass_core::ids::Priority;
 use windlass_core::record::Json;
+use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::time::Millis;
 
-use super::super::{Act, QUEUES, TaskPlan, Timed};
+use super::super::{ADVICE, Act, Move, QUEUES, TaskPlan, Timed, Wish};
 use super::Draw;
+use crate::nemesis::Fault;
 
 /// How many different acts there are to choose from.
-const ACTS: u64 = 13;
+const ACTS: u64 = 15;
 
 impl Draw<'_, '_> {
     pub(super) fn acts(&mut self) -> Vec<Timed<Act>> {
@@ -24,22 +26,112 @@ impl Draw<'_, '_> {
         };
         let burst = self.from.chance(20);
         let storm = self.moment();
-        let mut acts: Vec<_> = (0..count)
-            .map(|_| {
-                let kind = self.from.one_of(&kinds);
-                let at = if burst {
-                    Millis::new(storm.get() + self.from.below(300))
-                } else {
-                    self.moment()
-                };
-                Timed {
-                    at,
-                    what: self.act(kind),
+        let mut acts: Vec<Timed<Act>> = Vec::new();
+        for _ in 0..count {
+            let kind = self.from.one_of(&kinds);
+            let at = match acts.last().map(|act| act.at) {
+                _ if burst => Millis::new(storm.get() + self.from.below(300)),
+                // Whoever asks about a task mostly does so when something goes on.
+                Some(last) if kind > 0 && self.from.chance(50) => {
+                    Millis::new(last.get() + self.from.below(100))
                 }
-            })
-            .collect();
+                Some(_) | None => self.moment(),
+            };
+            let what = self.act(kind);
+            let twin = self.twin(&what).map(|what| Timed { at, what });
+            acts.push(Timed { at, what });
+            acts.extend(twin);
+        }
+        let end = self.safety.get() - 1;
+        acts.iter_mut()
+            .for_each(|act| act.at = Millis::new(act.at.get().min(end)));
         acts.sort_by_key(|act| act.at);
         acts
+    }
+
+    /// What two users ask at the same time, each through a scheduler process of their own.
+    fn twin(&mut self, act: &Act) -> Option<Act> {
+        if !self.from.chance(40) {
+            return None;
+        }
+        let mut twin = act.clone();
+        let other = self.server();
+        match &mut twin {
+            Act::Cancel { server, .. } | Act::Rerun { server, .. } => *server = other,
+            // One chooses, the other pauses or resumes.
+            Act::Configure {
+                server,
+                strategy,
+                paused,
+                ..
+            } => {
+                *server = other;
+                if paused.take().is_some() {
+                    *strategy = self.strategy();
+                } else {
+                    *strategy = None;
+                    *paused = Some(self.from.chance(60));
+                }
+            }
+            // What a node that leaves hands back may be cancelled just then.
+            Act::Drain { .. } => twin = self.sweep(),
+            Act::Submit { .. }
+            | Act::Repeat { .. }
+            | Act::Vanish { .. }
+            | Act::Get { .. }
+            | Act::List { .. }
+            | Act::Stats { .. }
+            | Act::Ambush { .. }
+            | Act::Sweep { .. }
+            | Act::Order { .. }
+            | Act::LockTake { .. }
+            | Act::LockRenew { .. }
+            | Act::LockRelease { .. } => return None,
+        }
+        Some(twin)
+    }
+
+    fn sweep(&mut self) -> Act {
+        Act::Sweep {
+            server: self.server(),
+            wish: self.from.one_of(&[Wish::Cancel, Wish::Cancel, Wish::Rerun]),
+        }
+    }
+
+    /// What users do about troubles: they clean up while they last, or just when others take over.
+    pub(super) fn acts_around(&mut self, faults: &[Timed<Fault>]) -> Vec<Timed<Act>> {
+        let mut acts = Vec::new();
+        let end = self.safety.get() - 1;
+        for fault in faults {
+            if self.from.chance(12) {
+                let later = self.from.one_of(&[0, self.ttl.get()]) + self.from.below(600);
+                let at = Millis::new((fault.at.get() + later).min(end));
+                let what = self.sweep();
+                acts.push(Timed { at, what });
+            }
+        }
+        acts
+    }
+
+    fn ambush(&mut self) -> Act {
+        let step = self
+            .from
+            .one_of(&[Move::Waits, Move::Claimed, Move::Delayed, Move::Ended]);
+        let wish = match step {
+            Move::Ended => self.from.one_of(&[Wish::Rerun, Wish::Rerun, Wish::Get]),
+            Move::Waits | Move::Claimed | Move::Delayed => {
+                self.from.one_of(&[Wish::Cancel, Wish::Cancel, Wish::Get])
+            }
+        };
+        let after = self.from.one_of(&[1, 1, 4, 30, 600, 3_000]);
+        Act::Ambush {
+            step,
+            skip: self.from.below(8) as u32,
+            after: Millis::new(self.from.below(after)),
+            wish,
+            server: self.server(),
+            also: self.from.chance(50).then(|| self.server()),
+        }
     }
 
     fn act(&mut self, kind: u64) -> Act {
@@ -89,6 +181,8 @@ impl Draw<'_, '_> {
             },
             11 => Act::Stats { server },
             12 => Act::Vanish { nth },
+            13 => self.ambush(),
+            14 => self.sweep(),
             _ => Act::Submit {
                 server,
                 tasks: self.tasks(),
@@ -126,7 +220,16 @@ impl Draw<'_, '_> {
             18 => 10 + self.from.below(40),
             _ => 40 + self.from.below(160),
         };
-        (0..count).map(|_| self.task()).collect()
+        let mut tasks: Vec<TaskPlan> = (0..count).map(|_| self.task()).collect();
+        // A storm of tasks that all run at the same time: much is held when something breaks.
+        if count >= 40 && self.from.chance(40) {
+            let ms = self.span().get();
+            for task in &mut tasks {
+                task.kind = "sleep".to_owned();
+                task.payload = Json::parse(format!("{{\"ms\":{ms}}}")).expect("it is JSON");
+            }
+        }
+        tasks
     }
 
     fn task(&mut self) -> TaskPlan {
@@ -138,7 +241,8 @@ impl Draw<'_, '_> {
             priority: Priority::new(self.from.below(10) as u8).expect("a digit"),
             retries_max: self.from.below(4) as u32,
             backoff: Millis::new(self.from.one_of(&[500, 50, 2_000])),
-            timeout: Millis::from_secs(self.from.one_of(&[20, 20, 2, 5])),
+            retry: self.retry(),
+            timeout: Millis::from_secs(self.from.one_of(&[20, 20, 2, 5, 1])),
             delay: Millis::new(if self.from.chance(15) {
                 1 + self.from.below(6_000)
             } else {
@@ -151,14 +255,35 @@ impl Draw<'_, '_> {
         }
     }
 
+    fn retry(&mut self) -> Option<RetryPolicy> {
+        self.from.chance(50).then(|| RetryPolicy {
+            kind: self
+                .from
+                .one_of(&[Backoff::Exponential, Backoff::Linear, Backoff::Fixed]),
+            delay: Millis::new(self.from.one_of(&[500, 50, 2_000])),
+            cap: Millis::new(self.from.one_of(&[5 * 60_000, 600, 1_500])),
+            jitter: self.from.chance(40),
+            elapsed_max: self.from.chance(10).then_some(Millis::from_secs(3)),
+        })
+    }
+
+    /// How long a handler goes on that was told to stop: mostly about a lease's time, sometimes beyond all patience.
+    fn deafness(&mut self) -> u64 {
+        if self.from.chance(40) {
+            6_000 + self.from.below(40_000)
+        } else {
+            self.span().get()
+        }
+    }
+
     fn kind(&mut self) -> (&'static str, String) {
         let ms = self.span().get();
         if self.rough && self.from.chance(25) {
-            return match self.from.below(5) {
+            return match self.from.below(4) {
                 0 => ("hang", "null".to_owned()),
                 1 => (
                     "deaf",
-                    format!("{{\"ms\":{ms},\"deaf_ms\":{}}}", self.span().get()),
+                    format!("{{\"ms\":{ms},\"deaf_ms\":{}}}", self.deafness()),
                 ),
                 2 => (
                     "exit",
@@ -168,13 +293,18 @@ impl Draw<'_, '_> {
                         1 + self.from.below(2)
                     ),
                 ),
-                3 => ("lie", format!("{{\"ms\":{}}}", self.from.below(3_000))),
-                _ => ("chatty", format!("{{\"ms\":{ms}}}")),
+                _ => ("lie", format!("{{\"ms\":{}}}", self.from.below(3_000))),
             };
         }
-        match self.from.below(8) {
+        match self.from.below(10) {
             0 => ("fail", "{\"times\":1}".to_owned()),
+            1 if self.from.chance(25) => ("fail", "{\"times\":9,\"for_good\":1}".to_owned()),
+            1 if self.advised && self.from.chance(50) => {
+                let again = 1 + self.from.below(1_500);
+                ("fail", format!("{{\"times\":9,\"{ADVICE}\":{again}}}"))
+            }
             1 => ("fail", "{\"times\":9}".to_owned()),
+            5 => ("chatty", format!("{{\"ms\":{ms}}}")),
             2 => ("sleep", format!("{{\"ms\":{}}}", self.from.below(400))),
             3 => ("sleep", format!("{{\"ms\":{ms}}}")),
             4 => ("echo", "[1,2]".to_owned()),

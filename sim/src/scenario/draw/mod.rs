@@ -5,7 +5,7 @@ mod faults;
 
 use windlass_core::time::Millis;
 
-use super::{QUEUES, Scenario, ServerPlan, WorkerPlan};
+use super::{LOSSES_MAX, QUEUES, Scenario, ServerPlan, Settings, WorkerPlan};
 use crate::entropy::Entropy;
 use crate::network::Rudeness;
 
@@ -21,14 +21,17 @@ impl Scenario {
         let (servers, workers) = (draw.servers(), draw.workers());
         draw.servers = servers.len();
         draw.nodes = servers.len() + workers.len();
-        let acts = draw.acts();
+        let mut acts = draw.acts();
         let faults = draw.faults();
+        acts.extend(draw.acts_around(&faults));
+        acts.sort_by_key(|act| act.at);
         Self {
             seed: draw.from.below(1 << 32),
             ttl: draw.ttl,
             servers,
             workers,
             retention: draw.retention(),
+            settings: draw.settings(),
             rudeness: draw.rudeness(),
             acts,
             faults,
@@ -46,6 +49,10 @@ struct Draw<'a, 'b> {
     nodes: usize,
     /// No fault at all, of any kind.
     calm: bool,
+    /// Faults come in clusters, mostly at one node.
+    clustered: bool,
+    /// Handlers that fail say what to do about it.
+    advised: bool,
     /// Handlers misbehave.
     rough: bool,
 }
@@ -53,9 +60,17 @@ struct Draw<'a, 'b> {
 impl<'a, 'b> Draw<'a, 'b> {
     fn new(from: &'a mut Entropy<'b>) -> Self {
         let ttl = Millis::from_secs(from.one_of(&[3, 2, 3, 5, 10]));
-        let safety = Millis::from_secs(5 + from.below(35));
+        // Some runs are long: janitors fold once a minute.
+        let long = from.chance(4);
+        let safety = Millis::from_secs(if long {
+            80 + from.below(60)
+        } else {
+            5 + from.below(35)
+        });
         let calm = from.chance(8);
         let rough = from.chance(50);
+        let advised = from.chance(25);
+        let clustered = from.chance(40);
         Self {
             from,
             ttl,
@@ -63,6 +78,8 @@ impl<'a, 'b> Draw<'a, 'b> {
             servers: 0,
             nodes: 0,
             calm,
+            clustered,
+            advised,
             rough,
         }
     }
@@ -87,7 +104,7 @@ impl<'a, 'b> Draw<'a, 'b> {
         let picky = self.from.chance(25);
         (0..count)
             .map(|nth| WorkerPlan {
-                slots: self.from.one_of(&[1, 1, 2, 3, 4, 8]),
+                slots: self.from.one_of(&[1, 1, 2, 3, 4, 8, 2, 64]),
                 weight: self.from.one_of(&[1, 1, 2, 5]),
                 // The first serves every queue, so that each is served.
                 queues: if picky && nth > 0 {
@@ -121,7 +138,17 @@ impl<'a, 'b> Draw<'a, 'b> {
     }
 
     fn retention(&mut self) -> Millis {
-        Millis::from_secs(self.from.one_of(&[3_600, 3_600, 3_600, 20, 5]))
+        Millis::from_secs(self.from.one_of(&[86_400, 86_400, 20, 5, 2]))
+    }
+
+    fn settings(&mut self) -> Settings {
+        Settings {
+            silence_grace: Millis::from_secs(self.from.one_of(&[10, 1, 3])),
+            losses_max: self.from.one_of(&[LOSSES_MAX, LOSSES_MAX, 1, 2]),
+            claim_wait_max: Millis::from_secs(self.from.one_of(&[10, 10, 2])),
+            fold_every: Millis::from_secs(self.from.one_of(&[60, 1])),
+            part_items_max: self.from.one_of(&[1_000, 3]),
+        }
     }
 
     fn rudeness(&mut self) -> Rudeness {
@@ -142,6 +169,7 @@ impl<'a, 'b> Draw<'a, 'b> {
             duplicate_requests: rate(60),
             duplicate_answers: rate(60),
             break_watches: rate(12),
+            break_reads: rate(300),
             duplicate_news: rate(40),
         }
     }
@@ -217,9 +245,9 @@ mod tests {
                 text.as_object().unwrap().keys().next().unwrap().clone()
             }));
         }
-        assert_eq!(faults.len(), 21, "{faults:?}");
+        assert_eq!(faults.len(), 24, "{faults:?}");
         assert!(faults.contains(&FaultKind::CutFromStore));
-        assert_eq!(acts.len(), 14, "{acts:?}");
+        assert_eq!(acts.len(), 16, "{acts:?}");
     }
 
     #[test]
