@@ -126,6 +126,8 @@ pub struct ServerConfig {
     pub silence_grace: Duration,
     /// How long ended tasks are kept.
     pub retention: Millis,
+    /// How often the totals of nodes that are gone are looked for.
+    pub fold_every: Duration,
     /// How much history is kept for slow watchers; no compaction when absent.
     pub history_min: Option<Duration>,
     /// How long a request of a client may take when it does not wait for anything but the store.
@@ -145,6 +147,7 @@ impl ServerConfig {
             step_in_after: Duration::from_secs(1),
             silence_grace: Duration::from_secs(10),
             retention: Millis::from_secs(24 * 3_600),
+            fold_every: Duration::from_secs(60),
             history_min: Some(Duration::from_secs(60)),
             request_max: Duration::from_secs(10),
         }

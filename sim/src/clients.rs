@@ -6,13 +6,18 @@ use windlass_core::gateway::{
 use windlass_core::ids::{LockName, TaskId};
 use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::server;
-use windlass_core::time::Millis;
+use windlass_core::time::{Millis, Mono};
 
-use crate::fact::NodeIx;
+use crate::ambush::{Ambush, Ambushes};
+use crate::book::{Ending, TaskState};
+use crate::fact::{Fact, NodeIx};
 use crate::nemesis::FaultKind;
 use crate::node::AnyInput;
-use crate::scenario::{Act, QUEUES, TaskPlan};
+use crate::scenario::{Act, QUEUES, TaskPlan, Wish};
 use crate::world::World;
+
+/// How many tasks somebody who cleans up asks about.
+const SWEEP_MAX: usize = 30;
 
 /// A lock that somebody got.
 #[derive(Debug, Clone)]
@@ -36,6 +41,7 @@ pub struct Clients {
     submissions: Vec<Vec<TaskPlan>>,
     tasks: Vec<TaskId>,
     locks: Vec<Got>,
+    ambushes: Ambushes,
 }
 
 impl Clients {
@@ -45,6 +51,7 @@ impl Clients {
     }
 
     /// Lets a user do something.
+    #[allow(clippy::too_many_lines, reason = "a table: one arm for each act")]
     pub fn act(&mut self, world: &mut World, act: &Act) {
         match act {
             Act::Submit { server, tasks } => {
@@ -57,8 +64,27 @@ impl Clients {
                 let wait = wait.map(Into::into);
                 self.about(world, *server, *nth, |task| Request::Get { task, wait });
             }
-            Act::Cancel { server, nth } => self.about(world, *server, *nth, Request::Cancel),
-            Act::Rerun { server, nth } => self.about(world, *server, *nth, Request::Rerun),
+            Act::Cancel { server, nth } => {
+                self.about_such(world, *server, *nth, Request::Cancel, is_live)
+            }
+            Act::Rerun { server, nth } => {
+                self.about_such(world, *server, *nth, Request::Rerun, has_ended_badly);
+            }
+            Act::Sweep { server, wish } => self.sweep(world, *server, *wish),
+            Act::Ambush {
+                step,
+                skip,
+                after,
+                wish,
+                server,
+                also,
+            } => self.ambushes.lay(Ambush {
+                step: *step,
+                skip: *skip,
+                after: (*after).into(),
+                wish: *wish,
+                servers: std::iter::once(*server).chain(*also).collect(),
+            }),
             Act::List { server, state } => {
                 let filter = Filter {
                     state: *state,
@@ -165,6 +191,60 @@ impl Clients {
         }
     }
 
+    /// Asks about a task that is worth it, as users do that looked at a list before; now and then about any.
+    fn about_such(
+        &mut self,
+        world: &mut World,
+        server: NodeIx,
+        nth: u32,
+        request: impl FnOnce(TaskId) -> Request,
+        such: impl Fn(&TaskState) -> bool,
+    ) {
+        let (blindly, nth) = (nth.is_multiple_of(8), nth / 8);
+        let all = world.book.tasks().iter();
+        let worth: Vec<TaskId> = all
+            .filter(|(_, state)| !blindly && such(state))
+            .map(|(task, _)| *task)
+            .collect();
+        match pick(&worth, nth).copied() {
+            Some(task) => self.ask(world, server, request(task)),
+            None => self.about(world, server, nth, request),
+        }
+    }
+
+    fn sweep(&mut self, world: &mut World, server: NodeIx, wish: Wish) {
+        let such = match wish {
+            Wish::Get | Wish::Cancel => is_live,
+            Wish::Rerun => has_ended_badly,
+        };
+        let all = world.book.tasks().iter();
+        let tasks: Vec<TaskId> = all
+            .filter(|(_, state)| such(state))
+            .map(|(task, _)| *task)
+            .take(SWEEP_MAX)
+            .collect();
+        for task in tasks {
+            self.ask(world, server, crate::ambush::request(wish, task));
+        }
+    }
+
+    /// Lets those ask who waited for what has just happened.
+    pub fn spring(&mut self, world: &mut World) {
+        for (server, request) in self.ambushes.take_due(world.now().mono) {
+            self.ask(world, server, request);
+        }
+    }
+
+    /// Takes note of what happened.
+    pub fn observe(&mut self, at: Mono, fact: &Fact) {
+        self.ambushes.observe(at, fact);
+    }
+
+    /// Nobody lies in wait any more.
+    pub fn disarm(&mut self) {
+        self.ambushes.clear();
+    }
+
     /// Asks something, if anybody listens there.
     pub fn ask(&mut self, world: &mut World, node: NodeIx, request: Request) {
         if let Some(id) = reach(world, node, request) {
@@ -244,6 +324,17 @@ fn reach(world: &mut World, node: NodeIx, request: Request) -> Option<RequestId>
         .then(|| world.request(node, request))
 }
 
+fn is_live(state: &TaskState) -> bool {
+    state.end.is_none() && !state.spots.is_empty()
+}
+
+fn has_ended_badly(state: &TaskState) -> bool {
+    state
+        .end
+        .as_ref()
+        .is_some_and(|end| end.how != Ending::Completed)
+}
+
 fn pick<T>(all: &[T], nth: u32) -> Option<&T> {
     all.get((nth as usize).checked_rem(all.len())?)
 }
@@ -270,11 +361,11 @@ fn spec(plan: &TaskPlan) -> TaskSpec {
         payload: plan.payload.clone(),
         metadata: Default::default(),
         retries_max: plan.retries_max,
-        retry: RetryPolicy {
+        retry: plan.retry.unwrap_or_else(|| RetryPolicy {
             kind: Backoff::Fixed,
             delay: plan.backoff,
             ..RetryPolicy::default()
-        },
+        }),
         timeout: plan.timeout,
         due: if delayed {
             Due::In(plan.delay)

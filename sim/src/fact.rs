@@ -143,6 +143,13 @@ pub enum Fact {
         /// The bytes of its keys and values.
         bytes: usize,
     },
+    /// A process asked for the keys of a range.
+    Read {
+        /// Which process.
+        node: NodeIx,
+        /// How many keys it takes at most.
+        limit: u32,
+    },
     /// The store decided on a transaction.
     Decided {
         /// Whose.
@@ -193,6 +200,7 @@ impl Fact {
             | Self::HandlerEnded { .. }
             | Self::Asked { .. }
             | Self::Answered { .. }
+            | Self::Read { .. }
             | Self::Viewed { .. }
             | Self::Fault { .. }
             | Self::Phase(_) => false,

@@ -63,6 +63,7 @@
 //! - **Names**: queues, types and keys come from small sets, payloads are small; limits on sizes are tested in the core.
 //! - **Tokens, roles, TLS**: who may do what is no part of the machines.
 
+mod ambush;
 pub mod attempt;
 pub mod audit;
 pub mod book;

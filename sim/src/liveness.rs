@@ -6,7 +6,7 @@ use windlass_core::time::Mono;
 
 use crate::book::Spot;
 use crate::fact::NodeIx;
-use crate::nemesis::Way;
+use crate::nemesis::{FaultKind, Way};
 use crate::network::{Link, Rudeness};
 use crate::scenario::{Broken, Scenario};
 use crate::world::World;
@@ -78,6 +78,8 @@ fn leave_broken(world: &mut World, broken: &Broken) {
     let for_ever = Duration::from_secs(1_000_000);
     match broken {
         Broken::Down(node) => {
+            let now = world.now().mono;
+            world.hit(FaultKind::Crash, Some(*node), now);
             world.given_up.insert(*node);
             world.crash(*node);
         }

@@ -143,6 +143,7 @@ impl Marks {
             | Fact::Asked { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Viewed { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}

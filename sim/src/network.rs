@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use windlass_core::rng::Rng;
 use windlass_core::time::Mono;
 
+use crate::nemesis::Way;
+
 /// How rude the network is by itself, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,12 +24,18 @@ pub struct Rudeness {
     pub duplicate_answers: u64,
     /// Watches that break with each piece of news; what they had to tell comes late all the same.
     pub break_watches: u64,
-    /// News that come again later.
+    /// Full reads in several parts that are broken off and begun anew.
+    pub break_reads: u64,
+    /// News that come again later, or once more with what is new.
     pub duplicate_news: u64,
 }
 
 /// How long a port waits for an answer before it calls the fate unknown.
 pub const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// How much longer a call may take on either way without being given up: both ways, and what the network does besides,
+/// take less than [`ANSWER_MAX`].
+pub const SLOW_MAX: Duration = Duration::from_millis(1_400);
 
 /// How long a port listens to a watch that says nothing before it calls it lost.
 pub const MUTE_MAX: Duration = Duration::from_secs(15);
@@ -56,6 +64,12 @@ pub struct Link {
     pub late_by: Duration,
     /// Until then.
     pub late_until: Mono,
+    /// Which way calls are slow.
+    pub slow_way: Option<Way>,
+    /// By this, at most.
+    pub slow_by: Duration,
+    /// Until then.
+    pub slow_until: Mono,
     /// News are late by this.
     pub news_late_by: Duration,
     /// Until then.
@@ -64,6 +78,18 @@ pub struct Link {
     pub mute_until: Mono,
     /// News were dropped: the watches are as good as lost.
     pub gap: bool,
+}
+
+impl Link {
+    /// How much longer a call may take now, this way.
+    pub(crate) fn slow(&self, now: Mono, way: Way) -> Duration {
+        let concerned = self.slow_way == Some(way) || self.slow_way == Some(Way::Both);
+        if concerned && self.slow_until > now {
+            self.slow_by
+        } else {
+            Duration::ZERO
+        }
+    }
 }
 
 /// A network with a will of its own.
@@ -118,6 +144,14 @@ impl Network {
         } else {
             Delivery::After(self.latency())
         }
+    }
+
+    /// How much longer a slow message takes: not all of them the same, so that they overtake each other.
+    pub(crate) fn dawdle(&mut self, by: Duration) -> Duration {
+        if by.is_zero() {
+            return by;
+        }
+        by / 2 + self.while_up_to(by / 2)
     }
 
     /// A while, up to `max`, for what comes again.

@@ -1,13 +1,13 @@
 //! A simulated process: one machine, its inbox while it sleeps, and how its handlers behave.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use windlass_core::config::{ServerConfig, WorkerConfig};
-use windlass_core::ids::{NodeId, OpId};
-use windlass_core::keyspace::Role;
+use windlass_core::ids::{NodeId, OpId, Revision};
+use windlass_core::keyspace::{Range, Role};
 use windlass_core::machine::Machine;
 use windlass_core::server::{self, Server};
-use windlass_core::store::Answer;
+use windlass_core::store::{Answer, Change};
 use windlass_core::time::{Mono, Now};
 use windlass_core::worker::{self, Worker};
 
@@ -117,7 +117,11 @@ pub struct Node {
     /// Its connection to the store.
     pub link: Link,
     /// The watches that its port keeps.
-    pub watches: BTreeSet<OpId>,
+    pub watches: BTreeMap<OpId, Range>,
+    /// The watches whose full read was broken off, and is about to begin anew.
+    pub rereads: BTreeSet<OpId>,
+    /// The last changes that a watch told: from which revision, and to which.
+    pub told: Option<(OpId, Revision, Revision, Vec<Change>)>,
 }
 
 impl Node {
@@ -133,7 +137,9 @@ impl Node {
             wake_at: None,
             clock,
             link: Link::default(),
-            watches: BTreeSet::new(),
+            watches: BTreeMap::new(),
+            rereads: BTreeSet::new(),
+            told: None,
         }
     }
 }

@@ -124,6 +124,7 @@ impl Timeline {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. } => {}
         }
@@ -275,6 +276,7 @@ mod tests {
             Watch {
                 lines_max: 0,
                 keep_facts: true,
+                silenced: false,
             },
         );
         let mut report = told.report;

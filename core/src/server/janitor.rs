@@ -28,9 +28,6 @@ const PAGE: u32 = 500;
 /// The most lanes that are looked at in one go.
 const LANES_MAX: u32 = 10_000;
 
-/// How often dead nodes' totals are looked for.
-const FOLD_EVERY: Duration = Duration::from_secs(60);
-
 /// How often the view's revision is noted, to know which history is old enough.
 const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 
@@ -76,6 +73,7 @@ pub(super) struct Janitor {
     /// Steps that wait for the lane.
     steps: VecDeque<(Job, Step)>,
     look_at: Option<Mono>,
+    fold_every: Duration,
     fold_at: Mono,
     samples: VecDeque<(Mono, Revision)>,
     compacted: Revision,
@@ -102,6 +100,7 @@ impl Janitor {
             cursor: None,
             steps: VecDeque::new(),
             look_at: Some(Mono::ZERO.after(first_look)),
+            fold_every: config.fold_every,
             fold_at: Mono::ZERO,
             samples: VecDeque::new(),
             compacted: Revision(0),
@@ -194,7 +193,7 @@ impl Janitor {
             return;
         }
         let (what, range, limit) = if self.fold_at <= now.mono {
-            self.fold_at = now.mono.after(FOLD_EVERY);
+            self.fold_at = now.mono.after(self.fold_every);
             (Reading::Lanes, Range::all_lanes(), LANES_MAX)
         } else if let Some(range) = self.next_tasks(now.wall) {
             (Reading::Tasks, range, PAGE)

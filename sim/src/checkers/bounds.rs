@@ -1,4 +1,4 @@
-//! S22: transactions stay within what a store takes, no input has more effects than a driver should have to queue, and
+//! S22: transactions stay within what a store takes, no read asks for more than a store should have to answer at once, no input has more effects than a driver should have to queue, and
 //! who has nothing to do asks for little: at rest a node sends its reports, and hardly anything besides.
 //!
 //! No fault suspends the first two. At rest there is no fault, and rest begins two lifetimes of a lease after the phase
@@ -15,6 +15,8 @@ use crate::fact::{Fact, NodeIx, Phase};
 
 /// How many effects one input may have: as many as `core`'s own tests of machines allow.
 const EFFECTS_MAX: usize = 200;
+/// How many keys a read may ask for: the longest are those of the lanes of every node, for the totals.
+const READ_MAX: u32 = 100_000;
 /// Over what time transactions are counted at rest.
 const WINDOW: Duration = Duration::from_secs(5);
 /// How many transactions a node may send in a window at rest, beside its reports and what changes tasks.
@@ -92,6 +94,12 @@ impl Checker for Bounds {
             let what = format!("node {node} wants {effects} things after one input");
             found.add(self, at, Some(*node), None, what);
         }
+        if let Fact::Read { node, limit } = fact
+            && *limit > READ_MAX
+        {
+            let what = format!("node {node} asks for {limit} keys at once");
+            found.add(self, at, Some(*node), None, what);
+        }
         if let Fact::Sent {
             node,
             guards,
@@ -137,6 +145,10 @@ mod tests {
     fn what_is_within_every_bound_is_not_found() {
         let mut h = History::of(Bounds::new(&TERMS));
         sent(&mut h, OPS_MAX, TXN_BYTES_MAX);
+        h.fact(Fact::Read {
+            node: 0,
+            limit: READ_MAX,
+        });
         h.fact(Fact::Handled {
             node: 0,
             effects: EFFECTS_MAX,
@@ -162,6 +174,11 @@ mod tests {
             effects: EFFECTS_MAX + 1,
         });
         h.assert_tripped("wants 201 things");
+        h.fact(Fact::Read {
+            node: 0,
+            limit: READ_MAX + 1,
+        });
+        h.assert_tripped("100001 keys");
     }
 
     #[test]

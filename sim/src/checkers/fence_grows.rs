@@ -162,6 +162,7 @@ impl Checker for FenceGrows {
             | Fact::HandlerEnded { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}

@@ -1,18 +1,23 @@
 //! S2: every step of a task is a row of the table of its life, from the places and counters that the row names, to those,
-//! taken by whom it names.
+//! taken by whom it names; and a claim is made only for a worker that offers to take tasks at that revision.
 //!
 //! No fault suspends it. Records that this version cannot read (`Upgrade`) are nobody's steps.
 
+use std::collections::BTreeSet;
+
+use windlass_core::ids::NodeId;
 use windlass_core::time::Mono;
 
 use super::rows::{Row, claim_of, is_foreign, is_node, row_of, writer_of};
 use super::{Checker, Findings, Rule};
-use crate::book::TaskStep;
+use crate::book::{Other, TaskStep};
 use crate::fact::Fact;
 
-/// Needs no memory: a revision tells what was before it.
+/// Remembers who offers to take tasks; of tasks a revision tells what was before it.
 #[derive(Debug, Default)]
-pub(super) struct LegalSteps;
+pub(super) struct LegalSteps {
+    offers: BTreeSet<NodeId>,
+}
 
 /// Whether the writer of a revision may take this row.
 fn may(row: Row, step: &TaskStep, writer: (&str, char)) -> bool {
@@ -43,6 +48,14 @@ impl Checker for LegalSteps {
         let Fact::Stored(revised) = fact else {
             return;
         };
+        for other in &revised.others {
+            if let Other::Offer { id, life } = other {
+                match life {
+                    Some(_) => self.offers.insert(id.clone()),
+                    None => self.offers.remove(id),
+                };
+            }
+        }
         if revised.steps.is_empty() {
             return;
         }
@@ -54,6 +67,12 @@ impl Checker for LegalSteps {
                 (Ok(row), Some(writer)) if !may(row, step, writer) => {
                     format!("{row:?} by {}, part {}", writer.0, writer.1)
                 }
+                (Ok(Row::Dispatched), Some(_)) => match claim_of(&step.after) {
+                    Some(claim) if !self.offers.contains(&claim.worker) => {
+                        format!("dispatched to {}, which offers nothing", claim.worker)
+                    }
+                    Some(_) | None => continue,
+                },
                 (Ok(_), Some(_)) => continue,
             };
             let (task, rev) = (step.task, revised.at);
@@ -72,7 +91,10 @@ mod tests {
     use crate::book::{Ending, Spot, TaskState};
 
     fn history() -> History {
-        History::of(LegalSteps)
+        let mut h = History::of(LegalSteps::default());
+        let life = h.life(Some(1));
+        h.offer("w1", Some(life));
+        h
     }
 
     #[test]
@@ -141,6 +163,15 @@ mod tests {
         let end = h.end_of(task, Ending::Completed);
         h.end(&lane_of("w2"), task, end);
         h.assert_tripped("by w2");
+    }
+
+    #[test]
+    fn a_worker_that_withdrew_its_offer_gets_nothing() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.offer("w1", None);
+        h.dispatch(task, "w1");
+        h.assert_tripped("offers nothing");
     }
 
     #[test]

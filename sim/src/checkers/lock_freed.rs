@@ -183,6 +183,7 @@ impl Checker for LockFreed {
             | Fact::HandlerEnded { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. } => {}
         }

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use windlass_core::ids::TaskId;
+use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::time::{Millis, Mono, Wall};
 
 use super::roster::Roster;
@@ -42,7 +43,7 @@ impl NotEarly {
             ([Spot::Claim(claim)], [Spot::Delayed { due, .. }]) => {
                 let claimed = self.terms.wall(*self.claimed.get(&step.task)?);
                 let policy = step.after.promised.as_ref()?.retry;
-                let whole = policy.delay_after(claim.count.retries);
+                let whole = whole_wait(&policy, claim.count.retries);
                 let advised = self.terms.advice_max_ms > 0;
                 let least = if policy.jitter || advised {
                     Millis::new(1)
@@ -55,6 +56,18 @@ impl NotEarly {
             _ => None,
         }
     }
+}
+
+/// What a policy promises after so many retries, computed anew: who shares the machines' arithmetic shares their mistakes.
+fn whole_wait(policy: &RetryPolicy, retries: u32) -> Millis {
+    let (first, times) = (u128::from(policy.delay.get().max(1)), u128::from(retries));
+    let grown = match policy.kind {
+        Backoff::Fixed => first,
+        Backoff::Linear => first * (times + 1),
+        Backoff::Exponential => first << retries.min(63),
+    };
+    let capped = grown.min(u128::from(policy.cap.get().max(1)));
+    Millis::new(u64::try_from(capped).expect("a cap fits"))
 }
 
 /// The wait began after the claim, and not later than now.
@@ -142,6 +155,20 @@ mod tests {
                 h.assert_tripped("released 1 ms before");
             }
         }
+    }
+
+    #[test]
+    fn waits_grow_as_the_policy_says_up_to_its_cap() {
+        let policy = |kind| RetryPolicy {
+            kind,
+            delay: Millis::new(500),
+            cap: Millis::new(1_200),
+            ..RetryPolicy::default()
+        };
+        let waits = |kind| [0, 1, 2, 200].map(|nth| whole_wait(&policy(kind), nth).get());
+        assert_eq!(waits(Backoff::Exponential), [500, 1_000, 1_200, 1_200]);
+        assert_eq!(waits(Backoff::Linear), [500, 1_000, 1_200, 1_200]);
+        assert_eq!(waits(Backoff::Fixed), [500; 4]);
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! S3: at each revision a task has at most one claim, and at each instant at most one handler that is not fenced runs it.
 //!
 //! A handler is fenced once its worker's session is over by the worker's own clock, once it was ordered to stop, once its
-//! process is down; and once its claim was taken though its worker lives, as the backstop against silent workers does.
+//! process is down. By then its worker's lease may end, and not before: when a lease ends, no handler of the life that
+//! it stood for is unfenced. A handler is fenced, too, once its claim was taken though its worker lives, as the
+//! backstop against silent workers does.
 //!
 //! No fault suspends the first part. The second is suspended for a worker whose lease was ended early (`ExpireLease`,
-//! `ExpireAll`), until its process ends, and for one whose clock ran wrong (`Drift`), until two of its sessions later:
+//! `ExpireAll`), until its process ends, and for one whose clock ran wrong by more than the margin (`Drift`), until two of its sessions later:
 //! nothing could tell them in time. Two processes under one id (`Double`) suspend nothing: the second waits for the end of the first
 //! one's lease.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use windlass_core::ids::{Fence, NodeId, OpId, Registration, Revision, TaskId};
+use windlass_core::ids::{Fence, LeaseId, NodeId, OpId, Registration, Revision, TaskId};
 use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
@@ -28,6 +30,10 @@ pub(super) struct OneOwner {
     roster: Roster,
     /// The registration that each worker's key stands for.
     alive: BTreeMap<NodeId, Registration>,
+    /// The life of a worker that each lease stands for.
+    leases: BTreeMap<LeaseId, (NodeId, Registration)>,
+    /// The life of a worker that each claim is for.
+    claims: BTreeMap<Fence, Registration>,
     running: BTreeMap<TaskId, Vec<Running>>,
     by_node: BTreeMap<NodeIx, BTreeMap<OpId, TaskId>>,
 }
@@ -37,6 +43,8 @@ struct Running {
     node: NodeIx,
     run: OpId,
     fence: Fence,
+    /// For which life of the worker.
+    registration: Option<Registration>,
     /// A stop was ordered, or its claim was taken though its worker lived.
     stopped: bool,
 }
@@ -47,6 +55,8 @@ impl OneOwner {
             ttl: Duration::from_millis(terms.ttl_ms),
             roster: Roster::default(),
             alive: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            claims: BTreeMap::new(),
             running: BTreeMap::new(),
             by_node: BTreeMap::new(),
         }
@@ -60,6 +70,10 @@ impl OneOwner {
                 life,
             } = other
             {
+                if let Some((life, lease)) = life.and_then(|life| Some((life, life.lease?))) {
+                    let of = (id.clone(), Registration(life.created));
+                    self.leases.insert(lease, of);
+                }
                 match life {
                     Some(life) => self.alive.insert(id.clone(), Registration(life.created)),
                     None => self.alive.remove(id),
@@ -78,6 +92,9 @@ impl OneOwner {
         if claims > 1 {
             let what = format!("{task} has {claims} claims at revision {rev}");
             found.add(self, at, None, Some(task), what);
+        }
+        if let Some(claim) = claim_of(&step.after) {
+            self.claims.insert(claim.fence, claim.registration);
         }
         let Some(claim) = claim_of(&step.before) else {
             return;
@@ -119,6 +136,26 @@ impl OneOwner {
                 first.node, first.fence, last.node, last.fence
             );
             found.add(self, at, Some(last.node), Some(task), what);
+        }
+    }
+
+    /// A worker's lease is over: its handlers are fenced by then.
+    fn lease_ends(&mut self, at: Mono, lease: LeaseId, found: &mut Findings) {
+        let Some((id, registration)) = self.leases.remove(&lease) else {
+            return;
+        };
+        let nodes = self.roster.iter().filter(|(_, member)| member.id == id);
+        let runs = nodes.filter_map(|(node, _)| Some((node, self.by_node.get(&node)?)));
+        let tasks: Vec<(NodeIx, TaskId)> = runs
+            .flat_map(|(node, runs)| runs.values().map(move |task| (node, *task)))
+            .collect();
+        for (node, task) in tasks {
+            let own = self.running.get(&task).into_iter().flatten();
+            let mut of_it = own.filter(|it| it.registration == Some(registration));
+            if of_it.any(|it| it.node == node && !self.is_fenced(at, it)) {
+                let what = format!("{task} runs on node {node}, whose lease has ended");
+                found.add(self, at, Some(node), Some(task), what);
+            }
         }
     }
 
@@ -186,6 +223,7 @@ impl Checker for OneOwner {
                     node: *node,
                     run: *run,
                     fence: *fence,
+                    registration: self.claims.get(fence).copied(),
                     stopped: false,
                 };
                 self.running.entry(*task).or_default().push(running);
@@ -210,8 +248,8 @@ impl Checker for OneOwner {
                 self.roster.observe(at, fact);
             }
             Fact::Booted { .. } | Fact::Fault { .. } => self.roster.observe(at, fact),
+            Fact::LeaseEnded { lease } => self.lease_ends(at, *lease, found),
             Fact::Leased { .. }
-            | Fact::LeaseEnded { .. }
             | Fact::Frozen { .. }
             | Fact::Thawed { .. }
             | Fact::Draining { .. }
@@ -219,6 +257,7 @@ impl Checker for OneOwner {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}
@@ -301,6 +340,33 @@ mod tests {
         let second = h.dispatch(task, "w2");
         h.start(1, 1, task, second);
         h.assert_clean();
+    }
+
+    #[test]
+    fn a_session_that_outlasts_its_lease_is_found_unless_it_was_cut_short() {
+        for (fault, clean) in [(None, false), (Some(FaultKind::ExpireLease), true)] {
+            let mut h = History::of(OneOwner::new(&TERMS));
+            let life = crate::book::Life {
+                created: Revision(1),
+                lease: Some(LeaseId(7)),
+            };
+            h.node_key("w1", Some(life));
+            h.worker(0, "w1");
+            let task = h.submit(None);
+            let fence = h.dispatch(task, "w1");
+            h.session(0, 3_000);
+            h.start(0, 1, task, fence);
+            h.pass(2_999);
+            if let Some(kind) = fault {
+                h.fault(kind, Some(0), 0);
+            }
+            h.fact(Fact::LeaseEnded { lease: LeaseId(7) });
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("whose lease has ended");
+            }
+        }
     }
 
     #[test]

@@ -230,6 +230,7 @@ impl Checker for PriorityOrder {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}
@@ -290,6 +291,27 @@ mod tests {
                 h.assert_tripped("given out before");
             }
         }
+    }
+
+    #[test]
+    fn what_one_revision_gives_out_overlooks_nothing_of_it() {
+        let mut h = history();
+        let tasks = [h.submit(None), h.submit(None)];
+        h.pass(5_000);
+        let steps = tasks.map(|task| {
+            let before = h.state(task);
+            let after = crate::book::TaskState {
+                spots: vec![h.claim(task, "w1")],
+                ..before.clone()
+            };
+            TaskStep {
+                task,
+                before,
+                after,
+            }
+        });
+        h.store(super::super::testing::SCHEDULER, steps.to_vec());
+        h.assert_clean();
     }
 
     #[test]

@@ -159,6 +159,7 @@ impl Roster {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}
@@ -193,6 +194,10 @@ impl Roster {
         self.members.insert(node, member);
     }
 
+    #[allow(
+        clippy::too_many_lines,
+        reason = "a table: every kind of fault is named"
+    )]
     fn fault(&mut self, at: Mono, kind: FaultKind, node: Option<NodeIx>, until: Mono) {
         let end = until.max(at);
         let Some(node) = node else {
@@ -225,6 +230,11 @@ impl Roster {
                 wounds.drifts_until = wounds.drifts_until.max(Some(end));
                 wounds.hurt_until = wounds.hurt_until.max(end);
             }
+            // Within every margin of time: only wall clocks show it.
+            FaultKind::SmallDrift => {
+                wounds.skewed = true;
+                wounds.hurt_until = wounds.hurt_until.max(end);
+            }
             FaultKind::Crash
             | FaultKind::Pause
             | FaultKind::Double
@@ -234,11 +244,14 @@ impl Roster {
             | FaultKind::LoseRequest
             | FaultKind::LoseAnswer
             | FaultKind::ArriveLate
+            | FaultKind::SlowRequest
+            | FaultKind::SlowAnswer
             | FaultKind::DuplicateRequest
             | FaultKind::DuplicateAnswer
             | FaultKind::DelayWatch
             | FaultKind::MuteWatch
             | FaultKind::BreakWatch
+            | FaultKind::BreakRead
             | FaultKind::DuplicateNews
             | FaultKind::LateNews
             | FaultKind::Compact

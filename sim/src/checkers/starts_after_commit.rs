@@ -128,6 +128,7 @@ impl Checker for StartsAfterCommit {
             | Fact::Answered { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
+            | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}

@@ -478,6 +478,12 @@ impl History {
         }
     }
 
+    /// A worker's offer comes, or goes.
+    pub(super) fn offer(&mut self, id: &str, life: Option<Life>) {
+        let id = id.parse().unwrap();
+        self.store_bare(vec![], vec![Other::Offer { id, life }]);
+    }
+
     /// A worker's key comes, or goes.
     pub(super) fn node_key(&mut self, id: &str, life: Option<Life>) {
         let id = id.parse().unwrap();

@@ -3,12 +3,17 @@
 use anyhow::{Context, bail};
 use serde::Serialize;
 use windlass_core::planted::{self, BUGS, Bug, Place, PlantError};
-use windlass_sim::attempt::attempt;
+use windlass_sim::attempt::{attempt, attempt_silenced};
 use windlass_sim::checkers::Rule;
-use windlass_sim::report::Verdict;
+use windlass_sim::report::{Report, Verdict};
 use windlass_sim::scenario::Scenario;
 
 use super::{Output, pool};
+
+/// A bug that is found within a few seeds, for the canary.
+const KNOWN: &str = "M-33";
+/// How many seeds are a few.
+const KNOWN_SEEDS: u64 = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Planted {
@@ -39,6 +44,8 @@ struct Row {
     seeds: Option<u64>,
     /// The rule that was seen broken.
     rule: Option<Rule>,
+    /// How the harness noticed, if not by a rule: the canary breaks none.
+    noticed: Option<String>,
     /// Whether that is one of the rules that it must break.
     expected: bool,
     breaks: &'static [&'static str],
@@ -60,9 +67,6 @@ impl Planted {
             .iter()
             .filter(|bug| self.bugs.is_empty() || self.bugs.iter().any(|name| name == bug.name));
         let rows: Vec<Row> = chosen.map(|bug| self.hunt(bug)).collect();
-        let missed = rows
-            .iter()
-            .any(|row| row.absent.is_none() && row.seeds.is_none());
         match self.output {
             Output::Json => println!(
                 "{}",
@@ -70,34 +74,36 @@ impl Planted {
             ),
             Output::Text => sum_up(&rows),
         }
-        Ok(if missed {
-            Verdict::Harness
-        } else {
-            Verdict::Passed
-        })
+        Ok(verdict(&rows))
     }
 
-    fn hunt(&self, bug: &'static Bug) -> Row {
-        let mut row = Row {
+    fn row_of(bug: &'static Bug) -> Row {
+        Row {
             name: bug.name,
             what: bug.what,
             absent: None,
             seeds: None,
             rule: None,
+            noticed: None,
             expected: false,
             breaks: bug.breaks,
-        };
+        }
+    }
+
+    fn hunt(&self, bug: &'static Bug) -> Row {
+        let mut row = Self::row_of(bug);
         let hidden = match bug.place {
             Place::Core(_) => planted::plant(bug.name).is_err(),
-            Place::Sim(_) => false,
+            Place::Sim(_) => true,
             Place::Unbuilt(why) | Place::Impossible(why) | Place::Harmless(why) => {
                 row.absent = Some(format!("{}: {why}", word(bug.place)));
                 true
             }
         };
-        if !hidden {
-            let blind = matches!(bug.place, Place::Sim(_));
-            self.search(&mut row, blind);
+        if matches!(bug.place, Place::Sim(_)) {
+            self.silence(&mut row);
+        } else if !hidden {
+            self.search(&mut row, self.seeds, attempt);
         }
         let _ = planted::uproot();
         if self.output == Output::Text {
@@ -106,13 +112,32 @@ impl Planted {
         row
     }
 
-    /// Runs seeds until one fails. The canary's checkers say nothing, and the harness must notice that by its own means.
-    fn search(&self, row: &mut Row, canary: bool) {
-        let jobs = self.jobs.unwrap_or_else(pool::jobs_default);
-        let range = self.first..self.first + self.seeds;
-        if canary {
-            let _ = planted::plant("M-01");
+    /// The canary: with checkers that say nothing, a bug that they are known to find at once stays unseen. This command
+    /// must notice by its own means: by its verdict on that table of one row.
+    fn silence(&self, row: &mut Row) {
+        let bug = BUGS
+            .iter()
+            .find(|bug| bug.name == KNOWN)
+            .expect("the table has it");
+        let mut told = Self::row_of(bug);
+        let mut silent = Self::row_of(bug);
+        if planted::plant(KNOWN).is_ok() {
+            self.search(&mut told, KNOWN_SEEDS, attempt);
+            self.search(&mut silent, KNOWN_SEEDS, attempt_silenced);
         }
+        let heard = verdict(&[told]) == Verdict::Passed;
+        if heard && verdict(&[silent]) == Verdict::Harness {
+            row.noticed = Some(format!(
+                "{KNOWN} stays alive for {KNOWN_SEEDS} seeds when every checker is silent, and the verdict is {:?}",
+                Verdict::Harness
+            ));
+        }
+    }
+
+    /// Runs seeds until one fails.
+    fn search(&self, row: &mut Row, seeds: u64, attempt: impl Fn(&Scenario) -> Report + Sync) {
+        let jobs = self.jobs.unwrap_or_else(pool::jobs_default);
+        let range = self.first..self.first + seeds;
         let job = |seed| {
             attempt(&Scenario::of_seed(seed))
                 .violations
@@ -131,6 +156,16 @@ impl Planted {
     }
 }
 
+/// What the table says of the harness: it passes when it found whatever is planted.
+fn verdict(rows: &[Row]) -> Verdict {
+    let missed = |row: &Row| row.absent.is_none() && row.seeds.is_none() && row.noticed.is_none();
+    if rows.iter().any(missed) {
+        Verdict::Harness
+    } else {
+        Verdict::Passed
+    }
+}
+
 fn word(place: Place) -> &'static str {
     match place {
         Place::Core(_) | Place::Sim(_) => "planted",
@@ -142,6 +177,9 @@ fn word(place: Place) -> &'static str {
 
 fn print(row: &Row) {
     let result = match (&row.absent, row.seeds, row.rule) {
+        (None, None, _) if row.noticed.is_some() => {
+            format!("     -  {}", row.noticed.as_deref().unwrap_or_default())
+        }
         (Some(why), ..) => format!("     -  {why}"),
         (None, Some(seeds), Some(rule)) if row.expected => format!("{seeds:>6}  {rule}"),
         (None, Some(seeds), Some(rule)) => format!(
@@ -159,9 +197,12 @@ fn sum_up(rows: &[Row]) {
     seeds.sort_unstable();
     let expected = planted.iter().filter(|row| row.expected).count();
     println!(
-        "{} planted, {} found ({expected} by a rule that they must break), median {} seeds, worst {}; {} not planted",
+        "{} planted, {} noticed ({expected} by a rule that they must break), median {} seeds, worst {}; {} not planted",
         planted.len(),
-        seeds.len(),
+        planted
+            .iter()
+            .filter(|row| row.seeds.is_some() || row.noticed.is_some())
+            .count(),
         seeds.get(seeds.len() / 2).copied().unwrap_or(0),
         seeds.last().copied().unwrap_or(0),
         rows.len() - planted.len(),

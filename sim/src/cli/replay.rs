@@ -111,6 +111,7 @@ fn tell(name: &str, scenario: &Scenario, lines: usize, artefacts: &Path) -> anyh
         Watch {
             lines_max: lines.max(1),
             keep_facts: true,
+            silenced: false,
         },
     );
     for line in &told.lines {

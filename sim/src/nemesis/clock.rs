@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windlass_core::time::Millis;
 
-use super::FaultKind;
+use super::{FaultKind, drift_kind};
 use crate::fact::NodeIx;
 use crate::world::{Happening, World};
 
@@ -18,7 +18,7 @@ impl World {
 
     pub(super) fn begin_drift(&mut self, node: NodeIx, ppm: i32, lasts: Millis) {
         let until = self.now().mono.after(lasts.into());
-        self.hit(FaultKind::Drift, Some(node), until);
+        self.hit(drift_kind(ppm), Some(node), until);
         self.set_drift(node, ppm);
         self.schedule(until, Happening::EndDrift { node });
     }

@@ -83,6 +83,18 @@ pub enum Fault {
         /// How long this goes on.
         lasts: Millis,
     },
+    /// A node's calls take longer than others', and are not given up: what they were decided on is older when they arrive,
+    /// and their answers tell of the past.
+    Slow {
+        /// Whose.
+        node: NodeIx,
+        /// On the way to the store, on the way back, or both.
+        way: Way,
+        /// How much longer each way, at most.
+        by: Millis,
+        /// How long this goes on.
+        lasts: Millis,
+    },
     /// A node's news are late.
     DelayWatch {
         /// Whose.
@@ -148,6 +160,9 @@ pub enum Fault {
     },
     /// A part of the cluster is upgraded: records of the next version appear among ours, and some that nobody can read.
     Upgrade {
+        /// A node of ours whose record is written anew by the next version, if any.
+        #[serde(default)]
+        node: Option<NodeIx>,
         /// How long they stay.
         lasts: Millis,
     },
@@ -167,11 +182,14 @@ pub enum FaultKind {
     LoseRequest,
     LoseAnswer,
     ArriveLate,
+    SlowRequest,
+    SlowAnswer,
     DuplicateRequest,
     DuplicateAnswer,
     DelayWatch,
     MuteWatch,
     BreakWatch,
+    BreakRead,
     DuplicateNews,
     LateNews,
     Compact,
@@ -183,6 +201,7 @@ pub enum FaultKind {
     ExpireAll,
     JumpWall,
     Drift,
+    SmallDrift,
     Upgrade,
     HandlerHangs,
     HandlerIgnoresStop,
@@ -194,7 +213,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 36] = [
         Self::Crash,
         Self::Pause,
         Self::Double,
@@ -204,11 +223,14 @@ impl FaultKind {
         Self::LoseRequest,
         Self::LoseAnswer,
         Self::ArriveLate,
+        Self::SlowRequest,
+        Self::SlowAnswer,
         Self::DuplicateRequest,
         Self::DuplicateAnswer,
         Self::DelayWatch,
         Self::MuteWatch,
         Self::BreakWatch,
+        Self::BreakRead,
         Self::DuplicateNews,
         Self::LateNews,
         Self::Compact,
@@ -220,6 +242,7 @@ impl FaultKind {
         Self::ExpireAll,
         Self::JumpWall,
         Self::Drift,
+        Self::SmallDrift,
         Self::Upgrade,
         Self::HandlerHangs,
         Self::HandlerIgnoresStop,
@@ -241,11 +264,14 @@ impl FaultKind {
             Self::LoseRequest => "lose_request",
             Self::LoseAnswer => "lose_answer",
             Self::ArriveLate => "arrive_late",
+            Self::SlowRequest => "slow_request",
+            Self::SlowAnswer => "slow_answer",
             Self::DuplicateRequest => "duplicate_request",
             Self::DuplicateAnswer => "duplicate_answer",
             Self::DelayWatch => "delay_watch",
             Self::MuteWatch => "mute_watch",
             Self::BreakWatch => "break_watch",
+            Self::BreakRead => "break_read",
             Self::DuplicateNews => "duplicate_news",
             Self::LateNews => "late_news",
             Self::Compact => "compact",
@@ -257,6 +283,7 @@ impl FaultKind {
             Self::ExpireAll => "expire_all",
             Self::JumpWall => "jump_wall",
             Self::Drift => "drift",
+            Self::SmallDrift => "small_drift",
             Self::Upgrade => "upgrade",
             Self::HandlerHangs => "handler_hangs",
             Self::HandlerIgnoresStop => "handler_ignores_stop",
@@ -265,6 +292,19 @@ impl FaultKind {
             Self::ClientRepeats => "client_repeats",
             Self::ClientVanishes => "client_vanishes",
         }
+    }
+}
+
+/// The error of a clock's rate, in millionths, up to which sessions end before their leases: less than their margin, a
+/// sixth of a lease's time.
+const SMALL_DRIFT: u32 = 100_000;
+
+/// What kind of fault a clock is that runs wrong by so many millionths.
+fn drift_kind(ppm: i32) -> FaultKind {
+    if ppm.unsigned_abs() <= SMALL_DRIFT {
+        FaultKind::SmallDrift
+    } else {
+        FaultKind::Drift
     }
 }
 
@@ -278,6 +318,11 @@ impl Fault {
             Self::Cut { way, .. } => way.kind(),
             Self::LoseAnswers { .. } => FaultKind::LoseAnswer,
             Self::ArriveLate { .. } => FaultKind::ArriveLate,
+            Self::Slow {
+                way: Way::FromStore,
+                ..
+            } => FaultKind::SlowAnswer,
+            Self::Slow { .. } => FaultKind::SlowRequest,
             Self::DelayWatch { .. } => FaultKind::DelayWatch,
             Self::MuteWatch { .. } => FaultKind::MuteWatch,
             Self::BreakWatches { .. } => FaultKind::BreakWatch,
@@ -289,7 +334,7 @@ impl Fault {
             Self::ExpireLease { .. } => FaultKind::ExpireLease,
             Self::ExpireAll => FaultKind::ExpireAll,
             Self::JumpWall { .. } => FaultKind::JumpWall,
-            Self::Drift { .. } => FaultKind::Drift,
+            Self::Drift { ppm, .. } => drift_kind(*ppm),
             Self::Upgrade { .. } => FaultKind::Upgrade,
         }
     }
@@ -303,19 +348,19 @@ impl Fault {
             | Self::Cut { node, .. }
             | Self::LoseAnswers { node, .. }
             | Self::ArriveLate { node, .. }
+            | Self::Slow { node, .. }
             | Self::DelayWatch { node, .. }
             | Self::MuteWatch { node, .. }
             | Self::ExpireLease { node }
             | Self::JumpWall { node, .. }
             | Self::Drift { node, .. } => Some(*node),
-            Self::BreakWatches { node } => *node,
+            Self::BreakWatches { node } | Self::Upgrade { node, .. } => *node,
             Self::Compact
             | Self::MoveLeader
             | Self::StoreDown { .. }
             | Self::NoSpace { .. }
             | Self::Busy { .. }
-            | Self::ExpireAll
-            | Self::Upgrade { .. } => None,
+            | Self::ExpireAll => None,
         }
     }
 
@@ -328,13 +373,14 @@ impl Fault {
             | Self::Pause { lasts, .. }
             | Self::Cut { lasts, .. }
             | Self::ArriveLate { lasts, .. }
+            | Self::Slow { lasts, .. }
             | Self::DelayWatch { lasts, .. }
             | Self::MuteWatch { lasts, .. }
             | Self::StoreDown { lasts }
             | Self::NoSpace { lasts }
             | Self::Busy { lasts }
             | Self::Drift { lasts, .. }
-            | Self::Upgrade { lasts } => *lasts,
+            | Self::Upgrade { lasts, .. } => *lasts,
             Self::Double { .. }
             | Self::LoseAnswers { .. }
             | Self::BreakWatches { .. }
@@ -357,6 +403,12 @@ impl World {
             Fault::Cut { node, way, lasts } => self.cut(*node, *way, *lasts),
             Fault::LoseAnswers { node, count } => self.lose_next_answers(*node, *count),
             Fault::ArriveLate { node, by, lasts } => self.arrive_late(*node, *by, *lasts),
+            Fault::Slow {
+                node,
+                way,
+                by,
+                lasts,
+            } => self.slow(*node, *way, *by, *lasts),
             Fault::DelayWatch { node, by, lasts } => self.delay_watch(*node, *by, *lasts),
             Fault::MuteWatch { node, lasts } => self.mute_watch(*node, *lasts),
             Fault::BreakWatches { node } => self.break_watches(*node),
@@ -369,7 +421,7 @@ impl World {
             Fault::ExpireAll => self.expire_all(),
             Fault::JumpWall { node, by_ms } => self.jump_wall(*node, *by_ms),
             Fault::Drift { node, ppm, lasts } => self.begin_drift(*node, *ppm, *lasts),
-            Fault::Upgrade { lasts } => self.upgrade(*lasts),
+            Fault::Upgrade { node, lasts } => self.upgrade(*node, *lasts),
         }
     }
 }

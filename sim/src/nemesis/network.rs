@@ -1,9 +1,12 @@
 //! Faults of one node's connection to the store.
 
+use std::time::Duration;
+
 use windlass_core::time::Millis;
 
 use super::{FaultKind, Way};
 use crate::fact::NodeIx;
+use crate::network::SLOW_MAX;
 use crate::world::World;
 
 impl World {
@@ -30,6 +33,20 @@ impl World {
         let until = self.now().mono.after(lasts.into());
         let link = &mut self.nodes[node].link;
         (link.late_by, link.late_until) = (by.into(), until);
+    }
+
+    pub(super) fn slow(&mut self, node: NodeIx, way: Way, by: Millis, lasts: Millis) {
+        let until = self.now().mono.after(lasts.into());
+        let by = Duration::from(by).min(SLOW_MAX);
+        let both = [
+            (way != Way::FromStore, FaultKind::SlowRequest),
+            (way != Way::ToStore, FaultKind::SlowAnswer),
+        ];
+        for (_, kind) in both.into_iter().filter(|(slow, _)| *slow) {
+            self.hit(kind, Some(node), until.after(by * 2));
+        }
+        let link = &mut self.nodes[node].link;
+        (link.slow_way, link.slow_by, link.slow_until) = (Some(way), by, until);
     }
 
     pub(super) fn delay_watch(&mut self, node: NodeIx, by: Millis, lasts: Millis) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use windlass_core::ids::{LeaseId, NodeId, OpId, Priority, QueueName, TaskId};
 use windlass_core::keyspace::{Key, Place, Role};
 use windlass_core::kv;
-use windlass_core::store::{Call, Step, Txn, Value, Write};
+use windlass_core::record::{QueueConfig, Record as _};
+use windlass_core::store::{Call, Guard, Step, Txn, Value, Write};
 use windlass_core::time::{Millis, Mono, Wall};
 
 use super::FaultKind;
@@ -124,7 +125,8 @@ impl World {
 
     /// Half of the cluster runs the next version for a while: its nodes, queues and tasks are there and cannot be read.
     /// One key is nobody's, and one record nobody can read.
-    pub(super) fn upgrade(&mut self, lasts: Millis) {
+    /// The record of one of our own nodes may be written anew by the next version: it lives on, and its like cannot read it.
+    pub(super) fn upgrade(&mut self, node: Option<NodeIx>, lasts: Millis) {
         if !self.outage.strange.is_empty() || self.outage.is_down() {
             return;
         }
@@ -144,6 +146,8 @@ impl World {
                 },
             )
         };
+        let plain = QueueConfig::default().encode();
+        let plain = String::from_utf8_lossy(plain.as_bytes()).into_owned();
         let newer = r#"{"v":2,"carry":{"type":"noop","timeout":1,"colour":"blue"}}"#;
         let strange = [
             (
@@ -166,6 +170,11 @@ impl World {
                 r#"{"v":3}"#,
             ),
             (Key::from_store("/nobody/gateway/x"), "whatever"),
+            // Behind all that cannot be read, in the same revision: one that can.
+            (
+                Key::queue_config(&"last".parse().expect("a legal name")),
+                plain.as_str(),
+            ),
         ];
         let writes = strange.iter().map(|(key, value)| Write::Put {
             key: key.clone(),
@@ -175,6 +184,36 @@ impl World {
         self.meddle(step(writes.collect()));
         self.outage.strange = strange.into_iter().map(|(key, _)| key).collect();
         self.schedule(until, Happening::EndUpgrade);
+        let ready = |world: &Self, node| {
+            let server = world.server(node).is_some_and(|it| it.is_ready());
+            server || world.worker(node).is_some_and(|it| it.is_ready())
+        };
+        // Whoever is about to register knows its record by what it wrote there.
+        if let Some(node) = node.filter(|node| ready(self, *node)) {
+            self.upgrade_node(node);
+        }
+    }
+
+    fn upgrade_node(&mut self, node: NodeIx) {
+        let config = &self.nodes[node].config;
+        let key = Key::node(config.role(), config.id());
+        let Some(entry) = self.kv().entry(&key) else {
+            return;
+        };
+        let (lease, created) = (entry.lease, entry.found.created);
+        let alive = Guard::Alive {
+            key: key.clone(),
+            since: created,
+        };
+        let write = Write::Put {
+            key,
+            value: Value::from(br#"{"v":2,"life":1,"zone":"a"}"#.to_vec()),
+            lease,
+        };
+        let mut txn = Txn::default();
+        txn.push(Step::new(vec![alive], vec![write]))
+            .expect("one key makes a legal transaction");
+        self.meddle(txn);
     }
 
     /// The next version's nodes have left, and their tasks have ended.

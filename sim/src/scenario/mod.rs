@@ -4,11 +4,14 @@
 mod draw;
 mod parts;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::TaskState;
 use windlass_core::ids::Priority;
 use windlass_core::record::Json;
+use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Millis;
 
 use crate::checkers::Terms;
@@ -33,6 +36,9 @@ pub struct Scenario {
     pub workers: Vec<WorkerPlan>,
     /// How long ended tasks are kept.
     pub retention: Millis,
+    /// What everybody is told, and how much the store takes at once.
+    #[serde(default)]
+    pub settings: Settings,
     /// What the network does by itself.
     pub rudeness: Rudeness,
     /// What users do, in order of time.
@@ -52,6 +58,34 @@ pub struct Timed<T> {
     pub at: Millis,
     /// What.
     pub what: T,
+}
+
+/// What everybody is told, and how much the store takes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// How long a worker may be silent after an attempt's time-out before it is flagged, and again before it is taken.
+    pub silence_grace: Millis,
+    /// How many workers may vanish under a task.
+    pub losses_max: u32,
+    /// How long a claim may wait for a slot.
+    pub claim_wait_max: Millis,
+    /// How often the totals of nodes that are gone are folded.
+    pub fold_every: Millis,
+    /// How many entries a part of a full read has.
+    pub part_items_max: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            silence_grace: Millis::from_secs(10),
+            losses_max: LOSSES_MAX,
+            claim_wait_max: Millis::from_secs(10),
+            fold_every: Millis::from_secs(60),
+            part_items_max: 1_000,
+        }
+    }
 }
 
 /// A scheduler process.
@@ -117,6 +151,9 @@ pub struct TaskPlan {
     pub retries_max: u32,
     /// How long to wait between them.
     pub backoff: Millis,
+    /// How the wait grows and varies; it stays the same, with full jitter, when nothing is said.
+    #[serde(default)]
+    pub retry: Option<RetryPolicy>,
     /// How long an attempt may run.
     pub timeout: Millis,
     /// How much later it is due.
@@ -124,6 +161,19 @@ pub struct TaskPlan {
     /// Its idempotency key and body, by number.
     pub key: Option<(u8, u8)>,
 }
+
+impl TaskPlan {
+    /// The wait that its handler advises after a failure, in milliseconds.
+    fn advice(&self) -> u64 {
+        let arguments = self.payload.to::<BTreeMap<String, u64>>().ok();
+        arguments
+            .and_then(|it| it.get(ADVICE).copied())
+            .unwrap_or(0)
+    }
+}
+
+/// The name of a payload's field that tells the wait that a failing handler advises.
+pub const ADVICE: &str = "again_ms";
 
 /// Something that a user does. Tasks, submissions and locks are named by number, counted round those there are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +225,28 @@ pub enum Act {
         server: NodeIx,
         /// Which task.
         nth: u32,
+    },
+    /// Asks something about a task just when it takes a step, as users do that watch one.
+    Ambush {
+        /// What the task must do.
+        step: Move,
+        /// How many such steps pass before.
+        skip: u32,
+        /// How much later it is asked.
+        after: Millis,
+        /// What is asked.
+        wish: Wish,
+        /// Through which scheduler process.
+        server: NodeIx,
+        /// Through which other one the same is asked at the same time.
+        also: Option<NodeIx>,
+    },
+    /// Asks the same about every task that it makes sense for, as operators do that clean up.
+    Sweep {
+        /// Through which scheduler process.
+        server: NodeIx,
+        /// What.
+        wish: Wish,
     },
     /// Runs a task again.
     Rerun {
@@ -237,10 +309,59 @@ pub enum Act {
     },
 }
 
+/// A step of a task's, as a user sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Move {
+    /// It waits in its queue.
+    Waits,
+    /// It is put off.
+    Delayed,
+    /// A worker has it.
+    Claimed,
+    /// It has ended badly, or was cancelled.
+    Ended,
+}
+
+/// What may be asked about a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// To see it.
+    Get,
+    /// That it ends.
+    Cancel,
+    /// That it runs again.
+    Rerun,
+}
+
 impl Scenario {
     /// How many nodes there are.
     pub fn nodes(&self) -> usize {
         self.servers.len() + self.workers.len()
+    }
+
+    /// The longest wait that a handler advises.
+    fn advice_max(&self) -> u64 {
+        let submitted = self.acts.iter().flat_map(|act| match &act.what {
+            Act::Submit { tasks, .. } => tasks.as_slice(),
+            Act::Repeat { .. }
+            | Act::Vanish { .. }
+            | Act::Get { .. }
+            | Act::List { .. }
+            | Act::Stats { .. }
+            | Act::Cancel { .. }
+            | Act::Ambush { .. }
+            | Act::Sweep { .. }
+            | Act::Rerun { .. }
+            | Act::Configure { .. }
+            | Act::Drain { .. }
+            | Act::Order { .. }
+            | Act::LockTake { .. }
+            | Act::LockRenew { .. }
+            | Act::LockRelease { .. } => &[],
+        });
+        submitted.map(TaskPlan::advice).max().unwrap_or(0)
     }
 
     /// What checkers need to know.
@@ -248,11 +369,11 @@ impl Scenario {
         Terms {
             ttl_ms: self.ttl.get(),
             end_max_ms: u64::try_from(BUDGET.as_millis()).expect("minutes"),
-            losses_max: LOSSES_MAX,
+            losses_max: self.settings.losses_max,
             epoch_ms: EPOCH_MS,
             retention_ms: self.retention.get(),
             drain_max_ms: self.ttl.get() + DRAIN_MAX_MS,
-            advice_max_ms: 0,
+            advice_max_ms: self.advice_max(),
         }
     }
 }

@@ -125,6 +125,7 @@ impl super::Act {
             | Self::List { server, .. }
             | Self::Stats { server }
             | Self::Cancel { server, .. }
+            | Self::Sweep { server, .. }
             | Self::Rerun { server, .. }
             | Self::Configure { server, .. }
             | Self::LockTake { server, .. }
@@ -134,6 +135,10 @@ impl super::Act {
             Self::Order { server, node } => {
                 change(server);
                 change(node);
+            }
+            Self::Ambush { server, also, .. } => {
+                change(server);
+                also.iter_mut().for_each(change);
             }
             Self::Vanish { .. } => {}
         }
@@ -150,9 +155,13 @@ impl crate::nemesis::Fault {
             | Self::Cut { node, .. }
             | Self::LoseAnswers { node, .. }
             | Self::ArriveLate { node, .. }
+            | Self::Slow { node, .. }
             | Self::DelayWatch { node, .. }
             | Self::MuteWatch { node, .. }
             | Self::BreakWatches { node: Some(node) }
+            | Self::Upgrade {
+                node: Some(node), ..
+            }
             | Self::ExpireLease { node }
             | Self::JumpWall { node, .. }
             | Self::Drift { node, .. } => change(node),
@@ -163,7 +172,7 @@ impl crate::nemesis::Fault {
             | Self::NoSpace { .. }
             | Self::Busy { .. }
             | Self::ExpireAll
-            | Self::Upgrade { .. } => {}
+            | Self::Upgrade { node: None, .. } => {}
         }
     }
 }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use windlass_core::ids::OpId;
 use windlass_core::record::{Json, StopReason};
 use windlass_core::retry::Verdict;
+use windlass_core::time::Millis;
 use windlass_core::worker::{self, HandlerError, RunEvent, Start};
 
 use super::{Happening, NodeIx, World};
 use crate::fact::Fact;
 use crate::nemesis::FaultKind;
 use crate::node::AnyInput;
+use crate::scenario::ADVICE;
 
 /// The types that simulated workers run: the stock ones, and those that no worker should have to suffer.
 pub(super) const KINDS: [&str; 9] = [
@@ -167,6 +169,22 @@ impl World {
     }
 }
 
+/// The handler of a task that is to fail; it may say when to try again, or that trying again is useless.
+fn fail_as_told(start: &Start) -> RunEvent {
+    let again = argument(start, ADVICE, 0);
+    let verdict = if again > 0 {
+        Verdict::RetryAfter(Millis::new(again))
+    } else if argument(start, "for_good", 0) > 0 {
+        Verdict::FailNow
+    } else {
+        Verdict::Retry
+    };
+    RunEvent::Failed(HandlerError {
+        message: "as ordered".into(),
+        verdict,
+    })
+}
+
 fn failure(message: &str) -> RunEvent {
     RunEvent::Failed(HandlerError {
         message: message.into(),
@@ -182,7 +200,7 @@ fn end_of(handler: &Handler) -> RunEvent {
         (_, Some(_)) => RunEvent::Stopped,
         ("echo", None) => RunEvent::Completed(start.payload.clone()),
         ("fail", None) if u64::from(start.attempt.0) <= argument(start, "times", 1) => {
-            failure("as ordered")
+            fail_as_told(start)
         }
         (_, None) => RunEvent::Completed(Json::null()),
     }

@@ -68,6 +68,8 @@ impl World {
         state.inbox.clear();
         state.wake_at = None;
         state.watches.clear();
+        state.rereads.clear();
+        state.told = None;
         state.link.gap = false;
         let (role, id, slots) = (
             state.config.role(),

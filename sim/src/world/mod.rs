@@ -127,11 +127,16 @@ pub struct World {
 impl World {
     /// An empty world.
     pub fn new(seed: u64, rudeness: Rudeness) -> Self {
+        Self::with_limits(seed, rudeness, Limits::default())
+    }
+
+    /// An empty world whose store has these limits.
+    pub fn with_limits(seed: u64, rudeness: Rudeness, limits: Limits) -> Self {
         let mut rng = Rng::new(seed);
         Self {
             now: Mono::from_nanos(1),
             queue: EventQueue::default(),
-            kv: Kv::new(Limits::default()),
+            kv: Kv::new(limits),
             store_wake: None,
             truth: Truth::default(),
             outage: Outage::default(),

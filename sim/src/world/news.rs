@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use windlass_core::ids::OpId;
+use windlass_core::keyspace::Range;
 use windlass_core::kv;
 use windlass_core::store::{Answer, Call, ViewEvent};
 
@@ -32,7 +33,13 @@ impl World {
             }
             return;
         }
-        if self.network.hits(self.network.rudeness.duplicate_news) {
+        let event = match self.reread(node, life, op, event) {
+            Some(event) => self.overlap(node, op, event),
+            None => return,
+        };
+        // A part of a full read never comes again: its stream has ended, and another begins with the first part.
+        let may_come_again = matches!(event, ViewEvent::Delta { .. });
+        if may_come_again && self.network.hits(self.network.rudeness.duplicate_news) {
             let later = self.network.while_up_to(Duration::from_secs(3));
             self.hit(FaultKind::DuplicateNews, Some(node), self.now.after(later));
             let answer = Answer::View(event.clone());
@@ -79,6 +86,61 @@ impl World {
         );
     }
 
+    /// Sometimes a port that reads page by page breaks off and begins anew, under the same watch: the rest of the first
+    /// read never comes, and the second is of another revision.
+    fn reread(&mut self, node: NodeIx, life: u64, op: OpId, event: ViewEvent) -> Option<ViewEvent> {
+        if self.nodes[node].rereads.contains(&op) {
+            return None;
+        }
+        let breaks = matches!(event, ViewEvent::Reset { more: true, .. })
+            && self.network.hits(self.network.rudeness.break_reads);
+        if let Some(range) = self.nodes[node]
+            .watches
+            .get(&op)
+            .filter(|_| breaks)
+            .cloned()
+        {
+            self.hit(FaultKind::BreakRead, Some(node), self.now);
+            self.nodes[node].rereads.insert(op);
+            let later = self.network.while_up_to(Duration::from_millis(300));
+            let call = Call::Watch(range);
+            let again = Happening::Request {
+                node,
+                life,
+                op,
+                call,
+            };
+            self.schedule(self.now.after(later), again);
+        }
+        Some(event)
+    }
+
+    /// Sometimes a port that comes back begins where it was sure, not where it was: what it told last comes once more,
+    /// together with what is new.
+    fn overlap(&mut self, node: NodeIx, op: OpId, event: ViewEvent) -> ViewEvent {
+        if self.network.rudeness.duplicate_news == 0 {
+            return event;
+        }
+        let ViewEvent::Delta { after, at, changes } = event else {
+            return event;
+        };
+        let told = (op, after, at, changes.clone());
+        let before = self.nodes[node].told.replace(told);
+        let joined = before.filter(|(of, _, until, _)| *of == op && *until == after);
+        match joined.filter(|_| self.network.hits(self.network.rudeness.duplicate_news * 4)) {
+            Some((_, earlier, _, mut known)) => {
+                self.hit(FaultKind::DuplicateNews, Some(node), self.now);
+                known.extend(changes);
+                ViewEvent::Delta {
+                    after: earlier,
+                    at,
+                    changes: known,
+                }
+            }
+            None => ViewEvent::Delta { after, at, changes },
+        }
+    }
+
     /// The node's port has noticed that its watches are dead. Some of them live on in the store, and are heard again.
     pub(super) fn reconnect(&mut self, node: NodeIx, life: u64) {
         if self.nodes[node].life != life {
@@ -94,7 +156,8 @@ impl World {
         let watches = std::mem::take(&mut self.nodes[node].watches);
         // Whatever comes next comes through another connection.
         self.nodes[node].last_news = self.now;
-        for op in watches {
+        self.nodes[node].rereads.clear();
+        for op in watches.into_keys() {
             if self.network.below(2) == 0 {
                 let client = self.client(node, life);
                 self.store(kv::Input::Call {
@@ -142,7 +205,11 @@ impl World {
         let late = self.late_news();
         let nodes: BTreeSet<NodeIx> = late.iter().map(|(node, _)| *node).collect();
         for (node, op) in late {
-            self.nodes[node].watches.insert(op);
+            // Of a watch that is lost, nobody asks what it was about.
+            self.nodes[node]
+                .watches
+                .entry(op)
+                .or_insert_with(Range::cluster);
         }
         for node in nodes {
             self.lose_watches(node);

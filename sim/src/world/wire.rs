@@ -6,13 +6,13 @@ use windlass_core::ids::OpId;
 use windlass_core::kv::{self, ClientId, Log};
 use windlass_core::machine::Machine as _;
 use windlass_core::store::{
-    Answer, Call, LeaseAnswer, ReadAnswer, Refusal, TxnOutcome, ViewEvent, Write,
+    Answer, Call, LeaseAnswer, Query, ReadAnswer, Refusal, TxnOutcome, ViewEvent, Write,
 };
 use windlass_core::time::Millis;
 
 use super::{Happening, NodeIx, World};
 use crate::fact::{Decision, Fact};
-use crate::nemesis::FaultKind;
+use crate::nemesis::{FaultKind, Way};
 use crate::network::{ANSWER_MAX, Delivery};
 use crate::node::AnyInput;
 use crate::perturb::Perturbation;
@@ -93,6 +93,10 @@ impl World {
         self.trace.note(self.now, Some(node), kind, &[op.0], || {
             format!("{op:?} {call:?}")
         });
+        if let Call::Read(Query::Range { limit, .. }) = call {
+            let limit = *limit;
+            self.tell(|| Fact::Read { node, limit });
+        }
         if let Call::Commit(txn) = call {
             let mut bytes = 0;
             for write in txn.writes() {
@@ -119,8 +123,9 @@ impl World {
             Some(by) => Delivery::Late(ANSWER_MAX + by),
             None => self.network.request(),
         };
+        let slow = link.slow(self.now, Way::ToStore);
         match delivery {
-            Delivery::After(_) => {}
+            Delivery::After(wait) => return Delivery::After(wait + self.network.dawdle(slow)),
             Delivery::Never => self.hit(FaultKind::LoseRequest, Some(node), self.now),
             Delivery::Late(by) => self.hit(FaultKind::ArriveLate, Some(node), self.now.after(by)),
         }
@@ -173,8 +178,9 @@ impl World {
             return self.deliver(client, op, answer);
         }
         match &call {
-            Call::Watch(_) => {
-                self.nodes[node].watches.insert(op);
+            Call::Watch(range) => {
+                self.nodes[node].watches.insert(op, range.clone());
+                self.nodes[node].rereads.remove(&op);
             }
             Call::Unwatch { watch } => {
                 self.nodes[node].watches.remove(watch);
@@ -313,7 +319,11 @@ impl World {
         let delivery = if cut || planned || self.aim.loses_answer(node, life, op) {
             Delivery::Never
         } else {
-            self.network.answer()
+            let slow = self.nodes[node].link.slow(self.now, Way::FromStore);
+            match self.network.answer() {
+                Delivery::After(wait) => Delivery::After(wait + self.network.dawdle(slow)),
+                other @ (Delivery::Never | Delivery::Late(_)) => other,
+            }
         };
         match delivery {
             Delivery::After(wait) | Delivery::Late(wait) => {
