@@ -41,6 +41,8 @@ fn is_small(scenario: &Scenario) -> bool {
             | Act::Configure { .. }
             | Act::Drain { .. }
             | Act::Order { .. }
+            | Act::Ambush { .. }
+            | Act::Sweep { .. }
             | Act::LockTake { .. }
             | Act::LockRenew { .. }
             | Act::LockRelease { .. } => 0,

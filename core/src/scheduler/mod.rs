@@ -25,7 +25,7 @@ use crate::keyspace::Place;
 use crate::planted::planted;
 use crate::rng::Rng;
 use crate::time::{Mono, Now, Wall};
-use crate::view::{ClusterView, News};
+use crate::view::{ClusterView, News, Spot};
 
 /// What a scheduler is told at its start.
 #[derive(Debug, Clone)]
@@ -54,7 +54,6 @@ pub(crate) struct Scheduler {
 #[derive(Debug, Clone)]
 struct Reserved {
     worker: NodeId,
-    queue: QueueName,
     place: Place,
     /// The entry's modification revision.
     since: Revision,
@@ -64,7 +63,8 @@ struct Reserved {
 
 #[derive(Debug, Clone)]
 enum Parked {
-    Entry(QueueName, Place),
+    /// A task whose dispatch did not happen.
+    Entry(TaskId),
     Claim(NodeId, Place),
     Delayed(Wall, TaskId),
     Worker(NodeId),
@@ -212,7 +212,7 @@ impl Scheduler {
 
     fn unpark(&mut self, now: Now, parked: Parked, view: &ClusterView) {
         match parked {
-            Parked::Entry(queue, place) => self.admit(now.mono, &queue, place, view),
+            Parked::Entry(task) => self.admit_again(now.mono, task, view),
             Parked::Claim(worker, place) => {
                 if let Some(claimed) = view.claim(&worker, place) {
                     self.upkeep.judge(
@@ -244,7 +244,7 @@ impl Scheduler {
                 {
                     self.fleet.release(&reserved.worker);
                     self.ready.capacity_changed();
-                    self.admit(now.mono, &reserved.queue, reserved.place, view);
+                    self.admit_again(now.mono, task, view);
                 }
             }
         }
@@ -267,6 +267,14 @@ impl Scheduler {
             place,
             self.peers.mine(place.task),
         );
+    }
+
+    /// Makes a task whose dispatch is settled a candidate wherever it waits now: meanwhile it may have been cancelled and run
+    /// again, in another place.
+    fn admit_again(&mut self, now: Mono, task: TaskId, view: &ClusterView) {
+        if let Some(Spot::Entry(queue, place)) = view.spot(task) {
+            self.admit(now, queue, *place, view);
+        }
     }
 
     fn on_claim_came(&mut self, worker: &NodeId, place: Place) {

@@ -218,7 +218,6 @@ impl Scheduler {
             self.fleet.hold(&to.worker);
             let reserved = Reserved {
                 worker: to.worker,
-                queue: queue.clone(),
                 place,
                 since,
                 committed: None,
@@ -325,7 +324,7 @@ impl Scheduler {
     fn park(&mut self, at: Revision, job: Job) {
         let parked = match job {
             Job::Dispatch {
-                queue,
+                queue: _,
                 place,
                 since,
                 worker,
@@ -341,7 +340,7 @@ impl Scheduler {
                     }
                     self.ready.capacity_changed();
                 }
-                Parked::Entry(queue, place)
+                Parked::Entry(place.task)
             }
             Job::Take { worker, place, .. } | Job::Flag { worker, place } => {
                 Parked::Claim(worker, place)

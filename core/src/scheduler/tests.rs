@@ -189,3 +189,31 @@ fn a_task_that_somebody_put_into_two_places_is_placed_from_one_at_a_time() {
     assert_eq!(place, first);
     assert_eq!(rig.scheduler.reserved.len(), 1);
 }
+
+#[test]
+fn a_task_that_was_run_again_while_its_dispatch_was_under_way_is_placed_from_where_it_waits_now() {
+    let mut rig = Rig::new();
+    rig.entry_comes(3);
+    let first = rig.plan();
+    // Somebody else cancels it, and runs it again.
+    rig.change(Change::Delete {
+        key: Key::entry(&rig.queue, rig.place),
+        at: Revision(4),
+    });
+    rig.place.timestamp = Wall::from_millis(2);
+    rig.entry_comes(5);
+    let nothing = rig.scheduler.plan(rig.now, &rig.view, |job| job);
+    assert!(nothing.is_empty(), "one dispatch of a task at a time");
+    let settled = Settled::Conflict {
+        at: Revision(5),
+        lost: Vec::new(),
+        spared: vec![first],
+    };
+    rig.scheduler
+        .on_settled(rig.now, settled, Some(Revision(5)), &rig.view);
+    rig.scheduler.on_view_at(rig.now, Revision(5), &rig.view);
+    let Job::Dispatch { place, .. } = rig.plan() else {
+        panic!("it waits, and there is room");
+    };
+    assert_eq!(place, rig.place);
+}

@@ -77,7 +77,8 @@ pub(super) fn count_of(state: &TaskState) -> Option<Count> {
 pub(super) fn writer_of(revised: &Revised) -> Option<(&str, char)> {
     revised.others.iter().find_map(|other| match other {
         Other::Lane { key, lane: Some(_) } => {
-            let (node, lane) = key.as_str().strip_prefix("/stats/")?.split_once('/')?;
+            let mut parts = key.as_str().split('/').skip(2);
+            let (node, lane) = (parts.next()?, parts.next()?);
             let part = lane.chars().next()?;
             (!node.starts_with('@')).then_some((node, part))
         }

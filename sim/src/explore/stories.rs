@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windlass_core::gateway::{Due, Reply, Request, Submitted, TaskSpec};
 use windlass_core::ids::{Fence, Priority, TaskId};
-use windlass_core::keyspace::{Key, Meaning, Range};
+use windlass_core::keyspace::{Meaning, Range};
 use windlass_core::record::{Json, Outcome};
 use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::time::Millis;
@@ -208,7 +208,7 @@ fn lock_twice(stage: &mut Stage) -> bool {
                 .request(SERVER, Request::LockRelease { lock, token });
         }
     }
-    let all = Range::new(Key::from_store("/locks/"), Key::from_store("/locks0"));
+    let all = Range::cluster();
     let mut waiters = stage
         .world
         .kv()
