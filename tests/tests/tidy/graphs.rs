@@ -32,7 +32,7 @@ fn tree(of: &[&str], flags: &str) -> Vec<(usize, String, String)> {
         .env("RUSTFLAGS", flags)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .output()
-        .unwrap();
+        .expect("cargo runs, and speaks UTF-8");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     parse(&String::from_utf8_lossy(&output.stdout))
