@@ -195,7 +195,13 @@ mod tests {
     fn only_what_the_failure_needs_is_left() {
         let whole = (0..)
             .map(Scenario::of_seed)
-            .find(|it| crashes(it) > 2 && it.acts.len() > 5)
+            .find(|it| {
+                let times = it.faults.iter().map(|fault| fault.at);
+                let last = times.chain(it.acts.iter().map(|act| act.at)).max();
+                crashes(it) > 2
+                    && it.acts.len() > 5
+                    && last < Some(Millis::new(it.safety.get() - 1))
+            })
             .unwrap();
         // A bug that needs two crashes and one act.
         let small = shrink_by(&whole, Rule::S1, 10_000, |scenario| {

@@ -1,11 +1,13 @@
 //! S2: every step of a task is a row of the table of its life, from the places and counters that the row names, to those,
-//! taken by whom it names; and a claim is made only for a worker that offers to take tasks at that revision.
+//! taken by whom it names; and a claim is made only for a worker that offers to take tasks at that revision,
+//! and taken from a living one only once a stop was ordered.
 //!
 //! No fault suspends it. Records that this version cannot read (`Upgrade`) are nobody's steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use windlass_core::ids::NodeId;
+use windlass_core::ids::{NodeId, Registration};
+use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
 use super::rows::{Row, claim_of, is_foreign, is_node, row_of, writer_of};
@@ -17,6 +19,8 @@ use crate::fact::Fact;
 #[derive(Debug, Default)]
 pub(super) struct LegalSteps {
     offers: BTreeSet<NodeId>,
+    /// The life of each worker's key.
+    alive: BTreeMap<NodeId, Registration>,
 }
 
 /// Whether the writer of a revision may take this row.
@@ -49,6 +53,17 @@ impl Checker for LegalSteps {
             return;
         };
         for other in &revised.others {
+            if let Other::Node {
+                role: Role::Worker,
+                id,
+                life,
+            } = other
+            {
+                match life {
+                    Some(life) => self.alive.insert(id.clone(), Registration(life.created)),
+                    None => self.alive.remove(id),
+                };
+            }
             if let Other::Offer { id, life } = other {
                 match life {
                     Some(_) => self.offers.insert(id.clone()),
@@ -70,6 +85,15 @@ impl Checker for LegalSteps {
                 (Ok(Row::Dispatched), Some(_)) => match claim_of(&step.after) {
                     Some(claim) if !self.offers.contains(&claim.worker) => {
                         format!("dispatched to {}, which offers nothing", claim.worker)
+                    }
+                    Some(_) | None => continue,
+                },
+                (Ok(Row::Lost | Row::LostForGood(_)), Some(_)) => match claim_of(&step.before) {
+                    Some(claim)
+                        if !claim.stopping
+                            && self.alive.get(&claim.worker) == Some(&claim.registration) =>
+                    {
+                        format!("taken from {}, which lives", claim.worker)
                     }
                     Some(_) | None => continue,
                 },
@@ -163,6 +187,29 @@ mod tests {
         let end = h.end_of(task, Ending::Completed);
         h.end(&lane_of("w2"), task, end);
         h.assert_tripped("by w2");
+    }
+
+    #[test]
+    fn a_claim_is_taken_from_a_living_worker_only_after_a_flag() {
+        for (flagged, clean) in [(true, true), (false, false)] {
+            let mut h = history();
+            let life = crate::book::Life {
+                created: windlass_core::ids::Revision(1),
+                lease: None,
+            };
+            h.node_key("w1", Some(life));
+            let task = h.submit(None);
+            h.dispatch(task, "w1");
+            if flagged {
+                h.flag(task);
+            }
+            h.lose(task);
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("which lives");
+            }
+        }
     }
 
     #[test]

@@ -360,6 +360,10 @@ mod tests {
         let mut h = History::with(all(&TERMS));
         h.boot(0, Role::Scheduler, "s1", 0);
         h.worker(1, "w1");
+        h.fact(Fact::Leased {
+            lease: windlass_core::ids::LeaseId(1),
+            ttl: windlass_core::time::Millis::new(TERMS.ttl_ms),
+        });
         let life = h.life(Some(1));
         h.node_key("w1", Some(life));
         h.offer("w1", Some(life));

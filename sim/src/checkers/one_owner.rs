@@ -2,7 +2,8 @@
 //!
 //! A handler is fenced once its worker's session is over by the worker's own clock, once it was ordered to stop, once its
 //! process is down. By then its worker's lease may end, and not before: when a lease ends, no handler of the life that
-//! it stood for is unfenced. A handler is fenced, too, once its claim was taken though its worker lives, as the
+//! it stood for runs on, but on a worker that is frozen, or woke up only after its session's end; and where a clock is
+//! wrong within the margin, it was ordered to stop. A handler is fenced, too, once its claim was taken though its worker lives, as the
 //! backstop against silent workers does.
 //!
 //! No fault suspends the first part. The second is suspended for a worker whose lease was ended early (`ExpireLease`,
@@ -36,6 +37,8 @@ pub(super) struct OneOwner {
     claims: BTreeMap<Fence, Registration>,
     running: BTreeMap<TaskId, Vec<Running>>,
     by_node: BTreeMap<NodeIx, BTreeMap<OpId, TaskId>>,
+    /// Until when a node was frozen last; `None` while it is.
+    asleep: BTreeMap<NodeIx, Option<Mono>>,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,7 @@ impl OneOwner {
             claims: BTreeMap::new(),
             running: BTreeMap::new(),
             by_node: BTreeMap::new(),
+            asleep: BTreeMap::new(),
         }
     }
 
@@ -139,6 +143,25 @@ impl OneOwner {
         }
     }
 
+    /// Whether a handler runs on though it should not, now that its worker's lease has ended.
+    fn outlasts(&self, at: Mono, running: &Running) -> bool {
+        let Some(worker) = self.roster.get(running.node) else {
+            return false;
+        };
+        let drifted = worker
+            .drifts_until
+            .is_some_and(|until| at < until.after(self.ttl * 2));
+        if !worker.up || worker.cast_out || drifted {
+            return false;
+        }
+        let ended = worker.session_until.unwrap_or(Mono::ZERO);
+        let slept = self.asleep.get(&running.node);
+        if slept.is_some_and(|until| until.is_none_or(|until| until >= ended)) {
+            return ended > at;
+        }
+        ended > at || !running.stopped || !worker.skewed
+    }
+
     /// A worker's lease is over: its handlers are fenced by then.
     fn lease_ends(&mut self, at: Mono, lease: LeaseId, found: &mut Findings) {
         let Some((id, registration)) = self.leases.remove(&lease) else {
@@ -152,7 +175,7 @@ impl OneOwner {
         for (node, task) in tasks {
             let own = self.running.get(&task).into_iter().flatten();
             let mut of_it = own.filter(|it| it.registration == Some(registration));
-            if of_it.any(|it| it.node == node && !self.is_fenced(at, it)) {
+            if of_it.any(|it| it.node == node && self.outlasts(at, it)) {
                 let what = format!("{task} runs on node {node}, whose lease has ended");
                 found.add(self, at, Some(node), Some(task), what);
             }
@@ -249,9 +272,13 @@ impl Checker for OneOwner {
             }
             Fact::Booted { .. } | Fact::Fault { .. } => self.roster.observe(at, fact),
             Fact::LeaseEnded { lease } => self.lease_ends(at, *lease, found),
+            Fact::Frozen { node } => {
+                self.asleep.insert(*node, None);
+            }
+            Fact::Thawed { node } => {
+                self.asleep.insert(*node, Some(at));
+            }
             Fact::Leased { .. }
-            | Fact::Frozen { .. }
-            | Fact::Thawed { .. }
             | Fact::Draining { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }
@@ -360,6 +387,33 @@ mod tests {
             if let Some(kind) = fault {
                 h.fault(kind, Some(0), 0);
             }
+            h.fact(Fact::LeaseEnded { lease: LeaseId(7) });
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("whose lease has ended");
+            }
+        }
+    }
+
+    #[test]
+    fn a_handler_that_runs_on_when_its_lease_ends_is_found_unless_its_worker_slept() {
+        for (slept, clean) in [(false, false), (true, true)] {
+            let mut h = History::of(OneOwner::new(&TERMS));
+            let life = crate::book::Life {
+                created: Revision(1),
+                lease: Some(LeaseId(7)),
+            };
+            h.node_key("w1", Some(life));
+            h.worker(0, "w1");
+            let task = h.submit(None);
+            let fence = h.dispatch(task, "w1");
+            h.session(0, 2_500);
+            h.start(0, 1, task, fence);
+            if slept {
+                h.fact(Fact::Frozen { node: 0 });
+            }
+            h.pass(3_000);
             h.fact(Fact::LeaseEnded { lease: LeaseId(7) });
             if clean {
                 h.assert_clean();

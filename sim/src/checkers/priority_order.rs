@@ -26,6 +26,9 @@ use crate::fact::Fact;
 const ALONE: Duration = Duration::from_secs(1);
 /// How long when there are several.
 const AMONG_OTHERS: Duration = Duration::from_secs(5);
+/// How much later a task may be given out that was sent at the same time as one behind it: transactions overtake each
+/// other on their way.
+const OVERTAKEN: Duration = Duration::from_millis(100);
 /// How many earlier tasks are looked at.
 const LOOK_AT: usize = 16;
 
@@ -39,6 +42,8 @@ pub(super) struct PriorityOrder {
     /// Since when a queue is paused, or is not.
     paused: BTreeMap<QueueName, (bool, Mono)>,
     calm_since: Mono,
+    /// Tasks that were overlooked, until when they may still come, and by which.
+    suspects: Vec<(TaskId, Mono, TaskId, String)>,
 }
 
 /// How full a worker is.
@@ -67,6 +72,7 @@ impl PriorityOrder {
             workers: BTreeMap::new(),
             paused: BTreeMap::new(),
             calm_since: Mono::ZERO,
+            suspects: Vec::new(),
         }
     }
 
@@ -95,7 +101,17 @@ impl PriorityOrder {
         old.next().map(|(place, since)| (place.task, *since))
     }
 
-    fn judge(&self, at: Mono, step: &TaskStep) -> Option<String> {
+    /// Reports whoever did not come in time.
+    fn convict(&mut self, at: Mono, found: &mut Findings) {
+        let late = self.suspects.iter().filter(|(_, until, ..)| *until < at);
+        for (_, until, task, why) in late {
+            let what = format!("{task} was {why}");
+            found.add(self, *until, None, Some(*task), what);
+        }
+        self.suspects.retain(|(_, until, ..)| *until >= at);
+    }
+
+    fn judge(&self, at: Mono, step: &TaskStep) -> Option<(Option<TaskId>, String)> {
         let (
             [
                 Spot::Entry {
@@ -116,7 +132,8 @@ impl PriorityOrder {
         let paused = self.paused.get(queue).copied();
         if let Some((true, since)) = paused.filter(|(_, since)| since.after(bound) < at) {
             let nanos = at.since(since).as_millis();
-            return Some(format!("given out of {queue}, paused for {nanos} ms"));
+            let why = format!("given out of {queue}, paused for {nanos} ms");
+            return Some((None, why));
         }
         // While the queue was paused, everything waited.
         let resumed = paused.map_or(Mono::ZERO, |(_, since)| since);
@@ -124,7 +141,8 @@ impl PriorityOrder {
         let room = self.had_room(&claim.worker, alone)?;
         (resumed.max(room).after(bound) < at).then(|| {
             let waited = at.since(since).as_millis();
-            format!("given out before {other}, which had waited {waited} ms")
+            let why = format!("given out before {other}, which had waited {waited} ms");
+            (Some(other), why)
         })
     }
 
@@ -191,6 +209,10 @@ impl Checker for PriorityOrder {
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         match fact {
             Fact::Stored(revised) => {
+                self.convict(at, found);
+                let steps = &revised.steps;
+                self.suspects
+                    .retain(|(other, ..)| steps.iter().all(|step| step.task != *other));
                 for other in &revised.others {
                     self.other(at, other);
                 }
@@ -199,9 +221,16 @@ impl Checker for PriorityOrder {
                     self.leave(step);
                 }
                 for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
-                    if let Some(why) = self.judge(at, step) {
-                        let what = format!("{} was {why}", step.task);
-                        found.add(self, at, None, Some(step.task), what);
+                    match self.judge(at, step) {
+                        Some((Some(other), why)) => {
+                            let until = at.after(OVERTAKEN);
+                            self.suspects.push((other, until, step.task, why));
+                        }
+                        Some((None, why)) => {
+                            let what = format!("{} was {why}", step.task);
+                            found.add(self, at, None, Some(step.task), what);
+                        }
+                        None => {}
                     }
                 }
                 for step in &revised.steps {
@@ -235,6 +264,10 @@ impl Checker for PriorityOrder {
             | Fact::Viewed { .. }
             | Fact::Phase(_) => {}
         }
+    }
+
+    fn finish(&mut self, at: Mono, found: &mut Findings) {
+        self.convict(at.after(OVERTAKEN * 2), found);
     }
 }
 
@@ -274,6 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn transactions_may_overtake_each_other_and_not_for_long() {
+        for (later, clean) in [(100, true), (101, false)] {
+            let mut h = history();
+            let first = h.submit(None);
+            h.pass(1);
+            let second = h.submit(None);
+            h.pass(5_000);
+            h.dispatch(second, "w1");
+            h.pass(later);
+            h.dispatch(first, "w1");
+            h.finish();
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("given out before");
+            }
+        }
+    }
+
+    #[test]
     fn a_task_that_is_overlooked_is_found_unless_a_fault_hid_it() {
         for (fault, clean) in [(None, false), (Some(FaultKind::DelayWatch), true)] {
             let mut h = history();
@@ -288,6 +341,7 @@ mod tests {
             if clean {
                 h.assert_clean();
             } else {
+                h.finish();
                 h.assert_tripped("given out before");
             }
         }
@@ -338,6 +392,7 @@ mod tests {
             if clean {
                 h.assert_clean();
             } else {
+                h.finish();
                 h.assert_tripped("given out before");
             }
         }

@@ -196,6 +196,7 @@ fn end_of(handler: &Handler) -> RunEvent {
     let start = &handler.start;
     match (start.kind.as_str(), handler.stopped) {
         // Too late, and it says so as if nothing had happened.
+        ("deaf", Some(_)) if argument(start, "fails", 0) > 0 => failure("too late"),
         ("deaf" | "lie", Some(_)) => RunEvent::Completed(Json::null()),
         (_, Some(_)) => RunEvent::Stopped,
         ("echo", None) => RunEvent::Completed(start.payload.clone()),

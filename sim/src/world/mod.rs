@@ -51,6 +51,12 @@ pub(crate) enum Happening {
         op: OpId,
         answer: Answer,
     },
+    /// A port that broke off a full read begins it anew.
+    Reread {
+        node: NodeIx,
+        life: u64,
+        op: OpId,
+    },
     /// A port has noticed that its watches are lost.
     Reconnect {
         node: NodeIx,
@@ -298,6 +304,7 @@ impl World {
                 op,
                 answer,
             } => self.take_answer(node, life, op, answer),
+            Happening::Reread { node, life, op } => self.read_again(node, life, op),
             Happening::Reconnect { node, life } => self.reconnect(node, life),
             Happening::Wake { node } => {
                 if self.nodes[node].wake_at.is_some_and(|wake| wake <= at) {

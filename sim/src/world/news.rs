@@ -94,25 +94,30 @@ impl World {
         }
         let breaks = matches!(event, ViewEvent::Reset { more: true, .. })
             && self.network.hits(self.network.rudeness.break_reads);
-        if let Some(range) = self.nodes[node]
-            .watches
-            .get(&op)
-            .filter(|_| breaks)
-            .cloned()
-        {
+        if breaks && self.nodes[node].watches.contains_key(&op) {
             self.hit(FaultKind::BreakRead, Some(node), self.now);
             self.nodes[node].rereads.insert(op);
             let later = self.network.while_up_to(Duration::from_millis(300));
-            let call = Call::Watch(range);
-            let again = Happening::Request {
-                node,
-                life,
-                op,
-                call,
-            };
-            self.schedule(self.now.after(later), again);
+            self.schedule(self.now.after(later), Happening::Reread { node, life, op });
         }
         Some(event)
+    }
+
+    /// The port reads anew, unless its watch was given up meanwhile.
+    pub(super) fn read_again(&mut self, node: NodeIx, life: u64, op: OpId) {
+        let state = &mut self.nodes[node];
+        if state.life != life || !state.rereads.remove(&op) {
+            return;
+        }
+        let Some(range) = state.watches.get(&op).cloned() else {
+            return;
+        };
+        if state.link.to_store_cut > self.now || self.outage.is_down() {
+            return self.lose_watches(node);
+        }
+        let client = self.client(node, life);
+        let call = Call::Watch(range);
+        self.store(kv::Input::Call { client, op, call });
     }
 
     /// Sometimes a port that comes back begins where it was sure, not where it was: what it told last comes once more,
@@ -230,6 +235,7 @@ impl World {
                 Happening::Answer { .. }
                 | Happening::Request { .. }
                 | Happening::Reconnect { .. }
+                | Happening::Reread { .. }
                 | Happening::Wake { .. }
                 | Happening::WakeStore
                 | Happening::HandlerActs { .. }

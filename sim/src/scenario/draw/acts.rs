@@ -283,7 +283,11 @@ impl Draw<'_, '_> {
                 0 => ("hang", "null".to_owned()),
                 1 => (
                     "deaf",
-                    format!("{{\"ms\":{ms},\"deaf_ms\":{}}}", self.deafness()),
+                    format!(
+                        "{{\"ms\":{ms},\"deaf_ms\":{},\"fails\":{}}}",
+                        self.deafness(),
+                        self.from.below(2)
+                    ),
                 ),
                 2 => (
                     "exit",
