@@ -140,6 +140,8 @@ super::bugs! {
         breaks ["S9" "L1"] needs "a task that kills its workers, or crash loops of workers, beyond the maximum of losses (10, or less by configuration)";
     "P-cancel-lost-with-worker" Core("steps::take::take"): "a cancelled task whose worker vanishes waits again"
         breaks ["S2" "S8"] needs "an acknowledged cancel of a running task whose worker dies before it stops";
+    "P-cancel-flag-written-over" Core("scheduler::upkeep::overstays"): "a time-out flag is written over a cancel's"
+        breaks ["S2" "S8"] needs "a cancel of a running attempt that overstays, and does not stop at once";
     "P-place-not-kept" Core("steps::take::take"): "a lost task waits again behind the others"
         breaks ["S12"] needs "a worker that dies in a backlog; the place of an entry compared with that of the task's claim";
     "P-slot-leaked-on-conflict" Core("scheduler::plan::park"): "a dispatch that failed keeps its slot reserved"

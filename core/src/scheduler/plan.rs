@@ -92,11 +92,10 @@ impl Scheduler {
         to_job: &impl Fn(Job) -> M,
     ) {
         while has_room(batch) {
-            let Some((worker, place, care)) = self.upkeep.pop_claim(now.mono) else {
+            let grace = self.config.silence_grace;
+            let next = self.upkeep.pop_claim(now.mono, view, grace, &self.peers);
+            let Some((worker, place, claimed, care)) = next else {
                 return;
-            };
-            let Some(claimed) = view.claim(&worker, place) else {
-                continue;
             };
             let (step, job) = match care {
                 Care::Flag => {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::*;
 use crate::keyspace::{Key, Role};
 use crate::lanes::Settled;
-use crate::record::{Carry, ClaimRecord, EntryRecord, NodeRecord, OfferRecord, Record, Version};
+use crate::record::{
+    Carry, ClaimRecord, EntryRecord, NodeRecord, OfferRecord, Record, StopReason, Version,
+};
 use crate::store::{Change, Item};
 use crate::time::Millis;
 
@@ -115,16 +117,25 @@ impl Rig {
             key,
             at: Revision(at),
         });
+        self.claim_is(at, at, None);
+    }
+
+    fn claim_is(&mut self, created: u64, at: u64, stop: Option<StopReason>) {
         let claim = ClaimRecord {
             v: Version,
             carry: carry(),
             queue: self.queue.clone(),
             registration: crate::ids::Registration(Revision(1)),
             assigned_at: Wall::from_millis(1),
-            stop: None,
+            stop,
             progress: None,
         };
-        self.put(Key::claim(&self.worker, self.place), at, claim.encode());
+        self.change(Change::Put(Item::new(
+            Key::claim(&self.worker, self.place),
+            Revision(created),
+            Revision(at),
+            claim.encode(),
+        )));
     }
 
     fn claim_goes(&mut self, at: u64) {
@@ -173,6 +184,20 @@ fn a_dispatch_whose_fate_is_learnt_late_is_not_taken_for_a_later_one_of_the_same
     );
     rig.claim_comes(7);
     assert!(rig.scheduler.reserved.is_empty());
+}
+
+#[test]
+fn a_cancel_that_comes_while_a_time_out_waits_for_a_lane_is_not_written_over() {
+    let mut rig = Rig::new();
+    rig.claim_comes(3);
+    rig.now.mono = rig.now.mono.after(Duration::from_secs(80));
+    assert!(
+        rig.scheduler.on_time(rig.now, &rig.view),
+        "the attempt has overstayed"
+    );
+    rig.claim_is(3, 4, Some(StopReason::Cancel));
+    let planned = rig.scheduler.plan(rig.now, &rig.view, |job| job);
+    assert!(planned.is_empty(), "{planned:?}");
 }
 
 /// No step of ours does it, but what others write into the store must not end every scheduler process.

@@ -34,8 +34,8 @@ pub(super) struct Upkeep {
     /// Claims without an owner, and when this scheduler may take them.
     orphans: BTreeMap<(NodeId, Place), Mono>,
     orphans_at: BTreeSet<(Mono, NodeId, Place)>,
-    /// Claims whose time is over, and what is to be done.
-    overdue: BTreeMap<(NodeId, Place), Care>,
+    /// Claims whose time was over when they were looked at.
+    overdue: BTreeSet<(NodeId, Place)>,
     look_at: Option<Mono>,
     /// Delayed tasks, by when this scheduler may release them.
     delayed: BTreeSet<(Wall, Wall, TaskId)>,
@@ -126,19 +126,36 @@ impl Upkeep {
         Some((due, task))
     }
 
-    /// Takes the next claim that needs a step.
-    pub(super) fn pop_claim(&mut self, now: Mono) -> Option<(NodeId, Place, Care)> {
-        if let Some((_, worker, place)) = self
-            .orphans_at
-            .first()
-            .filter(|(at, ..)| *at <= now)
-            .cloned()
-        {
-            self.forget_claim(&worker, place);
-            return Some((worker, place, Care::TakeLost));
+    /// Takes the next claim that needs a step. What an overdue one needs is decided on the view as it is now: a flag may
+    /// have come since it was found, and must not be written over.
+    pub(super) fn pop_claim<'a>(
+        &mut self,
+        now: Mono,
+        view: &'a ClusterView,
+        grace: Duration,
+        peers: &Peers,
+    ) -> Option<(NodeId, Place, &'a Claimed, Care)> {
+        loop {
+            let orphan = self.orphans_at.first().filter(|(at, ..)| *at <= now);
+            let (worker, place, lost) = if let Some((_, worker, place)) = orphan.cloned() {
+                self.forget_claim(&worker, place);
+                (worker, place, true)
+            } else {
+                let (worker, place) = self.overdue.pop_first()?;
+                (worker, place, false)
+            };
+            let Some(claimed) = view.claim(&worker, place) else {
+                continue;
+            };
+            let care = if lost {
+                Some(Care::TakeLost)
+            } else {
+                overstays(now, claimed, grace, peers.mine(place.task))
+            };
+            if let Some(care) = care {
+                return Some((worker, place, claimed, care));
+            }
         }
-        let ((worker, place), care) = self.overdue.pop_first()?;
-        Some((worker, place, care))
     }
 
     pub(super) fn deadline(&self, now: Now) -> Option<Mono> {
@@ -164,9 +181,8 @@ impl Upkeep {
             self.look_at = any.then(|| now.mono.after(LOOK_EVERY));
             for (worker, claims) in &view.claims {
                 for (place, claimed) in claims {
-                    if let Some(care) = overstays(now.mono, claimed, grace, peers.mine(place.task))
-                    {
-                        self.overdue.insert((worker.clone(), *place), care);
+                    if overstays(now.mono, claimed, grace, peers.mine(place.task)).is_some() {
+                        self.overdue.insert((worker.clone(), *place));
                     }
                 }
             }
@@ -191,6 +207,7 @@ fn overstays(now: Mono, claimed: &Claimed, grace: Duration, mine: bool) -> Optio
     }
     match (claimed.record.stop, claimed.flagged) {
         (None, _) => Some(Care::Flag),
+        (Some(StopReason::Cancel), _) if planted!("P-cancel-flag-written-over") => Some(Care::Flag),
         (
             Some(
                 StopReason::Cancel
