@@ -120,12 +120,14 @@ impl<M> Lane<M> {
         }
     }
 
-    /// The store did not apply it now. Only if no answer was lost before, no copy can be under way.
+    /// The store did not apply it now. That is final when nothing could ever apply another copy of it, which something
+    /// between here and the store may have made, and when none can be under way.
     pub(super) fn not_applied(sent: Sent<M>, verdict: Verdict) -> Judgement<M> {
         if sent.burns.is_some() {
             return Judgement::Doubt(Box::new(sent));
         }
-        if sent.lost_answers == 0 || planted!("P-late-original-spared") {
+        let may_land = sent.lost_answers > 0 || verdict.may_turn(&sent.batch);
+        if !may_land || planted!("P-late-original-spared") {
             return Judgement::Settled(Box::new(sent.batch.settle(verdict)));
         }
         Judgement::Burn(Box::new(Burnt {
@@ -137,6 +139,22 @@ impl<M> Lane<M> {
 
     pub(super) fn read(found: &Found) -> Option<(Revision, LaneRecord)> {
         Some((found.modified, LaneRecord::decode(&found.value).ok()?))
+    }
+}
+
+impl Verdict {
+    /// Whether the store, asked once more and later, might answer otherwise.
+    fn may_turn<M>(&self, batch: &Batch<M>) -> bool {
+        match self {
+            Self::Conflict { failed, .. } => {
+                let guards = batch.txn().guards();
+                failed.iter().all(|it| {
+                    let guard = guards.get(usize::from(it.guard.0));
+                    guard.is_some_and(Guard::may_hold_again)
+                })
+            }
+            Self::Refused(_) => false,
+        }
     }
 }
 

@@ -424,6 +424,10 @@ mod tests {
         }
 
         fn send(&mut self, meta: u32) {
+            self.send_guarded(meta, Guard::Absent);
+        }
+
+        fn send_guarded(&mut self, meta: u32, guard: impl FnOnce(Key) -> Guard) {
             let key = Key::from_store(format!("/k/{meta}"));
             let mut batch = Batch::default();
             let write = Write::Put {
@@ -432,7 +436,7 @@ mod tests {
                 lease: None,
             };
             batch
-                .push(meta, Step::new(vec![Guard::Absent(key)], vec![write]))
+                .push(meta, Step::new(vec![guard(key)], vec![write]))
                 .unwrap();
             let ix = self.lanes.idle('w').expect("the lane is idle");
             self.lanes.send(
@@ -581,6 +585,32 @@ mod tests {
             matches!(&news.settled[..], [Settled::Conflict { at: Revision(20), lost, .. }] if lost[0].meta == 7)
         );
         assert_eq!(rig.lanes.totals().completed, 0);
+    }
+
+    /// A proxy that repeats requests answers once, and may still deliver the other copy.
+    #[test]
+    fn a_conflict_with_what_may_vanish_is_certain_only_once_the_lane_has_moved() {
+        let mut rig = Rig::new();
+        rig.send(7);
+        let (op, _) = rig.sent();
+        assert!(
+            rig.answer(op, own_conflict()).settled.is_empty(),
+            "another copy may land when the key is gone"
+        );
+        let (op, _) = rig.sent();
+        let news = rig.answer(op, TxnOutcome::Committed { at: Revision(21) });
+        assert!(matches!(&news.settled[..], [Settled::Conflict { .. }]));
+    }
+
+    #[test]
+    fn a_conflict_with_a_revision_that_never_comes_back_is_certain_at_once() {
+        let mut rig = Rig::new();
+        let since = Revision(3);
+        rig.send_guarded(7, |key| Guard::Unchanged { key, since });
+        let (op, _) = rig.sent();
+        let news = rig.answer(op, own_conflict());
+        assert!(matches!(&news.settled[..], [Settled::Conflict { .. }]));
+        assert!(rig.out.is_empty());
     }
 
     #[test]

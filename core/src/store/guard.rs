@@ -80,6 +80,14 @@ pub enum Guard {
 }
 
 impl Guard {
+    /// Whether a guard that did not hold may hold at a later revision. Revisions never come back; absence does.
+    pub fn may_hold_again(&self) -> bool {
+        match self {
+            Self::Absent(_) | Self::Gone { .. } | Self::Quiet { .. } => true,
+            Self::Unchanged { .. } | Self::Alive { .. } => false,
+        }
+    }
+
     /// The key that the guard looks at; the first one of a range.
     pub fn key(&self) -> &Key {
         match self {

@@ -147,11 +147,11 @@ impl Checker for BatchMatches {
 
     fn finish(&mut self, at: Mono, found: &mut Findings) {
         let known = |id: &TaskId| self.told.contains(id) || self.repeated.contains(id);
-        let untold = self.created.keys().filter(|id| !known(id));
-        let (untold, open) = (untold.count(), self.asked.values().map(Vec::len).sum());
-        if untold > open {
-            let what = format!("{untold} tasks are nobody's, and {open} submissions are open");
-            found.add(self, at, None, None, what);
+        let untold = || self.created.keys().filter(|id| !known(id));
+        let (count, open) = (untold().count(), self.asked.values().map(Vec::len).sum());
+        if count > open {
+            let what = format!("{count} tasks are nobody's, and {open} submissions are open");
+            found.add(self, at, None, untold().next().copied(), what);
         }
     }
 }
