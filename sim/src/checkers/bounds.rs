@@ -1,12 +1,14 @@
-//! S22: transactions stay within what a store takes, no read asks for more than a store should have to answer at once, no input has more effects than a driver should have to queue, and
-//! who has nothing to do asks for little: at rest a node sends its reports, and hardly anything besides.
+//! S22: transactions stay within what a store takes, no read asks for more than a store should have to answer at once,
+//! no input has more effects than a driver should have to queue, beside one for each request that waits for its reply,
+//! and who has nothing to do asks for little: at rest a node sends its reports, and hardly anything besides.
 //!
 //! No fault suspends the first two. At rest there is no fault, and rest begins two lifetimes of a lease after the phase
 //! does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use windlass_core::gateway::RequestId;
 use windlass_core::store::{OPS_MAX, TXN_BYTES_MAX};
 use windlass_core::time::Mono;
 
@@ -29,6 +31,8 @@ pub(super) struct Bounds {
     rests_from: Option<Mono>,
     window: Mono,
     sent: BTreeMap<NodeIx, u64>,
+    /// Requests without a reply. What an input answers is answered after it is counted.
+    open: BTreeMap<NodeIx, BTreeSet<RequestId>>,
     /// Revisions of the window that changed tasks.
     changed: u64,
 }
@@ -40,6 +44,7 @@ impl Bounds {
             rests_from: None,
             window: Mono::ZERO,
             sent: BTreeMap::new(),
+            open: BTreeMap::new(),
             changed: 0,
         }
     }
@@ -48,6 +53,20 @@ impl Bounds {
     fn idle_max(&self) -> u64 {
         let reports = WINDOW.as_millis() * 12 / self.ttl.as_millis().max(1);
         u64::try_from(reports).unwrap_or(u64::MAX) + SPARE
+    }
+
+    fn count_open(&mut self, fact: &Fact) {
+        if let Fact::Asked { id, node, .. } = fact {
+            self.open.entry(*node).or_default().insert(*id);
+        }
+        if let Fact::Answered { id, node, .. } = fact
+            && let Some(open) = self.open.get_mut(node)
+        {
+            open.remove(id);
+        }
+        if let Fact::Down { node, .. } = fact {
+            self.open.remove(node);
+        }
     }
 
     fn roll(&mut self, at: Mono) {
@@ -88,8 +107,9 @@ impl Checker for Bounds {
     }
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        self.count_open(fact);
         if let Fact::Handled { node, effects } = fact
-            && *effects > EFFECTS_MAX
+            && *effects > EFFECTS_MAX + self.open.get(node).map_or(0, BTreeSet::len)
         {
             let what = format!("node {node} wants {effects} things after one input");
             found.add(self, at, Some(*node), None, what);
@@ -129,6 +149,8 @@ impl Checker for Bounds {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::gateway::{Reply, Request};
+
     use super::super::testing::{History, TERMS};
     use super::*;
 
@@ -153,6 +175,12 @@ mod tests {
             node: 0,
             effects: EFFECTS_MAX,
         });
+        h.ask(1, Request::Stats);
+        h.fact(Fact::Handled {
+            node: 0,
+            effects: EFFECTS_MAX + 1,
+        });
+        h.answer(1, Reply::Done);
         h.fact(Fact::Phase(Phase::Rest));
         h.pass(6_000);
         for _ in 0..100 {
@@ -169,6 +197,8 @@ mod tests {
         h.assert_tripped("129 writes");
         sent(&mut h, 1, TXN_BYTES_MAX + 1);
         h.assert_tripped("bytes");
+        h.ask(1, Request::Stats);
+        h.answer(1, Reply::Done);
         h.fact(Fact::Handled {
             node: 0,
             effects: EFFECTS_MAX + 1,
