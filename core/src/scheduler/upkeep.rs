@@ -57,7 +57,7 @@ impl Upkeep {
     ) {
         self.look_at
             .get_or_insert_with(|| now.mono.after(LOOK_EVERY));
-        let owner = view.workers.get(worker).map(|node| node.registration);
+        let owner = view.worker_life(worker);
         if owner == Some(claimed.record.registration) {
             return;
         }

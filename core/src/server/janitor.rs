@@ -216,10 +216,10 @@ impl Janitor {
     /// The first orders whose node is gone, or has another life than the one that they are for.
     fn forget_orders(&self, fence: Fence, view: &ClusterView) -> Option<Step> {
         let gone = |(node, (_, config)): &(&NodeId, &(Revision, NodeConfig))| {
-            let worker = view.workers.get(*node);
+            let worker = view.worker_life(node);
             !planted!("P-drain-order-outlives")
-                && worker.is_none_or(|it| config.life.is_some_and(|life| life != it.registration))
-                && !view.schedulers.contains_key(*node)
+                && worker.is_none_or(|it| config.life.is_some_and(|life| life != it))
+                && !view.has_scheduler(node)
         };
         let (node, (since, config)) = view.node_configs.iter().find(gone)?;
         let key = Key::node_config(node);
@@ -322,7 +322,7 @@ impl Janitor {
     }
 
     fn on_lanes(&mut self, fence: Fence, items: &[Item], view: &ClusterView) {
-        let live = super::live_nodes(view);
+        let live = view.live_nodes();
         let folded = items
             .iter()
             .find(|item| Meaning::of(&item.key) == Meaning::FoldedTotals);

@@ -8,7 +8,6 @@ mod janitor;
 mod jobs;
 mod port;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use self::janitor::Janitor;
@@ -426,13 +425,4 @@ impl Machine for Server {
             self.timers.earliest(),
         ])
     }
-}
-
-/// The nodes whose keys a view shows: whose lanes are in use.
-fn live_nodes(view: &ClusterView) -> BTreeSet<NodeId> {
-    view.workers
-        .keys()
-        .chain(view.schedulers.keys())
-        .cloned()
-        .collect()
 }

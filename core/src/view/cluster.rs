@@ -103,6 +103,8 @@ pub struct ClusterView {
     pub workers: BTreeMap<NodeId, Node>,
     /// Live schedulers.
     pub schedulers: BTreeMap<NodeId, Node>,
+    /// Live nodes whose records are not known.
+    pub(super) strangers: BTreeMap<(Role, NodeId), Registration>,
     /// What workers take.
     pub offers: BTreeMap<NodeId, Offer>,
     /// Settings of queues, with their modification revision.
@@ -183,6 +185,7 @@ impl ClusterView {
             self.foreign += 1;
             // What was known under this key does not hold any more.
             self.delete(Meaning::of(&item.key), news);
+            self.note_stranger(Meaning::of(&item.key), &item.found);
         }
     }
 
@@ -365,6 +368,7 @@ impl ClusterView {
             registration: Registration(found.created),
             record: NodeRecord::decode(&found.value)?,
         };
+        self.strangers.remove(&(role, id.clone()));
         let registration = node.registration;
         match role {
             Role::Scheduler => {

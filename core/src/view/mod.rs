@@ -4,6 +4,7 @@ mod cluster;
 mod feed;
 mod news;
 mod removal;
+mod strangers;
 
 pub use self::cluster::{Claimed, ClusterView, Dead, Delayed, Node, Offer, Spot, Waiting};
 pub use self::feed::{Fed, Feed};

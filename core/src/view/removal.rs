@@ -91,6 +91,7 @@ impl ClusterView {
     }
 
     pub(super) fn delete_node(&mut self, role: Role, id: NodeId, news: &mut Vec<News>) {
+        let stranger = self.strangers.remove(&(role, id.clone()));
         match role {
             Role::Scheduler => {
                 if self.schedulers.remove(&id).is_some() {
@@ -98,8 +99,9 @@ impl ClusterView {
                 }
             }
             Role::Worker => {
-                if let Some(node) = self.workers.remove(&id) {
-                    news.push(News::WorkerWent(id, node.registration));
+                let known = self.workers.remove(&id).map(|node| node.registration);
+                if let Some(registration) = known.or(stranger) {
+                    news.push(News::WorkerWent(id, registration));
                 }
             }
         }
