@@ -103,6 +103,8 @@ super::bugs! {
     // The worker.
     "P-view-frozen-starts" Core("worker::can_start"): "handlers are started though the view of the claims has a gap"
         breaks ["S7" "S3"] needs "a broken claims watch while claims wait for slots and are taken, cancelled or flagged";
+    "P-stale-news-started" Core("worker::freshness::is_stale"): "handlers are started on news that are older than what the worker wrote itself"
+        breaks ["S3" "S7"] needs "a mute watch of claims, for longer than a silent worker is given, that has its news in the end";
     "P-claim-of-former-life-inherited" Core("worker::claims::on_claim"): "a worker starts the claims of a former life of its id"
         breaks ["S3" "S7"] needs "a crash with claims held and a restart under the same id";
     "P-ended-claim-held-again" Core("worker::held::is_buried"): "older news bring back a claim whose end was committed"
@@ -136,6 +138,8 @@ super::bugs! {
         breaks ["L1" "L3" "L4"] needs "two schedulers, one of them alive by its lease and stuck: cut from the store one way, or paused again and again, to the end of the run";
     "P-orphans-left-to-first" Core("scheduler::upkeep::judge"): "nobody steps in for a scheduler that leaves orphaned claims"
         breaks ["L2" "L3"] needs "as `P-step-in-missing`, and a worker that dies";
+    "P-stranger-taken-for-dead" Core("view::strangers::note_stranger"): "a worker of a later version is taken for a dead one"
+        breaks ["L6" "S15" "S10" "L1"] needs "a rolling upgrade whose worker holds claims that schedulers of the version before see";
     "P-losses-never-spent" Core("steps::take::take"): "a task may lose workers without end"
         breaks ["S9" "L1"] needs "a task that kills its workers, or crash loops of workers, beyond the maximum of losses (10, or less by configuration)";
     "P-cancel-lost-with-worker" Core("steps::take::take"): "a cancelled task whose worker vanishes waits again"

@@ -37,6 +37,7 @@ impl Worker {
         }
         if let Some(at) = self.claims_feed.at() {
             self.claims.forget_buried(at);
+            self.freshness.reached(now.mono, at);
         }
         self.unpark();
         self.flush_soon(now.mono);

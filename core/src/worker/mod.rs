@@ -1,12 +1,13 @@
 //! The worker: runs what appears in its own queue, and records how it went.
 //!
 //! It starts only claims that are committed, made for its own registration, while its session lives and its view has no
-//! gap. When the session ends it stops every handler before anything else. What has ended is recorded under the claim's
+//! gap and keeps up. When the session ends it stops every handler before anything else. What has ended is recorded under the claim's
 //! fence; whatever else happens to a claim, the store's guards decide.
 
 mod attempts;
 mod claims;
 mod duty;
+mod freshness;
 mod held;
 mod news;
 mod port;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use self::duty::Duty;
+use self::freshness::Freshness;
 use self::held::{Claims, End, Phase};
 pub use self::port::{Effect, Input, Timer};
 use self::record::Job;
@@ -60,6 +62,7 @@ pub struct Worker {
     claims_feed: Feed,
     own_feed: Feed,
     orders_feed: Feed,
+    freshness: Freshness,
     claims: Claims,
     /// The claims that the parts of a full read have shown, until the last part.
     rereading: Option<BTreeSet<Place>>,
@@ -103,6 +106,7 @@ impl Worker {
                 Range::of_key(&Key::node_config(&config.id)),
                 rng.fork("orders feed"),
             ),
+            freshness: Freshness::new(session.ttl / 2),
             claims: Claims::default(),
             rereading: None,
             runs: Runs::default(),
@@ -148,7 +152,7 @@ impl Worker {
         self.claims.len()
     }
 
-    /// Whether it takes tasks: it is registered, its session lives, its view has no gap, and its offer stands.
+    /// Whether it takes tasks: it is registered, its session lives, its view has no gap and keeps up, and its offer stands.
     pub fn is_ready(&self) -> bool {
         self.can_start() && self.duty.offered().is_some()
     }
@@ -157,6 +161,7 @@ impl Worker {
         self.registration().is_some()
             && (self.session.lease().is_some() || planted!("P-starts-without-session"))
             && (self.claims_feed.at().is_some() || planted!("P-view-frozen-starts"))
+            && !self.freshness.is_stale()
             && self.duty.takes_tasks()
     }
 
@@ -295,6 +300,9 @@ impl Worker {
             Timer::Flush => self.flush(now, out),
             Timer::Beat => {
                 self.beat_due = true;
+                if let Some(at) = self.freshness.owed() {
+                    self.claims_feed.want(now.mono, at);
+                }
                 self.timers
                     .arm(now.mono, Timer::Beat, now.mono.after(self.beat_every()));
                 self.flush_soon(now.mono);
@@ -357,6 +365,7 @@ impl Worker {
     }
 
     fn pass_time(&mut self, now: Now, out: &mut Vec<Effect>) {
+        self.freshness.pass_time(now.mono);
         let before = self.session.ends();
         if let Some(news) = self.session.expire(now.mono) {
             self.on_session(now, news, out);

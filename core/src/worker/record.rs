@@ -284,6 +284,7 @@ impl Worker {
     pub(super) fn on_settled(&mut self, now: Now, settled: Settled<Job>, out: &mut Vec<Effect>) {
         match settled {
             Settled::Committed { at, metas } => {
+                self.freshness.wrote(now.mono, at);
                 for job in metas {
                     self.on_committed(at, job);
                 }
