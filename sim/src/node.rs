@@ -114,6 +114,8 @@ pub struct Node {
     pub wake_at: Option<Mono>,
     /// Its clocks.
     pub clock: Clock,
+    /// When a worker's session ends, by its own clock.
+    pub session_until: Option<Mono>,
     /// Its connection to the store.
     pub link: Link,
     /// The watches that its port keeps.
@@ -136,6 +138,7 @@ impl Node {
             last_news: Mono::ZERO,
             wake_at: None,
             clock,
+            session_until: None,
             link: Link::default(),
             watches: BTreeMap::new(),
             rereads: BTreeSet::new(),

@@ -337,7 +337,7 @@ impl<'a> Runner<'a> {
     fn replace_drained(&mut self, core: &[NodeIx]) {
         for node in core {
             let idle = self.world.worker(*node).is_some_and(|it| !it.is_ready());
-            if idle && self.world.has_orders(*node) {
+            if idle && self.world.is_drained(*node) {
                 self.world.drain(*node);
             }
         }
@@ -385,6 +385,11 @@ impl<'a> Runner<'a> {
                 }
             }
         }
+        self.finish_work();
+    }
+
+    /// Waits until nothing is unfinished. Says whether that has come.
+    fn finish_work(&mut self) -> bool {
         let mut end = self.world.now().mono.after(SERVICE_MAX);
         let mut ended = liveness::ended(&self.world);
         let core = liveness::core(self.scenario);
@@ -395,19 +400,34 @@ impl<'a> Runner<'a> {
                 end = self.world.now().mono.after(SERVICE_MAX);
             }
             if self.world.now().mono >= end {
-                return self.fail(Rule::L4, "serves", reason);
+                self.fail(Rule::L4, "serves", reason);
+                return false;
             }
             self.tend(&core);
             self.pass(Duration::from_secs(1));
             if !self.is_sound() {
-                return;
+                return false;
             }
         }
+        true
     }
 
     /// Everything comes to rest; then the whole is judged.
     fn rest(&mut self) {
-        self.pass(Duration::from(self.scenario.ttl) * 2 + Duration::from_secs(2));
+        let core = liveness::core(self.scenario);
+        loop {
+            self.pass(Duration::from(self.scenario.ttl) * 2 + Duration::from_secs(2));
+            if !self.is_sound() {
+                return;
+            }
+            if liveness::unfinished(&self.world, &core).is_none() {
+                break;
+            }
+            // A late original of a submission given up long ago has come only now.
+            if !self.finish_work() {
+                return;
+            }
+        }
         self.world.enter(Phase::Rest);
         for node in liveness::core(self.scenario) {
             if self.world.server(node).is_some() && !self.compare(node) {

@@ -27,6 +27,7 @@ impl World {
     pub(crate) fn set_drift(&mut self, node: NodeIx, ppm: i32) {
         let now = self.now().mono;
         self.nodes[node].clock.drift(now, ppm);
+        self.tell_session(node);
         self.nodes[node].wake_at = Some(now);
         self.schedule(now, Happening::Wake { node });
     }

@@ -108,7 +108,12 @@ impl World {
         };
         let lease = self.kv().entry(&key).and_then(|entry| entry.lease);
         if let Some(lease) = lease.filter(|_| !self.outage.is_down()) {
-            self.hit(FaultKind::ExpireLease, Some(node), self.now().mono);
+            // Of several processes under one id, the key's is any.
+            for same in 0..self.nodes.len() {
+                if self.id_of(same) == self.id_of(node) {
+                    self.hit(FaultKind::ExpireLease, Some(same), self.now().mono);
+                }
+            }
             self.stranger(Call::Revoke { lease });
         }
     }

@@ -15,6 +15,7 @@ use windlass_core::gateway::{Reply, RequestId};
 use windlass_core::ids::{LeaseId, NodeId, OpId, TaskId};
 use windlass_core::keyspace::Key;
 use windlass_core::kv::{self, ClientId, Kv, Limits};
+use windlass_core::record::{NodeConfig, Record};
 use windlass_core::rng::Rng;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Answer, Call, StoreCall};
@@ -277,9 +278,18 @@ impl World {
             worker::Effect::Start(start) => self.start(node, life, start),
             worker::Effect::Stop { run, reason } => self.stop(node, life, run, reason),
             worker::Effect::Fence { at } => {
-                let until = self.nodes[node].clock.on_run(at);
-                self.tell(|| Fact::SessionUntil { node, until });
+                self.nodes[node].session_until = Some(at);
+                self.tell_session(node);
             }
+        }
+    }
+
+    /// Tells when a worker's session ends by the run's clock, which is another time when its own clock goes otherwise.
+    pub(crate) fn tell_session(&mut self, node: NodeIx) {
+        let state = &self.nodes[node];
+        if let Some(at) = state.session_until {
+            let until = state.clock.on_run(at);
+            self.tell(|| Fact::SessionUntil { node, until });
         }
     }
 
@@ -348,9 +358,21 @@ impl World {
         self.nodes[node].config.id()
     }
 
-    /// Whether somebody ordered the node to drain.
+    /// Whether somebody ordered the node to drain, in this life or one before.
     pub fn has_orders(&self, node: NodeIx) -> bool {
-        self.kv.entry(&Key::node_config(self.id_of(node))).is_some()
+        self.orders(node).is_some()
+    }
+
+    /// Whether a worker was ordered to drain in this life.
+    pub fn is_drained(&self, node: NodeIx) -> bool {
+        let life = self.worker(node).and_then(Worker::registration);
+        let orders = self.orders(node);
+        orders.is_some_and(|orders| orders.life.is_none() || orders.life == life)
+    }
+
+    fn orders(&self, node: NodeIx) -> Option<NodeConfig> {
+        let entry = self.kv.entry(&Key::node_config(self.id_of(node)))?;
+        Record::decode(&entry.found.value).ok()
     }
 
     /// The first start of each task, in order.
