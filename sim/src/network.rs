@@ -28,6 +28,9 @@ pub struct Rudeness {
     pub break_reads: u64,
     /// News that come again later, or once more with what is new.
     pub duplicate_news: u64,
+    /// Not a rate: how many milliseconds longer a message may take. What is a race of microseconds elsewhere is one of
+    /// everybody with everybody then.
+    pub lag: u64,
 }
 
 /// How long a port waits for an answer before it calls the fate unknown.
@@ -35,7 +38,7 @@ pub const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 /// How much longer a call may take on either way without being given up: both ways, and what the network does besides,
 /// take less than [`ANSWER_MAX`].
-pub const SLOW_MAX: Duration = Duration::from_millis(1_400);
+pub const SLOW_MAX: Duration = Duration::from_millis(1_300);
 
 /// How long a port listens to a watch that says nothing before it calls it lost.
 pub const MUTE_MAX: Duration = Duration::from_secs(15);
@@ -123,7 +126,11 @@ impl Network {
         } else {
             20 + self.rng.below(1_000)
         };
-        Duration::from_micros(micros)
+        let lag = match self.rudeness.lag {
+            0 => 0,
+            lag => self.rng.below(lag * 1_000),
+        };
+        Duration::from_micros(micros + lag)
     }
 
     /// What happens to a request.

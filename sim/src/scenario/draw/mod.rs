@@ -152,8 +152,16 @@ impl<'a, 'b> Draw<'a, 'b> {
     }
 
     fn rudeness(&mut self) -> Rudeness {
+        let lag = if self.from.chance(25) {
+            self.from.one_of(&[100, 30, 10, 3])
+        } else {
+            0
+        };
         if self.calm || self.from.chance(30) {
-            return Rudeness::default();
+            return Rudeness {
+                lag,
+                ..Rudeness::default()
+            };
         }
         let mut rate = |max: u64| {
             if self.from.chance(50) {
@@ -171,6 +179,7 @@ impl<'a, 'b> Draw<'a, 'b> {
             break_watches: rate(12),
             break_reads: rate(300),
             duplicate_news: rate(40),
+            lag,
         }
     }
 
