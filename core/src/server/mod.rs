@@ -165,9 +165,9 @@ impl Server {
     }
 
     fn exit(&mut self, reason: Exit, out: &mut Vec<Effect>) {
-        // Who ended its lease itself is not surprised that its key is gone.
+        // Who ended its lease itself is not surprised that its keys are gone.
         let reason = match reason {
-            Exit::Deposed if self.revocation.is_some() => Exit::Drained,
+            Exit::Deposed | Exit::Usurped if self.revocation.is_some() => Exit::Drained,
             Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged => reason,
         };
         if !self.exited {

@@ -175,9 +175,9 @@ impl Worker {
     }
 
     fn exit(&mut self, reason: Exit, out: &mut Vec<Effect>) {
-        // Who ended its lease itself is not surprised that its key is gone.
+        // Who ended its lease itself is not surprised that its keys are gone.
         let reason = match reason {
-            Exit::Deposed if self.duty.has_revoked() => Exit::Drained,
+            Exit::Deposed | Exit::Usurped if self.duty.has_revoked() => Exit::Drained,
             Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged => reason,
         };
         if !self.exited {

@@ -284,14 +284,14 @@ fn worker_own(rig: &mut Rig<Worker>, kind: u8, n: u8, pick: &Index) {
     rig.give(worker::Input::Run { run, event });
 }
 
-fn worker_config() -> WorkerConfig {
+pub(crate) fn worker_config() -> WorkerConfig {
     WorkerConfig {
         slots: 3,
         ..config()
     }
 }
 
-fn server_config() -> ServerConfig {
+pub(crate) fn server_config() -> ServerConfig {
     let mut config = ServerConfig::new(me(), "test".into());
     config.ttl = Duration::from_secs(6);
     config.gateway_lanes = 2;
@@ -300,7 +300,7 @@ fn server_config() -> ServerConfig {
     config
 }
 
-fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits {
         part_items_max: 3,
         ..Limits::default()

@@ -1,0 +1,72 @@
+//! Who leaves, and does not hear that it has left.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use windlass_core::keyspace::Range;
+use windlass_core::machine::Exit;
+use windlass_core::server::{self, Server};
+use windlass_core::store::{Call, Step, Write};
+use windlass_core::worker::{self, Worker};
+
+use crate::random::{limits, server_config, worker_config};
+use crate::rig::{Rig, Subject};
+use crate::worker_news::me;
+
+/// Its lease ends as it wished, no answer and no news come, and a janitor removes its lanes.
+fn leave<M: Subject>(rig: &mut Rig<M>, drain: M::Input)
+where
+    M::Input: Clone + Serialize + DeserializeOwned,
+    M::Effect: Serialize,
+{
+    rig.settle();
+    rig.give(drain);
+    let says_goodbye = |rig: &Rig<M>| {
+        let mut calls = rig.requests.iter().map(|it| &it.call);
+        calls.any(|it| matches!(it, Call::Revoke { .. }))
+    };
+    rig.flush();
+    while !says_goodbye(rig) {
+        rig.arrive_all();
+        rig.deliver_all(true);
+        rig.flush();
+    }
+    rig.arrive_all();
+    rig.answers.clear();
+    let range = Range::lanes_of(&me());
+    rig.others(Step::new(vec![], vec![Write::DeleteRange { range }]));
+    for _ in 0..40 {
+        rig.pass(Duration::from_millis(100));
+        rig.flush();
+        rig.arrive_all();
+        rig.deliver_all(false);
+    }
+}
+
+#[test]
+fn a_scheduler_whose_keys_are_gone_before_it_hears_that_it_has_left_has_left_as_told() {
+    let mut rig = Rig::new(limits(), |now| Server::new(server_config(), 7, now));
+    rig.run_until(|rig| rig.machine.is_ready());
+    leave(&mut rig, server::Input::Drain);
+    let exits = rig.wanted.iter().filter_map(|it| match it {
+        server::Effect::Exit(exit) => Some(*exit),
+        server::Effect::Store(_) | server::Effect::Reply { .. } => None,
+    });
+    assert_eq!(exits.collect::<Vec<_>>(), [Exit::Drained]);
+}
+
+#[test]
+fn a_worker_whose_keys_are_gone_before_it_hears_that_it_has_left_has_left_as_told() {
+    let mut rig = Rig::new(limits(), |now| Worker::new(worker_config(), 7, now));
+    rig.run_until(|rig| rig.machine.is_ready());
+    leave(&mut rig, worker::Input::Drain);
+    let exits = rig.wanted.iter().filter_map(|it| match it {
+        worker::Effect::Exit(exit) => Some(*exit),
+        worker::Effect::Store(_)
+        | worker::Effect::Start(_)
+        | worker::Effect::Stop { .. }
+        | worker::Effect::Fence { .. } => None,
+    });
+    assert_eq!(exits.collect::<Vec<_>>(), [Exit::Drained]);
+}
