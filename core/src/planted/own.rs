@@ -117,10 +117,12 @@ super::bugs! {
         breaks ["S6" "S5"] needs "a handler that ignores stops, its task given to the same worker again before it ends";
     "P-slot-freed-at-stop" Core("worker::run::len"): "a handler that was told to stop holds no slot any more"
         breaks ["S14"] needs "handlers that are slow to stop or ignore it, cancels or time-outs, and more claims waiting";
-    "P-cancel-flag-ignored" Core("worker::claims::on_claim"): "a worker does not notice a stop flag on a claim that it holds"
+    "P-cancel-flag-ignored" Core("worker::held::learn"): "a worker does not notice a stop flag on a claim that it holds"
         breaks ["L1" "S8"] needs "a cancel of a running task with a long handler: it must stop within a bound";
     "P-cancel-flag-lost" Core("worker::record"): "a flagged attempt that fails or is handed back is not cancelled"
         breaks ["S2" "S8" "L1"] needs "an acknowledged cancel of a running task; the task must not start again";
+    "P-cancel-after-time-out-ignored" Core("worker::held::learn"): "a worker that was told of a time-out does not heed a cancel any more"
+        breaks ["S2"] needs "a cancel of an attempt that the backstop has flagged, and that is handed back or fails";
     "P-wait-handback-missing" Core("worker::flush"): "claims wait for a slot for ever"
         breaks ["L1" "L3"] needs "more claims than slots behind handlers that run very long; another worker is free";
     "P-hand-back-counted" Core("steps::hand_back"): "a hand-back counts as a loss"

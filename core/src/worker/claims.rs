@@ -90,13 +90,7 @@ impl Worker {
         }
         match self.claims.get_mut(place) {
             Some(held) if held.fence == fence || planted!("P-new-claim-taken-for-old") => {
-                held.since = held.since.max(item.found.modified);
-                // Whatever the order of news: within the life of a claim a flag is never taken away.
-                if record.stop.is_some()
-                    && held.record.stop.is_none()
-                    && !planted!("P-cancel-flag-ignored")
-                {
-                    held.record.stop = record.stop;
+                if held.learn(item.found.modified, record.stop) {
                     self.on_stop_flag(now, place, out);
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Fence, OpId, Revision};
 use crate::keyspace::Place;
 use crate::planted::planted;
-use crate::record::{ClaimRecord, Json, TaskRecord};
+use crate::record::{ClaimRecord, Json, StopReason, TaskRecord};
 use crate::retry::Verdict;
 use crate::steps::Ending;
 use crate::time::{Mono, Wall};
@@ -23,6 +23,28 @@ pub(super) struct Held {
     pub(super) phase: Phase,
     /// What the handler last reported, if it was not written yet.
     pub(super) progress: Option<Json>,
+}
+
+impl Held {
+    /// Takes what the store says of the claim's stop flag. Whatever the order of news: within the life of a claim a flag
+    /// is never taken away, and a cancel stands over every other reason. Says whether there is something new to obey.
+    pub(super) fn learn(&mut self, since: Revision, stop: Option<StopReason>) -> bool {
+        self.since = self.since.max(since);
+        let news = match (self.record.stop, stop) {
+            (_, None) => false,
+            (None, Some(_)) => !planted!("P-cancel-flag-ignored"),
+            (Some(known), Some(StopReason::Cancel)) => {
+                known != StopReason::Cancel && !planted!("P-cancel-after-time-out-ignored")
+            }
+            (Some(_), Some(StopReason::TimeOut | StopReason::Fenced | StopReason::Shutdown)) => {
+                false
+            }
+        };
+        if news {
+            self.record.stop = stop;
+        }
+        news
+    }
 }
 
 #[derive(Debug)]

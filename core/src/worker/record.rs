@@ -372,15 +372,10 @@ impl Worker {
         let Some(held) = self.claims.get_mut(place).filter(|it| it.fence == fence) else {
             return false;
         };
-        held.since = held.since.max(found.modified);
         let stop = ClaimRecord::decode(&found.value)
             .ok()
             .and_then(|record| record.stop);
-        let news = stop.is_some() && held.record.stop.is_none();
-        if news {
-            held.record.stop = stop;
-        }
-        news
+        held.learn(found.modified, stop)
     }
 
     /// The claim is gone: what the attempt did is refused, for good.

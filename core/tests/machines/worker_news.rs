@@ -84,12 +84,16 @@ pub(crate) fn claim(rig: &mut Rig<Worker>, n: u8) {
     );
 }
 
-/// A gateway flags the claim of task `n`.
+/// A gateway cancels task `n`.
 fn flag(rig: &mut Rig<Worker>, n: u8) {
+    flag_for(rig, n, StopReason::Cancel);
+}
+
+fn flag_for(rig: &mut Rig<Worker>, n: u8, reason: StopReason) {
     let key = Key::claim(&me(), place(n));
     let found = rig.found(&key).expect("the claim is there");
     let mut record = ClaimRecord::decode(&found.value).unwrap();
-    record.stop = Some(StopReason::Cancel);
+    record.stop = Some(reason);
     let guard = Guard::Unchanged {
         key: key.clone(),
         since: found.modified,
@@ -152,6 +156,34 @@ fn a_cancel_that_a_conflict_tells_of_before_the_news_do_is_not_lost() {
     rig.settle();
     rig.run_until(|rig| rig.machine.holding() == 0);
     assert_eq!(outcome(&rig, 1), Some(Outcome::Cancelled));
+}
+
+#[test]
+fn a_cancel_stands_over_a_time_out_that_was_flagged_before() {
+    let mut config = config();
+    config.slots = 1;
+    let mut rig = up(Limits::default(), config);
+    claim(&mut rig, 1);
+    claim(&mut rig, 2);
+    rig.settle();
+    let run = starts(&rig)[0].2;
+    for n in [1, 2] {
+        flag_for(&mut rig, n, StopReason::TimeOut);
+    }
+    // The worker hears of both flags before it has done anything about the first.
+    rig.deliver_all(true);
+    for n in [1, 2] {
+        flag(&mut rig, n);
+    }
+    rig.deliver_all(true);
+    rig.give(Input::Run {
+        run,
+        event: failed(),
+    });
+    rig.settle();
+    for n in [1, 2] {
+        assert_eq!(outcome(&rig, n), Some(Outcome::Cancelled), "task {n}");
+    }
 }
 
 #[test]
