@@ -10,7 +10,7 @@ use windlass_core::record::{
 use windlass_core::time::Wall;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Claim, Count, End, Ending, Life, Other, Promised, Spot, TaskState};
+use super::{Claim, Count, Drain, End, Ending, Life, Other, Promised, Spot, TaskState};
 
 pub(super) fn task_of(meaning: &Meaning) -> Option<TaskId> {
     match meaning {
@@ -119,7 +119,7 @@ fn claimed_by(key: &Key, worker: NodeId, place: Place, entry: &Entry) -> Spot {
             queue: record.queue,
             place,
             kind: record.carry.kind.clone(),
-            stopping: record.stop.is_some(),
+            stop: record.stop,
             count: (&record.carry).into(),
         }),
         Err(_) => Spot::Unreadable { key: key.clone() },
@@ -212,11 +212,13 @@ pub(super) fn other(key: &Key, meaning: Meaning, entry: Option<&Entry>) -> Other
                 .and_then(|it| QueueConfig::decode(&it.found.value).ok())
                 .map(|config| (config.paused, config.strategy)),
         },
-        Meaning::NodeConfig(node) => Other::Orders {
-            node,
-            drain: entry
-                .and_then(|it| NodeConfig::decode(&it.found.value).ok())
-                .is_some_and(|config| config.drain),
+        Meaning::NodeConfig(node) => match entry.map(|it| NodeConfig::decode(&it.found.value)) {
+            None => Other::Orders { node, drain: None },
+            Some(Ok(config)) => Other::Orders {
+                node,
+                drain: config.drain.then_some(Drain { life: config.life }),
+            },
+            Some(Err(_)) => foreign(),
         },
         Meaning::Foreign
         | Meaning::Task(_)

@@ -13,7 +13,7 @@ use windlass_core::ids::{
 };
 use windlass_core::keyspace::{Key, Meaning, Place, Role};
 use windlass_core::kv::Edit;
-use windlass_core::record::{Carry, TaskRecord, Totals};
+use windlass_core::record::{Carry, StopReason, TaskRecord, Totals};
 use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Wall;
 
@@ -138,8 +138,8 @@ pub struct Claim {
     pub place: Place,
     /// Selects the handler.
     pub kind: TaskType,
-    /// Whether a stop was ordered.
-    pub stopping: bool,
+    /// Why it was told to stop, if it was.
+    pub stop: Option<StopReason>,
     /// Its counters.
     pub count: Count,
 }
@@ -250,14 +250,21 @@ pub enum Other {
     Orders {
         /// Which.
         node: NodeId,
-        /// Whether it is to drain.
-        drain: bool,
+        /// The order to drain; `None` when there is none.
+        drain: Option<Drain>,
     },
     /// Nobody's key, or a record that cannot be read.
     Foreign {
         /// Which.
         key: Key,
     },
+}
+
+/// An order to drain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// The life that it is for; every life when absent.
+    pub life: Option<Registration>,
 }
 
 /// One life of a leased key.

@@ -90,7 +90,7 @@ impl Checker for LegalSteps {
                 },
                 (Ok(Row::Lost | Row::LostForGood(_)), Some(_)) => match claim_of(&step.before) {
                     Some(claim)
-                        if !claim.stopping
+                        if claim.stop.is_none()
                             && self.alive.get(&claim.worker) == Some(&claim.registration) =>
                     {
                         format!("taken from {}, which lives", claim.worker)
@@ -122,6 +122,35 @@ mod tests {
     }
 
     #[test]
+    fn a_cancelled_task_that_waits_again_is_found() {
+        for back in [
+            History::hand_back,
+            History::lose,
+            |h: &mut History, task| {
+                h.retry(task, 10);
+            },
+        ] {
+            let mut h = history();
+            let task = h.submit(None);
+            h.dispatch(task, "w1");
+            h.flag(task);
+            h.cancel_running(task);
+            back(&mut h, task);
+            h.assert_tripped("a cancelled task waits again");
+        }
+    }
+
+    #[test]
+    fn a_time_out_that_is_written_over_a_cancel_is_found() {
+        let mut h = history();
+        let task = h.submit(None);
+        h.dispatch(task, "w1");
+        h.cancel_running(task);
+        h.flag(task);
+        h.assert_tripped("a cancel was written over");
+    }
+
+    #[test]
     fn every_row_of_a_life_is_legal() {
         let mut h = history();
         let task = h.submit(Some(h.wall().after(Millis::new(100))));
@@ -138,6 +167,7 @@ mod tests {
         h.rerun(task);
         h.dispatch(task, "w1");
         h.flag(task);
+        h.cancel_running(task);
         h.finish_task(task, Ending::Cancelled);
         h.rerun(task);
         h.cancel_waiting(task);
@@ -162,7 +192,7 @@ mod tests {
         h.dispatch(task, "w1");
         h.flag(task);
         let mut claim = h.held(task);
-        claim.stopping = false;
+        claim.stop = None;
         h.revise(&lane_of("w1"), task, |it| {
             it.spots = vec![Spot::Claim(claim)]
         });

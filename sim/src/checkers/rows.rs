@@ -2,6 +2,7 @@
 
 use windlass_core::ids::NodeId;
 use windlass_core::keyspace::Place;
+use windlass_core::record::StopReason;
 
 use crate::book::{Claim, Count, End, Ending, Other, Revised, Spot, TaskState, TaskStep};
 
@@ -190,10 +191,13 @@ fn moved(before: &TaskState, after: &TaskState) -> Result<Row, &'static str> {
     }
     match (from, to) {
         (At::Entry(entry, count), At::Claim(claim)) => {
-            let right = same_place(entry, claim) && claim.count == count && !claim.stopping;
+            let right = same_place(entry, claim) && claim.count == count && claim.stop.is_none();
             ok_if(right, Row::Dispatched, "a claim is not what was waiting")
         }
         (At::Claim(claim), At::End(end)) => ended(claim, end),
+        (At::Claim(claim), At::Delayed(..) | At::Entry(..)) if is_cancelled(claim) => {
+            Err("a cancelled task waits again")
+        }
         (At::Claim(claim), At::Delayed(Spot::Delayed { queue, .. }, count)) => {
             let right = *queue == claim.queue && count == retried(claim.count);
             ok_if(right, Row::Retried, "a failed attempt was counted wrongly")
@@ -233,13 +237,15 @@ fn ended(claim: &Claim, end: &End) -> Result<Row, &'static str> {
     if end.fence != Some(claim.fence) || end.worker.as_ref() != Some(&claim.worker) {
         return Err("an outcome is not of the claim that it removed");
     }
-    if end.how == Ending::Cancelled && !claim.stopping {
+    if end.how == Ending::Cancelled && !is_cancelled(claim) {
         return Err("a running task was cancelled without being told");
     }
     if end.count == claim.count {
         return Ok(Row::Ended(end.how));
     }
-    let right = end.count == lost(claim.count) && end.how != Ending::Completed;
+    let right = end.count == lost(claim.count)
+        && end.how != Ending::Completed
+        && is_cancelled(claim) == (end.how == Ending::Cancelled);
     ok_if(
         right,
         Row::LostForGood(end.how),
@@ -251,12 +257,20 @@ fn rewritten(old: &Claim, new: &Claim) -> Result<Row, &'static str> {
     let life = |claim: &Claim| (claim.fence, claim.registration, claim.place, claim.count);
     let same_life = life(old) == life(new)
         && (&old.worker, &old.queue, &old.kind) == (&new.worker, &new.queue, &new.kind);
-    match (old.stopping, new.stopping) {
+    match (old.stop, new.stop) {
         _ if !same_life => Err("a claim became another"),
-        (true, false) => Err("a stop flag was lost"),
-        (false, true) => Ok(Row::Flagged),
-        (false, false) | (true, true) => Ok(Row::Rewritten),
+        (Some(_), None) => Err("a stop flag was lost"),
+        (Some(StopReason::Cancel), Some(reason)) if reason != StopReason::Cancel => {
+            Err("a cancel was written over")
+        }
+        (None, Some(_)) => Ok(Row::Flagged),
+        (None, None) | (Some(_), Some(_)) => Ok(Row::Rewritten),
     }
+}
+
+/// Whether somebody cancelled it while it ran: it never waits again then, unless it is run again.
+fn is_cancelled(claim: &Claim) -> bool {
+    claim.stop == Some(StopReason::Cancel)
 }
 
 fn same_place(entry: &Spot, claim: &Claim) -> bool {

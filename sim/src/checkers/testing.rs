@@ -234,7 +234,7 @@ impl History {
             queue,
             place,
             kind,
-            stopping: false,
+            stop: None,
             count,
         })
     }
@@ -329,9 +329,20 @@ impl History {
         self.revise(SCHEDULER, task, |it| it.spots = vec![spot]);
     }
 
+    /// Its time is over.
     pub(super) fn flag(&mut self, task: TaskId) {
+        let stop = Some(StopReason::TimeOut);
         let claim = Claim {
-            stopping: true,
+            stop,
+            ..self.held(task)
+        };
+        self.revise(SCHEDULER, task, |it| it.spots = vec![Spot::Claim(claim)]);
+    }
+
+    pub(super) fn cancel_running(&mut self, task: TaskId) {
+        let stop = Some(StopReason::Cancel);
+        let claim = Claim {
+            stop,
             ..self.held(task)
         };
         self.revise(GATEWAY, task, |it| it.spots = vec![Spot::Claim(claim)]);

@@ -252,7 +252,7 @@ mod tests {
         h.retry(task, 5);
         h.release(task);
         h.dispatch(task, "w1");
-        h.flag(task);
+        h.cancel_running(task);
         h.finish_task(task, Ending::Cancelled);
         h.rerun(task);
         h.cancel_waiting(task);

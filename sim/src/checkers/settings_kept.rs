@@ -1,0 +1,227 @@
+//! S8: what an operator was acknowledged stays so: no later write of a queue's settings takes back a part that nobody
+//! asked to change then, and no order to drain is forgotten while the node that it is for lives.
+//!
+//! No fault suspends it. A request without a certain reply may be applied at any later time.
+
+use std::collections::BTreeMap;
+
+use windlass_core::balance::Strategy;
+use windlass_core::gateway::{Reply, Request, RequestId};
+use windlass_core::ids::{NodeId, QueueName, Registration};
+use windlass_core::keyspace::Role;
+use windlass_core::record::QueueConfig;
+use windlass_core::time::Mono;
+
+use super::{Checker, Findings, Rule};
+use crate::book::{Drain, Other};
+use crate::fact::Fact;
+
+/// Remembers the settings, who wants to change them, and the orders to nodes that live.
+#[derive(Debug, Default)]
+pub(super) struct SettingsKept {
+    /// `None` while they cannot be read.
+    queues: BTreeMap<QueueName, Option<(bool, Strategy)>>,
+    wishes: BTreeMap<RequestId, Wish>,
+    alive: BTreeMap<NodeId, Registration>,
+    orders: BTreeMap<NodeId, Drain>,
+}
+
+#[derive(Debug)]
+struct Wish {
+    queue: QueueName,
+    paused: Option<bool>,
+    strategy: Option<Strategy>,
+}
+
+impl SettingsKept {
+    fn settings(
+        &mut self,
+        at: Mono,
+        queue: &QueueName,
+        now: Option<(bool, Strategy)>,
+        found: &mut Findings,
+    ) {
+        let default = QueueConfig::default();
+        let before = self
+            .queues
+            .insert(queue.clone(), now)
+            .unwrap_or(Some((default.paused, default.strategy)));
+        let (Some(before), Some(now)) = (before, now) else {
+            return;
+        };
+        let wishes = || self.wishes.values().filter(|wish| wish.queue == *queue);
+        if before.0 != now.0 && !wishes().any(|wish| wish.paused == Some(now.0)) {
+            let what = format!("nobody asked that queue {queue} be paused: {}", now.0);
+            found.add(self, at, None, None, what);
+        }
+        if before.1 != now.1 && !wishes().any(|wish| wish.strategy == Some(now.1)) {
+            let what = format!("nobody asked for {:?} in queue {queue}", now.1);
+            found.add(self, at, None, None, what);
+        }
+    }
+
+    fn orders(&mut self, at: Mono, node: &NodeId, now: Option<Drain>, found: &mut Findings) {
+        let before = match now {
+            Some(drain) => self.orders.insert(node.clone(), drain),
+            None => self.orders.remove(node),
+        };
+        let life = self.alive.get(node);
+        let holds =
+            |drain: &Drain| life.is_some_and(|life| drain.life.is_none_or(|it| it == *life));
+        if before.is_some_and(|it| holds(&it)) && !now.is_some_and(|it| holds(&it)) {
+            let what = format!("the order to {node} was forgotten, and it lives");
+            found.add(self, at, None, None, what);
+        }
+    }
+}
+
+impl Checker for SettingsKept {
+    fn rule(&self) -> Rule {
+        Rule::S8
+    }
+
+    fn name(&self) -> &'static str {
+        "settings_kept"
+    }
+
+    fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        if let Fact::Stored(revised) = fact {
+            for other in &revised.others {
+                if let Other::Node {
+                    role: Role::Worker,
+                    id,
+                    life,
+                } = other
+                {
+                    match life {
+                        Some(life) => self.alive.insert(id.clone(), Registration(life.created)),
+                        None => self.alive.remove(id),
+                    };
+                }
+            }
+            for other in &revised.others {
+                if let Other::Queue { queue, settings } = other {
+                    self.settings(at, queue, *settings, found);
+                }
+                if let Other::Orders { node, drain } = other {
+                    self.orders(at, node, *drain, found);
+                }
+            }
+        }
+        if let Fact::Asked { id, request, .. } = fact
+            && let Request::ConfigureQueue {
+                queue,
+                strategy,
+                paused,
+            } = &**request
+        {
+            let wish = Wish {
+                queue: queue.clone(),
+                paused: *paused,
+                strategy: *strategy,
+            };
+            self.wishes.insert(*id, wish);
+        }
+        if let Fact::Answered { id, reply, .. } = fact
+            && !matches!(**reply, Reply::TimedOut)
+        {
+            self.wishes.remove(id);
+        }
+    }
+
+    fn finish(&mut self, _at: Mono, _found: &mut Findings) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::ids::Revision;
+
+    use super::super::testing::History;
+    use super::*;
+    use crate::book::Life;
+
+    fn history() -> History {
+        History::of(SettingsKept::default())
+    }
+
+    fn ask(h: &mut History, id: u64, strategy: Option<Strategy>, paused: Option<bool>) {
+        let queue = "q".parse().unwrap();
+        h.ask(
+            id,
+            Request::ConfigureQueue {
+                queue,
+                strategy,
+                paused,
+            },
+        );
+    }
+
+    fn set(h: &mut History, paused: bool, strategy: Strategy) {
+        let queue = "q".parse().unwrap();
+        let settings = Some((paused, strategy));
+        h.store_bare(vec![], vec![Other::Queue { queue, settings }]);
+    }
+
+    fn order(h: &mut History, life: Option<u64>) {
+        let life = life.map(|at| Registration(Revision(at)));
+        let drain = life.map(|life| Drain { life: Some(life) });
+        let node = "w1".parse().unwrap();
+        h.store_bare(vec![], vec![Other::Orders { node, drain }]);
+    }
+
+    fn born(h: &mut History) -> u64 {
+        let created = h.next_revision();
+        let lease = None;
+        h.node_key("w1", Some(Life { created, lease }));
+        created.0
+    }
+
+    #[test]
+    fn what_was_asked_for_may_change() {
+        let mut h = history();
+        ask(&mut h, 1, Some(Strategy::Random), None);
+        ask(&mut h, 2, None, Some(true));
+        set(&mut h, true, QueueConfig::default().strategy);
+        h.answer(2, Reply::Done);
+        set(&mut h, true, Strategy::Random);
+        h.answer(1, Reply::Done);
+        h.assert_clean();
+    }
+
+    #[test]
+    fn a_change_that_is_lost_to_another_is_found() {
+        let mut h = history();
+        ask(&mut h, 1, Some(Strategy::Random), None);
+        ask(&mut h, 2, None, Some(true));
+        set(&mut h, true, QueueConfig::default().strategy);
+        h.answer(2, Reply::Done);
+        set(&mut h, false, Strategy::Random);
+        h.assert_tripped("nobody asked that queue q be paused: false");
+    }
+
+    #[test]
+    fn a_request_without_a_certain_reply_may_be_applied_later() {
+        let mut h = history();
+        ask(&mut h, 1, Some(Strategy::Random), None);
+        h.answer(1, Reply::TimedOut);
+        set(&mut h, false, Strategy::Random);
+        h.assert_clean();
+        set(&mut h, false, Strategy::Weighted);
+        h.assert_tripped("nobody asked for Weighted");
+    }
+
+    #[test]
+    fn an_order_is_forgotten_only_after_the_life_that_it_is_for() {
+        let mut h = history();
+        let life = born(&mut h);
+        order(&mut h, Some(life));
+        h.node_key("w1", None);
+        order(&mut h, None);
+        let next = born(&mut h);
+        order(&mut h, Some(life));
+        order(&mut h, Some(next));
+        h.assert_clean();
+        order(&mut h, None);
+        h.assert_tripped("the order to w1 was forgotten");
+    }
+}
