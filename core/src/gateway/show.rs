@@ -90,6 +90,8 @@ pub(super) fn state_of(outcome: &Outcome) -> TaskState {
 }
 
 fn show_carry(shown: &mut TaskView, carry: &Carry) {
+    // The view may be ahead of what was read: what is shown of a run is all of the same one.
+    shown.run = carry.run;
     shown.retry_count = carry.retries;
     shown.losses = carry.losses;
     shown.attempts.clone_from(&carry.notes);
@@ -239,4 +241,57 @@ pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
         }
     });
     shown.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::Place;
+    use crate::record::{EntryRecord, Json, Version};
+    use crate::retry::RetryPolicy;
+    use crate::store::Change;
+    use crate::time::{Millis, Mono, Wall};
+
+    fn task() -> TaskRecord {
+        TaskRecord {
+            v: Version,
+            kind: "noop".parse().unwrap(),
+            queue: "q".parse().unwrap(),
+            priority: crate::ids::Priority::NORMAL,
+            name: None,
+            payload: Json::null(),
+            metadata: BTreeMap::new(),
+            retries_max: 3,
+            retry: RetryPolicy::default(),
+            timeout: Millis::from_secs(1),
+            created_at: Wall::from_millis(1),
+            due: None,
+            unique: None,
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_run_is_all_of_the_same_one() {
+        let at = Wall::from_millis(1);
+        let task = task();
+        let place = Place {
+            priority: task.priority,
+            timestamp: at,
+            task: TaskId::floor_of(at),
+        };
+        let mut carry = task.first_carry();
+        carry.run = 1;
+        let value = EntryRecord { v: Version, carry }.encode();
+        let key = Key::entry(&task.queue, place);
+        let item = Item::new(key, Revision(9), Revision(9), value);
+        let mut view = ClusterView::default();
+        view.apply(Mono::ZERO, vec![Change::Put(item)], &mut Vec::new());
+        let read_before_the_rerun = Found {
+            id: place.task,
+            task,
+            outcome: None,
+            run: 0,
+        };
+        assert_eq!(read_before_the_rerun.show(&view).run, 1);
+    }
 }
