@@ -34,6 +34,13 @@ pub fn ended(world: &World) -> usize {
         .count()
 }
 
+/// Whether some task's time has not come yet.
+pub fn awaits_due(world: &World) -> bool {
+    let now = world.now().wall;
+    let mut spots = world.book.tasks().values().flat_map(|it| &it.spots);
+    spots.any(|spot| matches!(spot, Spot::Delayed { due, .. } if *due > now))
+}
+
 /// Ends every fault, but for what the scenario leaves broken.
 pub fn heal(world: &mut World, scenario: &Scenario) {
     world.network.rudeness = Rudeness::default();

@@ -394,8 +394,9 @@ impl<'a> Runner<'a> {
         let mut ended = liveness::ended(&self.world);
         let core = liveness::core(self.scenario);
         while let Some(reason) = liveness::unfinished(&self.world, &core) {
-            // Late originals of former submissions may have come as well, and take their time.
-            if liveness::ended(&self.world) > ended {
+            // Late originals of former submissions may have come as well, and take their time; the clock of whom they
+            // are from may have been ahead.
+            if liveness::ended(&self.world) > ended || liveness::awaits_due(&self.world) {
                 ended = liveness::ended(&self.world);
                 end = self.world.now().mono.after(SERVICE_MAX);
             }

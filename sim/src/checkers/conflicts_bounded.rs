@@ -1,13 +1,15 @@
 //! L6: once healed, schedulers do not live at each other's expense: of the transactions that the store decides in any ten
 //! seconds, if they are more than a few, at most half fail.
 //!
-//! Judged in the phases of liveness and service, once the echo of the faults has died away.
+//! Judged in the phases of liveness and service, once the echo of the faults has died away, of nodes that are whole: who
+//! hears no news tries in vain, and the store bears it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use windlass_core::time::Mono;
 
+use super::roster::Roster;
 use super::{Checker, Findings, Rule};
 use crate::fact::{Decision, Fact, Phase};
 
@@ -25,6 +27,7 @@ pub(super) struct ConflictsBounded {
     seconds: VecDeque<(u64, u64, u64)>,
     /// When it counts.
     from: Option<Mono>,
+    roster: Roster,
     reported: bool,
 }
 
@@ -72,8 +75,10 @@ impl Checker for ConflictsBounded {
     }
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
-        if let Fact::Decided { how, .. } = fact
+        self.roster.observe(at, fact);
+        if let Fact::Decided { node, how } = fact
             && self.from.is_some_and(|from| from <= at)
+            && self.roster.hurt_until(*node) <= at
         {
             self.decided(at, *how, found);
         }
@@ -95,8 +100,11 @@ impl Checker for ConflictsBounded {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::keyspace::Role;
+
     use super::super::testing::History;
     use super::*;
+    use crate::nemesis::FaultKind;
 
     fn decide(h: &mut History, conflicts: u64, of: u64) {
         for n in 0..of {
@@ -117,6 +125,17 @@ mod tests {
         decide(&mut h, 150, 300);
         h.pass(10_000);
         decide(&mut h, 200, 200);
+        h.finish();
+        h.assert_clean();
+    }
+
+    #[test]
+    fn who_hears_nothing_may_try_in_vain() {
+        let mut h = History::of(ConflictsBounded::default());
+        h.boot(0, Role::Scheduler, "s1", 0);
+        h.fault(FaultKind::CutFromStore, Some(0), 1_000_000);
+        h.fact(Fact::Phase(Phase::Service));
+        decide(&mut h, 300, 300);
         h.finish();
         h.assert_clean();
     }

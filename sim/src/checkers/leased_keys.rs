@@ -4,7 +4,7 @@
 //!
 //! No fault suspends it: leases that end early (`ExpireLease`, `ExpireAll`) take their keys along as well. A lease
 //! without keys is held against the system only when it has outlived its time to live three times: a grant whose answer
-//! was lost ends by itself.
+//! was lost ends by itself. A node whose answers are lost to the end may keep one alive that it has no use for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use windlass_core::ids::{LeaseId, LockName, NodeId};
 use windlass_core::keyspace::Role;
 use windlass_core::time::{Millis, Mono};
 
+use super::roster::Roster;
 use super::{Checker, Findings, Rule};
 use crate::book::{Life, Other};
 use crate::fact::Fact;
@@ -25,6 +26,7 @@ const KEYLESS_MAX: usize = 2;
 pub(super) struct LeasedKeys {
     keys: BTreeMap<Name, Life>,
     leases: BTreeMap<LeaseId, Lease>,
+    roster: Roster,
 }
 
 #[derive(Debug)]
@@ -149,6 +151,7 @@ impl Checker for LeasedKeys {
         if let Fact::LeaseEnded { lease } = fact {
             self.end(at, *lease, found);
         }
+        self.roster.observe(at, fact);
     }
 
     fn finish(&mut self, at: Mono, found: &mut Findings) {
@@ -156,7 +159,9 @@ impl Checker for LeasedKeys {
             lease.keys.is_empty() && lease.keyless_since.after(Duration::from(lease.ttl) * 3) < at
         };
         let keyless = self.leases.values().filter(kept).count();
-        if keyless > KEYLESS_MAX {
+        let nodes = self.roster.iter().map(|(node, _)| node);
+        let broken = nodes.filter(|node| self.roster.hurt_until(*node) > at);
+        if keyless > KEYLESS_MAX + broken.count() {
             let what = format!("{keyless} leases are kept alive for nothing");
             found.add(self, at, None, None, what);
         }

@@ -1,10 +1,17 @@
-//! `windlass-sim planted`: how many seeds it takes to find each planted bug.
+//! `windlass-sim planted`: how many seeds it takes to find each planted bug; and of those that no seed finds, which kept
+//! scenario or explored story does.
+
+use std::fs;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 use windlass_core::planted::{self, BUGS, Bug, Place, PlantError};
 use windlass_sim::attempt::{attempt, attempt_silenced};
 use windlass_sim::checkers::Rule;
+use windlass_sim::explore::Story;
+use windlass_sim::perturb::Target;
 use windlass_sim::report::{Report, Verdict};
 use windlass_sim::scenario::Scenario;
 
@@ -25,6 +32,9 @@ pub(crate) struct Planted {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first: u64,
+    /// Where the scenarios of former failures are kept.
+    #[arg(long, value_name = "DIR", default_value = "sim/regressions")]
+    kept: PathBuf,
     /// How many seeds run at the same time; as many as there are cores by default.
     #[arg(long, short)]
     jobs: Option<usize>,
@@ -44,7 +54,7 @@ struct Row {
     seeds: Option<u64>,
     /// The rule that was seen broken.
     rule: Option<Rule>,
-    /// How the harness noticed, if not by a rule: the canary breaks none.
+    /// How the harness noticed, if not by a seed.
     noticed: Option<String>,
     /// Whether that is one of the rules that it must break.
     expected: bool,
@@ -104,12 +114,30 @@ impl Planted {
             self.silence(&mut row);
         } else if !hidden {
             self.search(&mut row, self.seeds, attempt);
+            if row.seeds.is_none() {
+                row.noticed = self.replay_kept().or_else(explore);
+            }
         }
         let _ = planted::uproot();
         if self.output == Output::Text {
             print(&row);
         }
         row
+    }
+
+    /// Runs the kept scenarios until one fails.
+    fn replay_kept(&self) -> Option<String> {
+        let mut files: Vec<PathBuf> = fs::read_dir(&self.kept)
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .collect();
+        files.sort();
+        files.iter().find_map(|path| {
+            let scenario = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
+            let rule = attempt(&scenario).violations.first()?.rule;
+            let name = path.file_stem()?.to_string_lossy();
+            Some(format!("{rule}, by the kept scenario {name}"))
+        })
     }
 
     /// The canary: with checkers that say nothing, a bug that they are known to find at once stays unseen. This command
@@ -154,6 +182,32 @@ impl Planted {
             false
         });
     }
+}
+
+/// Plays every story with every fault, and with every two, until one fails. A panic is a failure as well.
+fn explore() -> Option<String> {
+    let goes_wrong = |story: &Story, plan: &[Target]| {
+        panic::catch_unwind(AssertUnwindSafe(|| story.play(plan).is_err())).unwrap_or(true)
+    };
+    Story::all().iter().find_map(|story| {
+        let by = |faults: &str| Some(format!("by the story '{}', {faults}", story.name));
+        let singles = panic::catch_unwind(AssertUnwindSafe(|| story.singles()));
+        let Ok(Ok(singles)) = singles else {
+            return by("without a fault");
+        };
+        if singles.iter().any(|one| goes_wrong(story, &[*one])) {
+            return by("one fault");
+        }
+        let mut pairs = singles
+            .iter()
+            .enumerate()
+            .flat_map(|(nth, one)| singles[nth + 1..].iter().map(move |two| [*one, *two]))
+            .filter(|[one, two]| one.0 != two.0);
+        pairs
+            .any(|pair| goes_wrong(story, &pair))
+            .then(|| by("two faults"))
+            .flatten()
+    })
 }
 
 /// What the table says of the harness: it passes when it found whatever is planted.

@@ -104,8 +104,9 @@ impl World {
         state.brain = None;
         state.life += 1;
         state.frozen_until = None;
-        // Nothing of this life may reach the next one.
+        // Nothing of this life may reach the next one, or make its news wait.
         state.watches.clear();
+        state.last_news = self.now;
         let client = self.client(node, self.nodes[node].life - 1);
         self.trace
             .note(self.now, Some(node), "down", &[], || format!("{exit:?}"));
