@@ -440,7 +440,7 @@ impl Janitor {
                 lease: Some(lease),
             };
             self.queued = true;
-            let free = unless_planted!("P-janitor-queue-unguarded", Guard::Absent(key));
+            let free = Guard::Absent(key);
             self.steps
                 .push_back((Job::Queue, Step::new(vec![free], vec![write])));
         }
