@@ -45,6 +45,7 @@ mod testing;
 mod totals_exact;
 mod view_sound;
 mod views_catch_up;
+mod waits_bounded;
 
 use std::fmt;
 use std::time::Duration;
@@ -283,6 +284,8 @@ pub struct Terms {
     pub retention_ms: u64,
     /// How long a node may take to leave once it was told to, in milliseconds.
     pub drain_max_ms: u64,
+    /// How long a claim may wait for a slot before it is handed back, in milliseconds.
+    pub claim_wait_max_ms: u64,
     /// The longest wait that a handler advises for a retry, in milliseconds; zero when none does.
     pub advice_max_ms: u64,
 }
@@ -330,6 +333,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(all_end::AllEnd::default()),
         Box::new(reclaimed_in_time::ReclaimedInTime::new(terms)),
         Box::new(orphans_taken::OrphansTaken::new(terms)),
+        Box::new(waits_bounded::WaitsBounded::new(terms)),
         Box::new(backlog_drains::BacklogDrains::new(terms)),
         Box::new(conflicts_bounded::ConflictsBounded::default()),
         Box::new(views_catch_up::ViewsCatchUp::default()),

@@ -1,9 +1,11 @@
 //! S8: what an operator was acknowledged stays so: no later write of a queue's settings takes back a part that nobody
-//! asked to change then, and no order to drain is forgotten while the node that it is for lives.
+//! asked to change then, and no order to drain is forgotten while the node that it is for lives, or left unheeded: at the
+//! end no worker that could hear of its order offers to take tasks.
 //!
 //! No fault suspends it. A request without a certain reply may be applied at any later time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{Reply, Request, RequestId};
@@ -12,9 +14,13 @@ use windlass_core::keyspace::Role;
 use windlass_core::record::QueueConfig;
 use windlass_core::time::Mono;
 
+use super::roster::Roster;
 use super::{Checker, Findings, Rule};
 use crate::book::{Drain, Other};
 use crate::fact::Fact;
+
+/// How long a worker may take to hear of an order once nothing is in its way.
+const HEEDED_AFTER: Duration = Duration::from_secs(5);
 
 /// Remembers the settings, who wants to change them, and the orders to nodes that live.
 #[derive(Debug, Default)]
@@ -24,6 +30,8 @@ pub(super) struct SettingsKept {
     wishes: BTreeMap<RequestId, Wish>,
     alive: BTreeMap<NodeId, Registration>,
     orders: BTreeMap<NodeId, Drain>,
+    offers: BTreeSet<NodeId>,
+    roster: Roster,
 }
 
 #[derive(Debug)]
@@ -85,6 +93,7 @@ impl Checker for SettingsKept {
     }
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        self.roster.observe(at, fact);
         if let Fact::Stored(revised) = fact {
             for other in &revised.others {
                 if let Other::Node {
@@ -102,6 +111,12 @@ impl Checker for SettingsKept {
             for other in &revised.others {
                 if let Other::Queue { queue, settings } = other {
                     self.settings(at, queue, *settings, found);
+                }
+                if let Other::Offer { id, life } = other {
+                    match life {
+                        Some(_) => self.offers.insert(id.clone()),
+                        None => self.offers.remove(id),
+                    };
                 }
                 if let Other::Orders { node, drain } = other {
                     self.orders(at, node, *drain, found);
@@ -129,7 +144,19 @@ impl Checker for SettingsKept {
         }
     }
 
-    fn finish(&mut self, _at: Mono, _found: &mut Findings) {}
+    fn finish(&mut self, at: Mono, found: &mut Findings) {
+        let unheeded = self.orders.iter().filter(|(node, drain)| {
+            let life = self.alive.get(*node);
+            let meant = life.is_some_and(|life| drain.life.is_none_or(|it| it == *life));
+            let mut named = self.roster.iter().filter(|(_, it)| it.id == **node);
+            let whole = named.all(|(ix, _)| self.roster.hurt_until(ix).after(HEEDED_AFTER) <= at);
+            meant && whole && self.offers.contains(*node)
+        });
+        for (node, _) in unheeded {
+            let what = format!("{node} was ordered to drain, and offers to take tasks");
+            found.add(self, at, None, None, what);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +235,28 @@ mod tests {
         h.assert_clean();
         set(&mut h, false, Strategy::Weighted);
         h.assert_tripped("nobody asked for Weighted");
+    }
+
+    #[test]
+    fn an_order_that_is_not_heeded_is_found() {
+        for heeded in [true, false] {
+            let mut h = history();
+            h.worker(1, "w1");
+            let life = born(&mut h);
+            let offer = h.life(None);
+            h.offer("w1", Some(offer));
+            order(&mut h, Some(life));
+            if heeded {
+                h.offer("w1", None);
+            }
+            h.pass(10_000);
+            h.finish();
+            if heeded {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("w1 was ordered to drain");
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(super) const TERMS: Terms = Terms {
     epoch_ms: 1_000_000_000_000,
     retention_ms: 60_000,
     drain_max_ms: 30_000,
+    claim_wait_max_ms: 10_000,
     advice_max_ms: 0,
 };
 

@@ -33,6 +33,7 @@ const TERMS: Terms = Terms {
     epoch_ms: EPOCH_MS,
     retention_ms: 800,
     drain_max_ms: 25_000,
+    claim_wait_max_ms: 10_000,
     advice_max_ms: 0,
 };
 

@@ -373,6 +373,7 @@ impl Scenario {
             epoch_ms: EPOCH_MS,
             retention_ms: self.retention.get(),
             drain_max_ms: self.ttl.get() + DRAIN_MAX_MS,
+            claim_wait_max_ms: self.settings.claim_wait_max.get(),
             advice_max_ms: self.advice_max(),
         }
     }
