@@ -18,13 +18,13 @@ super::bugs! {
     "P-submit-task-unguarded" Harmless("no id is drawn twice, and the lane kills duplicates"): "a submission does not guard that the task is new"
         breaks [] needs "nothing";
     "P-submit-unique-unguarded" Core("steps::submit"): "a submission does not guard its idempotency key"
-        breaks ["S19"] needs "one key submitted twice with the same or with another body, one after the other or at the same time";
+        breaks ["S19" "S11"] needs "one key submitted twice with the same or with another body, one after the other or at the same time";
     "P-dispatch-entry-unguarded" Core("steps::dispatch"): "a dispatch does not guard its entry"
         breaks ["S3" "S1" "S2" "S11"] needs "two schedulers that try one entry (step-in, late news), or a cancel of a waiting task at the same time";
     "P-dispatch-entry-kept" Core("steps::dispatch"): "a dispatch leaves the entry where it is"
-        breaks ["S11" "S1" "S3"] needs "one dispatch";
+        breaks ["S11" "S1" "S3" "S2"] needs "one dispatch";
     "P-dispatch-offer-unguarded" Core("steps::dispatch"): "a dispatch does not guard the worker's offer"
-        breaks ["S9" "L8" "S3"] needs "dispatches to a worker that drained, left or died meanwhile (late news): no claim may be created while its offer is gone";
+        breaks ["S9" "L8" "S3" "S2"] needs "dispatches to a worker that drained, left or died meanwhile (late news): no claim may be created while its offer is gone";
     "P-dispatch-entry-alive" Harmless("an entry is never updated: its creation is its last write"): "a dispatch guards its entry `Alive`"
         breaks [] needs "nothing";
     "P-retry-claim-unguarded" Core("steps::retry"): "a failed attempt's retry does not guard its claim"
@@ -34,7 +34,7 @@ super::bugs! {
     "P-take-claim-unguarded" Core("steps::take::take"): "a lost worker's claim is taken without guarding the claim"
         breaks ["S1" "S2" "S5" "S9"] needs "as M-02";
     "P-take-registration-unguarded" Core("steps::take::take"): "a claim is taken without guarding that its registration is gone"
-        breaks ["S3" "S9"] needs "a live worker's node record that this scheduler cannot read (rolling upgrade): its claims look like orphans";
+        breaks ["S3" "S9" "S2"] needs "a live worker's node record that this scheduler cannot read (rolling upgrade): its claims look like orphans";
     "P-silent-claim-unguarded" Core("steps::take::take"): "a silent worker's claim is taken without guarding the claim"
         breaks ["S1" "S2" "S5"] needs "the backstop at work (as M-23) while the attempt ends after all";
     "P-time-out-flag-unguarded" Core("steps::stop"): "a time-out's stop flag is written without guarding the claim"
@@ -58,7 +58,7 @@ super::bugs! {
     "P-fold-lane-unguarded" Core("server::janitor::on_lanes"): "folding does not guard the lanes that it removes"
         breaks ["S10"] needs "a late original of a node that is gone, landing between the janitor's read and its fold (folds are a minute apart)";
     "P-fold-node-unguarded" Core("server::janitor::on_lanes"): "folding does not guard that the lane's node is gone"
-        breaks ["S10" "L1"] needs "a node that returns under its id while its lanes are folded: it finds them gone and exits as usurped";
+        breaks ["S10" "L1" "L4"] needs "a node that returns under its id while its lanes are folded: it finds them gone and exits as usurped";
     "P-forget-orders-unguarded" Core("server::janitor::forget_orders"): "forgetting the orders to a node that is gone guards neither that it is gone nor the orders"
         breaks ["S8" "L8"] needs "a node that returns under its id and is ordered to drain while the janitor's step is on its way";
     "P-janitor-queue-unguarded" Harmless("the place in the line hangs on the lease of the node's key, and within one life its creation stays its fence"): "a scheduler queues for the janitor's lock over a key of its own"
@@ -89,7 +89,7 @@ super::bugs! {
         breaks ["S10"] needs "a conflict, then a later commit on the same lane";
     // Registration and session.
     "P-registration-inherited" Core("registration::on_read"): "a new life takes a key under its id for its own registration"
-        breaks ["S3" "S9" "S7"] needs "a restart under the same id within the TTL, with claims held";
+        breaks ["S3" "S9" "S7" "S16"] needs "a restart under the same id within the TTL, with claims held";
     "P-session-reopened-by-old-renewal" Core("session::expire"): "an answer to a renewal sent before the session's end reopens it, as if sent now"
         breaks ["S3" "S7"] needs "a pause beyond the TTL with a renewal's answer waiting; leases expired meanwhile";
     "P-session-margin-missing" Core("session::on_live"): "the session has no margin"
@@ -112,13 +112,13 @@ super::bugs! {
     "P-vanished-claims-kept" Core("worker::claims::on_claims_read"): "claims that a new full read does not show are kept"
         breaks ["S7" "S3"] needs "a broken claims watch while claims are taken (backstop, cancels); starts after the read";
     "P-new-claim-taken-for-old" Core("worker::claims::on_claim"): "a claim made anew at the same place is taken for the one before"
-        breaks ["L1" "S7"] needs "a task that is handed back or taken and given to the same worker again, its deletion and creation in one piece of news or unseen";
+        breaks ["L1" "S7" "S2"] needs "a task that is handed back or taken and given to the same worker again, its deletion and creation in one piece of news or unseen";
     "P-old-run-ends-new-claim" Core("worker::attempts::on_run"): "an old handler's end counts for the new claim of the same task"
         breaks ["S6" "S5"] needs "a handler that ignores stops, its task given to the same worker again before it ends";
     "P-slot-freed-at-stop" Core("worker::run::len"): "a handler that was told to stop holds no slot any more"
         breaks ["S14"] needs "handlers that are slow to stop or ignore it, cancels or time-outs, and more claims waiting";
     "P-cancel-flag-ignored" Core("worker::held::learn"): "a worker does not notice a stop flag on a claim that it holds"
-        breaks ["L1" "S8"] needs "a cancel of a running task with a long handler: it must stop within a bound";
+        breaks ["L1" "S8" "S2"] needs "a cancel of a running task with a long handler: it must stop within a bound";
     "P-cancel-flag-lost" Core("worker::record"): "a flagged attempt that fails or is handed back is not cancelled"
         breaks ["S2" "S8" "L1"] needs "an acknowledged cancel of a running task; the task must not start again";
     "P-cancel-after-time-out-ignored" Core("worker::held::learn"): "a worker that was told of a time-out does not heed a cancel any more"
@@ -126,15 +126,15 @@ super::bugs! {
     "P-wait-handback-missing" Core("worker::flush"): "claims wait for a slot for ever"
         breaks ["L1" "L3"] needs "more claims than slots behind handlers that run very long; another worker is free";
     "P-hand-back-counted" Core("steps::hand_back"): "a hand-back counts as a loss"
-        breaks ["S9"] needs "a hand-back (drain, more claims than slots); losses compared with the claims taken";
+        breaks ["S9" "S2"] needs "a hand-back (drain, more claims than slots); losses compared with the claims taken";
     "P-retries-not-counted" Core("worker::record::step_of_failure"): "a retry is not counted"
-        breaks ["S9" "L1"] needs "a task that always fails";
+        breaks ["S9" "L1" "S2"] needs "a task that always fails";
     "P-retries-off-by-one" Core("retry::decide"): "a task gets one retry more than it may have"
         breaks ["S9"] needs "a task that always fails; retries compared with the task's maximum";
     "P-leave-with-claims" Core("worker::duty::leave_when_empty"): "a worker that drains leaves while it holds claims"
-        breaks ["L8" "S9"] needs "a drain of a worker with running handlers: a graceful leave loses nothing";
+        breaks ["L8" "S9" "S3"] needs "a drain of a worker with running handlers: a graceful leave loses nothing";
     "P-drain-starts" Core("worker::duty::takes_tasks"): "a worker that was ordered to drain goes on taking tasks"
-        breaks ["L8"] needs "a drain by order of a worker with a backlog: its offer must go, and its claims end";
+        breaks ["L8" "S8"] needs "a drain by order of a worker with a backlog: its offer must go, and its claims end";
     // The scheduler.
     "P-step-in-missing" Core("scheduler::ready::on_time"): "nobody steps in for a scheduler that leaves its tasks waiting"
         breaks ["L1" "L3" "L4"] needs "two schedulers, one of them alive by its lease and stuck: cut from the store one way, or paused again and again, to the end of the run";
@@ -149,7 +149,7 @@ super::bugs! {
     "P-cancel-flag-written-over" Core("scheduler::upkeep::overstays"): "a time-out flag is written over a cancel's"
         breaks ["S2" "S8"] needs "a cancel of a running attempt that overstays, and does not stop at once";
     "P-place-not-kept" Core("steps::take::take"): "a lost task waits again behind the others"
-        breaks ["S12"] needs "a worker that dies in a backlog; the place of an entry compared with that of the task's claim";
+        breaks ["S12" "S2"] needs "a worker that dies in a backlog; the place of an entry compared with that of the task's claim";
     "P-slot-leaked-on-conflict" Core("scheduler::plan::park"): "a dispatch that failed keeps its slot reserved"
         breaks ["L1" "L5"] needs "conflicts of dispatches (several schedulers, cancels), then work for every slot";
     "P-reservation-kept" Core("scheduler::unpark"): "a committed dispatch whose claim came and went unseen stays reserved"
@@ -172,7 +172,7 @@ super::bugs! {
     "P-older-read-taken" Core("view::feed::on_reset"): "a full read from before what was known replaces it"
         breaks ["S17" "S7" "S12"] needs "a store's member that lags when a watch is asked for anew";
     "P-progress-never-asked" Core("view::feed::want"): "nobody asks how far the watch is when a revision is awaited"
-        breaks ["L1" "L7" "S8"] needs "a read or conflict at a revision that no event of the watched range will reach: a quiet store";
+        breaks ["L1" "L7" "S8" "L4"] needs "a read or conflict at a revision that no event of the watched range will reach: a quiet store";
     // The gateway.
     "P-ack-before-commit" Core("gateway::submit::fill"): "a submission is acknowledged when it is sent"
         breaks ["S1" "S8"] needs "a crash or a lost request between sending and commit";
@@ -191,7 +191,7 @@ super::bugs! {
         breaks ["L1"] needs "a drain by order, then a restart under the same id, and work that only this worker can take";
     // Locks.
     "P-lock-two-holders" Core("lock::fence_of"): "every waiter of a lock is told that it holds it"
-        breaks ["S15"] needs "two clients that take one lock";
+        breaks ["S15" "S10"] needs "two clients that take one lock";
     "P-lock-fences-shared" Core("gateway::advance"): "two waiters of a lock may share a transaction"
         breaks ["S4" "S15"] needs "two clients that take one lock through one gateway at the same time: equal fences";
     "P-lock-key-unleased" Core("gateway::locks::take"): "a waiter's key has no lease"

@@ -8,7 +8,7 @@ super::bugs! {
         breaks ["S5" "S2" "S1"]
         needs "a worker's completion and a scheduler's taking in one window (pause or cut around the TTL), or two schedulers";
     "M-03" Core("worker::record::step_of_failure"): "a retry is counted in memory when it is planned, not in the transaction"
-        breaks ["S9"]
+        breaks ["S9" "S2"]
         needs "a conflict or a refusal of the transaction with the retry (a cancel flag, a spared step), so that it is planned again";
     "M-04" Impossible("a step is pushed whole into one transaction; `P-dispatch-entry-kept` is what half of it leaves"):
         "a task is assigned by two transactions"
@@ -45,21 +45,21 @@ super::bugs! {
     "M-18" Core("retry::delay_after"): "the wait before a retry grows without its cap"
         breaks ["S13"] needs "several retries under a policy whose cap is reached (small caps), jitter off or many tasks";
     "M-19" Core("steps::submit"): "the sort key counts priorities the wrong way"
-        breaks ["S12"] needs "a backlog of several priorities; S12 takes the priority from the task's record, not from the key";
+        breaks ["S12" "S2"] needs "a backlog of several priorities; S12 takes the priority from the task's record, not from the key";
     "M-20" Core("scheduler::ready::first"): "inside a priority the youngest task goes first"
         breaks ["S12"] needs "a backlog inside one priority and type, one scheduler, no faults";
     "M-21" Core("scheduler::upkeep::pop_due"): "whatever is due before the next look, a second ahead, is released now"
         breaks ["S13"] needs "delayed tasks and an idle scheduler; start compared with the due time, skew subtracted";
     "M-22" Core("steps::take::take"): "a vanished worker is not counted"
-        breaks ["S9" "L1"] needs "a worker that dies while it holds a claim; losses compared with the claims taken";
+        breaks ["S9" "L1" "S2"] needs "a worker that dies while it holds a claim; losses compared with the claims taken";
     "M-23" Core("steps::stop"): "a silent worker's loss is counted when its attempt is flagged and again when it is taken"
-        breaks ["S9"] needs "an attempt beyond its time-out whose worker is silent though its lease lives: a handler that ignores stops, or a cut of claims' news only";
+        breaks ["S9" "S2"] needs "an attempt beyond its time-out whose worker is silent though its lease lives: a handler that ignores stops, or a cut of claims' news only";
     "M-24" Core("gateway::decide::cancel"): "a cancellation overwrites an outcome"
         breaks ["S5" "S2" "S10"] needs "a cancel of a task that has ended";
     "M-25" Core("server::janitor::lock_guard"): "the janitor goes on after it lost its lock"
         breaks ["S15" "S10"] needs "two schedulers, short retention, the holder paused beyond its TTL or its purge arriving late; purges counted";
     "M-26" Core("worker::attempts::start_ready"): "the fence that a handler gets is the worker's wall clock, not the claim's revision"
-        breaks ["S4" "S6"] needs "a second attempt of a task, with wall clocks that differ or jump; the ledger compares fences as given to handlers";
+        breaks ["S4" "S6" "S7"] needs "a second attempt of a task, with wall clocks that differ or jump; the ledger compares fences as given to handlers";
     "M-27" Impossible("the store draws the ids of leases; `P-registration-inherited` is the like of it"): "a lease id is used again after a restart"
         breaks ["S3"] needs "a restart";
     "M-28" Core("session::on_answer"): "a renewal's answer that the lease is gone is taken for a renewal"
@@ -75,7 +75,7 @@ super::bugs! {
     "M-33" Core("worker::attempts::start_ready"): "a worker starts one claim more than it has slots"
         breaks ["S14"] needs "more claims than slots: several schedulers, or reserve and step-in; running handlers counted";
     "M-34" Core("steps::ended"): "a task that fails for good leaves no record among the dead"
-        breaks ["S11" "S1"] needs "a task that fails for good; each failed outcome needs its dead record";
+        breaks ["S11" "S1" "S2"] needs "a task that fails for good; each failed outcome needs its dead record";
     "M-35" Core("worker::record::step_of"): "a worker that leaves drops the claims that it did not start"
         breaks ["S1"] needs "a drain of a worker while claims wait for its slots";
     "M-36" Core("view::cluster::apply"): "a record that cannot be read stops the processing of the news behind it"
