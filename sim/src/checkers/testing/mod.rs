@@ -1,12 +1,13 @@
 //! Synthetic histories: what a store, its nodes and its clients could have told, right or wrong.
 
 mod clients;
+mod nodes;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use windlass_core::gateway::{Reply, Request, RequestId};
-use windlass_core::ids::{Attempt, Fence, LeaseId, OpId, Priority, Registration, Revision, TaskId};
+use windlass_core::ids::{Fence, LeaseId, Priority, Registration, Revision, TaskId};
 use windlass_core::keyspace::{Key, Place, Role};
 use windlass_core::record::{StopReason, Totals};
 use windlass_core::retry::{Backoff, RetryPolicy};
@@ -18,8 +19,7 @@ use super::{Checker, Checkers, Findings, Terms};
 use crate::book::{
     Claim, Count, End, Ending, Life, Other, Promised, Revised, Spot, TaskState, TaskStep,
 };
-use crate::fact::{Fact, NodeIx};
-use crate::nemesis::FaultKind;
+use crate::fact::Fact;
 
 /// What synthetic runs promise.
 pub(super) const TERMS: Terms = Terms {
@@ -389,75 +389,6 @@ impl History {
     pub(super) fn purge(&mut self, task: TaskId) {
         self.counted.purged += 1;
         self.revise(JANITOR, task, |it| *it = TaskState::default());
-    }
-
-    pub(super) fn boot(&mut self, node: NodeIx, role: Role, id: &str, slots: u32) {
-        let id = id.parse().unwrap();
-        self.fact(Fact::Booted {
-            node,
-            role,
-            id,
-            slots,
-        });
-    }
-
-    pub(super) fn worker(&mut self, node: NodeIx, id: &str) {
-        self.boot(node, Role::Worker, id, 2);
-        self.session(node, 3_000);
-    }
-
-    /// The worker believes that its session lasts so much longer.
-    pub(super) fn session(&mut self, node: NodeIx, millis: u64) {
-        let until = self.now.after(Duration::from_millis(millis));
-        self.fact(Fact::SessionUntil { node, until });
-    }
-
-    pub(super) fn down(&mut self, node: NodeIx) {
-        self.fact(Fact::Down { node, exit: None });
-    }
-
-    pub(super) fn start(&mut self, node: NodeIx, run: u64, task: TaskId, fence: Fence) {
-        let attempt = Attempt(1);
-        self.start_as(node, run, task, fence, attempt);
-    }
-
-    pub(super) fn start_as(
-        &mut self,
-        node: NodeIx,
-        run: u64,
-        task: TaskId,
-        fence: Fence,
-        attempt: Attempt,
-    ) {
-        self.fact(Fact::Started {
-            node,
-            run: OpId(run),
-            task,
-            fence,
-            attempt,
-        });
-    }
-
-    pub(super) fn handler_ends(&mut self, node: NodeIx, run: u64, task: TaskId, fence: Fence) {
-        self.fact(Fact::HandlerEnded {
-            node,
-            run: OpId(run),
-            task,
-            fence,
-        });
-    }
-
-    pub(super) fn order_stop(&mut self, node: NodeIx, run: u64) {
-        self.fact(Fact::StopOrdered {
-            node,
-            run: OpId(run),
-            reason: StopReason::Fenced,
-        });
-    }
-
-    pub(super) fn fault(&mut self, kind: FaultKind, node: Option<NodeIx>, lasts: u64) {
-        let until = self.now.after(Duration::from_millis(lasts));
-        self.fact(Fact::Fault { kind, node, until });
     }
 
     pub(super) fn ask(&mut self, id: u64, request: Request) {
