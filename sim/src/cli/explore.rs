@@ -2,7 +2,6 @@
 
 use anyhow::{anyhow, bail};
 use windlass_sim::explore::Story;
-use windlass_sim::perturb::Target;
 use windlass_sim::report::Verdict;
 
 use super::pool;
@@ -43,18 +42,10 @@ impl Explore {
     }
 
     fn explore(&self, story: &Story) -> anyhow::Result<Verdict> {
-        let singles = story
-            .singles()
+        let plans = story
+            .plans(!self.singles)
             .map_err(|error| anyhow!("{}: {error}", story.name))?;
-        let count = singles.len();
-        let mut plans: Vec<Vec<Target>> = singles.iter().map(|target| vec![*target]).collect();
-        if !self.singles {
-            let pairs = singles
-                .iter()
-                .enumerate()
-                .flat_map(|(n, one)| singles[n + 1..].iter().map(move |two| vec![*one, *two]));
-            plans.extend(pairs.filter(|pair| pair[0].0 != pair[1].0));
-        }
+        let count = plans.iter().filter(|plan| plan.len() == 1).count();
         let (mut failed, mut missed) = (0_u64, 0_u64);
         let job = |nth: u64| story.play(&plans[usize::try_from(nth).expect("an index fits")]);
         let jobs = self.jobs.unwrap_or_else(pool::jobs_default);

@@ -190,23 +190,15 @@ fn explore() -> Option<String> {
         panic::catch_unwind(AssertUnwindSafe(|| story.play(plan).is_err())).unwrap_or(true)
     };
     Story::all().iter().find_map(|story| {
-        let by = |faults: &str| Some(format!("by the story '{}', {faults}", story.name));
-        let singles = panic::catch_unwind(AssertUnwindSafe(|| story.singles()));
-        let Ok(Ok(singles)) = singles else {
-            return by("without a fault");
+        let plans = panic::catch_unwind(AssertUnwindSafe(|| story.plans(true)));
+        let faults = match plans {
+            Ok(Ok(plans)) => plans.iter().find(|plan| goes_wrong(story, plan))?.len(),
+            Ok(Err(_)) | Err(_) => 0,
         };
-        if singles.iter().any(|one| goes_wrong(story, &[*one])) {
-            return by("one fault");
-        }
-        let mut pairs = singles
-            .iter()
-            .enumerate()
-            .flat_map(|(nth, one)| singles[nth + 1..].iter().map(move |two| [*one, *two]))
-            .filter(|[one, two]| one.0 != two.0);
-        pairs
-            .any(|pair| goes_wrong(story, &pair))
-            .then(|| by("two faults"))
-            .flatten()
+        Some(format!(
+            "by the story '{}' with {faults} faults",
+            story.name
+        ))
     })
 }
 

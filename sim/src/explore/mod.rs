@@ -105,7 +105,21 @@ impl Story {
         Ok(told)
     }
 
-    /// How many faults at single calls there are.
+    /// Every fault at every call, and then, if `pairs` are wanted, every two at different calls.
+    pub fn plans(&self, pairs: bool) -> Result<Vec<Vec<Target>>, String> {
+        let singles = self.singles()?;
+        let mut plans: Vec<Vec<Target>> = singles.iter().map(|target| vec![*target]).collect();
+        if pairs {
+            let all = singles
+                .iter()
+                .enumerate()
+                .flat_map(|(nth, one)| singles[nth + 1..].iter().map(move |two| vec![*one, *two]));
+            plans.extend(all.filter(|pair| pair[0].0 != pair[1].0));
+        }
+        Ok(plans)
+    }
+
+    /// Every fault at every call.
     pub fn singles(&self) -> Result<Vec<Target>, String> {
         let calls = self.play(&[])?.calls;
         let each = |nth| Perturbation::ALL.into_iter().map(move |how| (nth, how));
