@@ -107,10 +107,7 @@ fn guards_of_taking(worker: &NodeId, key: &Key, claimed: &Claimed, from: TakenFr
     };
     match from {
         TakenFrom::Lost if planted!("M-02") => Vec::new(),
-        TakenFrom::Lost => vec![
-            unless_planted!("P-take-claim-unguarded", own),
-            unless_planted!("P-take-registration-unguarded", life),
-        ],
+        TakenFrom::Lost => vec![unless_planted!("P-take-claim-unguarded", own), life],
         TakenFrom::Silent => vec![unless_planted!("P-silent-claim-unguarded", own)],
     }
 }
