@@ -73,13 +73,17 @@ impl SettingsKept {
             Some(drain) => self.orders.insert(node.clone(), drain),
             None => self.orders.remove(node),
         };
-        let life = self.alive.get(node);
-        let holds =
-            |drain: &Drain| life.is_some_and(|life| drain.life.is_none_or(|it| it == *life));
-        if before.is_some_and(|it| holds(&it)) && !now.is_some_and(|it| holds(&it)) {
+        let binds = |drain: Option<Drain>| drain.is_some_and(|it| self.binds(node, it));
+        if binds(before) && !binds(now) {
             let what = format!("the order to {node} was forgotten, and it lives");
             found.add(self, at, None, None, what);
         }
+    }
+
+    /// Whether the order is for the life that the node lives.
+    fn binds(&self, node: &NodeId, drain: Drain) -> bool {
+        let life = self.alive.get(node);
+        life.is_some_and(|life| drain.life.is_none_or(|it| it == *life))
     }
 }
 
@@ -146,11 +150,9 @@ impl Checker for SettingsKept {
 
     fn finish(&mut self, at: Mono, found: &mut Findings) {
         let unheeded = self.orders.iter().filter(|(node, drain)| {
-            let life = self.alive.get(*node);
-            let meant = life.is_some_and(|life| drain.life.is_none_or(|it| it == *life));
             let mut named = self.roster.iter().filter(|(_, it)| it.id == **node);
             let whole = named.all(|(ix, _)| self.roster.hurt_until(ix).after(HEEDED_AFTER) <= at);
-            meant && whole && self.offers.contains(*node)
+            whole && self.binds(node, **drain) && self.offers.contains(*node)
         });
         for (node, _) in unheeded {
             let what = format!("{node} was ordered to drain, and offers to take tasks");

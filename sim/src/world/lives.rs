@@ -107,6 +107,7 @@ impl World {
         // Nothing of this life may reach the next one, or make its news wait.
         state.watches.clear();
         state.last_news = self.now;
+        state.session_until = None;
         let client = self.client(node, self.nodes[node].life - 1);
         self.trace
             .note(self.now, Some(node), "down", &[], || format!("{exit:?}"));
