@@ -248,6 +248,11 @@ impl Kv {
         Some((ttl, ends.since(self.now)))
     }
 
+    /// When a live lease ends, unless it is renewed.
+    pub fn lease_until(&self, lease: LeaseId) -> Option<Mono> {
+        self.leases.get(lease).map(|(_, ends)| ends)
+    }
+
     /// What happened in a range after a revision, in order of revision, then of the transaction's writes.
     pub fn changes_since(&self, range: &Range, after: Revision) -> Result<Vec<Change>, Compacted> {
         self.history.since(range, after)

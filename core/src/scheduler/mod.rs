@@ -126,6 +126,7 @@ impl Scheduler {
         self.upkeep.clear_delayed();
         for (due, task) in view.delayed.keys() {
             self.upkeep.await_due(
+                now.wall,
                 *due,
                 *task,
                 self.peers.mine(*task),
@@ -163,6 +164,7 @@ impl Scheduler {
             }
             News::DelayedCame(due, task) => {
                 self.upkeep.await_due(
+                    now.wall,
                     *due,
                     *task,
                     self.peers.mine(*task),
@@ -229,7 +231,7 @@ impl Scheduler {
             Parked::Delayed(due, task) => {
                 if view.delayed.contains_key(&(due, task)) {
                     self.upkeep
-                        .await_due(due, task, true, self.config.step_in_after);
+                        .await_due(now.wall, due, task, true, self.config.step_in_after);
                 }
             }
             Parked::Worker(worker) => {
@@ -341,6 +343,11 @@ impl Scheduler {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Slots that are kept for dispatches whose claims the view does not show yet.
+    pub(crate) fn reserved(&self) -> usize {
+        self.reserved.len()
     }
 
     /// Does what only time causes. Says whether there may be something to send.

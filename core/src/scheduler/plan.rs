@@ -172,7 +172,7 @@ impl Scheduler {
             {
                 return self
                     .upkeep
-                    .await_due(due, task, true, self.config.step_in_after);
+                    .await_due(now.wall, due, task, true, self.config.step_in_after);
             }
         }
     }

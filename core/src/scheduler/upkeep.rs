@@ -83,16 +83,18 @@ impl Upkeep {
         self.overdue.remove(&key);
     }
 
-    /// A delayed task that this scheduler releases when it is due, or a moment later when it is another's to release.
+    /// A delayed task that this scheduler releases when it is due, or a moment later when it is another's to release. Who
+    /// learns of it only after it was due gives the other that moment still: else all would release it at once.
     pub(super) fn await_due(
         &mut self,
+        now: Wall,
         due: Wall,
         task: TaskId,
         mine: bool,
         step_in_after: Duration,
     ) {
         let later = Millis::new(u64::try_from(step_in_after.as_millis()).unwrap_or(u64::MAX));
-        let at = if mine { due } else { due.after(later) };
+        let at = if mine { due } else { due.max(now).after(later) };
         if let Some(before) = self.delayed_at.insert((due, task), at) {
             self.delayed.remove(&(before, due, task));
         }
@@ -218,5 +220,28 @@ fn overstays(now: Mono, claimed: &Claimed, grace: Duration, mine: bool) -> Optio
             Some(since),
         ) => (since.after(patience) <= now).then_some(Care::TakeSilent),
         (Some(_), None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_learns_only_late_that_anothers_task_is_due_leaves_it_to_that_one_for_a_moment_still() {
+        let wall = Wall::from_millis;
+        let task = TaskId::floor_of(wall(1));
+        let step_in_after = Duration::from_secs(1);
+        let mut upkeep = Upkeep::default();
+        for (due, mine, now, released) in [
+            (10_000, false, 60_000, 61_000),
+            (10_000, true, 60_000, 10_000),
+            (90_000, false, 60_000, 91_000),
+            (90_000, true, 60_000, 90_000),
+        ] {
+            upkeep.await_due(wall(now), wall(due), task, mine, step_in_after);
+            assert_eq!(upkeep.pop_due(wall(released - 1)), None);
+            assert_eq!(upkeep.pop_due(wall(released)), Some((wall(due), task)));
+        }
     }
 }

@@ -56,19 +56,24 @@ impl Group<'_> {
     pub(super) fn ended_before(&self, wall: Wall, retention: Millis) -> Option<Option<Arc<str>>> {
         let outcome =
             OutcomeRecord::decode(&self.item(&Key::outcome(self.id))?.found.value).ok()?;
+        let failed = matches!(outcome.outcome, Outcome::Failed(_));
+        if failed && !planted!("P-purge-failed") {
+            return None;
+        }
+        let old = |since| wall.since(since) >= retention && since < wall;
+        // Most of what is looked at is too young, and needs no second look.
+        let by_creation = planted!("P-purge-by-creation");
+        let early = planted!("P-unique-freed-early");
+        if !old(outcome.ended_at) && !by_creation && !early {
+            return None;
+        }
         let task = TaskRecord::decode(&self.item(&Key::task(self.id))?.found.value).ok()?;
-        let since = if planted!("P-purge-by-creation") {
+        let since = if by_creation {
             task.created_at
         } else {
             outcome.ended_at
         };
-        let old = wall.since(since) >= retention && since < wall
-            || planted!("P-unique-freed-early") && task.unique.is_some();
-        match outcome.outcome {
-            Outcome::Failed(_) if planted!("P-purge-failed") && old => Some(task.unique),
-            Outcome::Completed(_) | Outcome::Cancelled if old => Some(task.unique),
-            Outcome::Completed(_) | Outcome::Cancelled | Outcome::Failed(_) => None,
-        }
+        (old(since) || early && task.unique.is_some()).then_some(task.unique)
     }
 
     /// Removes it and frees its idempotency key.

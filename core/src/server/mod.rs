@@ -143,6 +143,11 @@ impl Server {
         self.can_place() && !self.leaving
     }
 
+    /// Slots that it keeps for dispatches whose claims its view does not show yet.
+    pub fn reserved(&self) -> usize {
+        self.scheduler.reserved()
+    }
+
     /// What its transactions are known to have done.
     pub fn totals(&self) -> Totals {
         self.lanes.totals()

@@ -25,7 +25,7 @@ use self::record::Job;
 use self::run::Runs;
 pub use self::run::{HandlerError, RunEvent, Start};
 use crate::config::WorkerConfig;
-use crate::ids::{OpId, OpIds, Registration, Revision};
+use crate::ids::{LeaseId, OpId, OpIds, Registration, Revision};
 use crate::keyspace::{Key, Place, Range, Role};
 use crate::lanes::{LaneSpec, Lanes};
 pub use crate::machine::Exit;
@@ -135,6 +135,16 @@ impl Worker {
     /// Its registration, once it has one.
     pub fn registration(&self) -> Option<Registration> {
         self.registering.done()
+    }
+
+    /// Its lease, while its session lasts and it has not ended it itself.
+    pub fn lease(&self) -> Option<LeaseId> {
+        self.session.lease().filter(|_| !self.duty.has_revoked())
+    }
+
+    /// The revision up to which it knows its claims; `None` while its view of them has a gap.
+    pub fn view_at(&self) -> Option<Revision> {
+        self.claims_feed.at()
     }
 
     /// What its transactions are known to have done.
