@@ -5,6 +5,7 @@ use windlass_sim::explore::Story;
 use windlass_sim::report::Verdict;
 
 use super::pool;
+use super::say::say;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explore {
@@ -55,21 +56,21 @@ impl Explore {
                 Err(what) => {
                     failed += 1;
                     if failed <= 20 {
-                        println!(
+                        say(format_args!(
                             "FAILED {}: {:?}: {what}",
                             story.name,
                             plans[usize::try_from(nth).expect("an index fits")]
-                        );
+                        ));
                     }
                 }
             }
             true
         });
-        println!(
+        say(format_args!(
             "{:<12} {count} single faults, {} runs, {missed} in which the second fault had no call left, {failed} failed",
             story.name,
             plans.len(),
-        );
+        ));
         Ok(if failed == 0 {
             Verdict::Passed
         } else {

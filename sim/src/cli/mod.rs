@@ -10,6 +10,7 @@ mod planted;
 mod pool;
 mod replay;
 mod run;
+mod say;
 mod seeds;
 mod shell;
 

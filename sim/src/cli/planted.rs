@@ -15,6 +15,7 @@ use windlass_sim::perturb::Target;
 use windlass_sim::report::{Report, Verdict};
 use windlass_sim::scenario::Scenario;
 
+use super::say::say;
 use super::{Output, pool};
 
 /// A bug that is found within a few seeds, for the canary.
@@ -78,10 +79,10 @@ impl Planted {
             .filter(|bug| self.bugs.is_empty() || self.bugs.iter().any(|name| name == bug.name));
         let rows: Vec<Row> = chosen.map(|bug| self.hunt(bug)).collect();
         match self.output {
-            Output::Json => println!(
+            Output::Json => say(format_args!(
                 "{}",
                 serde_json::to_string_pretty(&rows).context("the table is plain data")?
-            ),
+            )),
             Output::Text => sum_up(&rows),
         }
         Ok(verdict(&rows))
@@ -234,7 +235,7 @@ fn print(row: &Row) {
         ),
         (None, ..) => format!("ALIVE   expected one of {}", row.breaks.join(" ")),
     };
-    println!("{:<34} {result}", row.name);
+    say(format_args!("{:<34} {result}", row.name));
 }
 
 fn sum_up(rows: &[Row]) {
@@ -242,7 +243,7 @@ fn sum_up(rows: &[Row]) {
     let mut seeds: Vec<u64> = planted.iter().filter_map(|row| row.seeds).collect();
     seeds.sort_unstable();
     let expected = planted.iter().filter(|row| row.expected).count();
-    println!(
+    say(format_args!(
         "{} planted, {} noticed ({expected} by a rule that they must break), median {} seeds, worst {}; {} not planted",
         planted.len(),
         planted
@@ -252,5 +253,5 @@ fn sum_up(rows: &[Row]) {
         seeds.get(seeds.len() / 2).copied().unwrap_or(0),
         seeds.last().copied().unwrap_or(0),
         rows.len() - planted.len(),
-    );
+    ));
 }

@@ -12,6 +12,7 @@ use windlass_sim::shrink::shrink;
 use windlass_sim::timeline;
 
 use super::Artefacts;
+use super::say::say;
 
 /// How many lines a failure's report ends with.
 const TAIL: usize = 40;
@@ -50,7 +51,9 @@ impl Shrink {
     pub(crate) fn run(self) -> anyhow::Result<Verdict> {
         let (name, scenario) = load(&self.scenario)?;
         let Some(first) = attempt(&scenario).violations.first().cloned() else {
-            println!("{name} does not fail: there is nothing to cut down");
+            say(format_args!(
+                "{name} does not fail: there is nothing to cut down"
+            ));
             return Ok(Verdict::Passed);
         };
         let small = shrink(&scenario, first.rule, self.tries);
@@ -62,13 +65,13 @@ impl Shrink {
                 it.faults.len()
             )
         };
-        println!(
+        say(format_args!(
             "{}: cut down from {} to {}, in {} runs",
             first.rule,
             parts(&scenario),
             parts(&small.scenario),
             small.runs
-        );
+        ));
         let report = tell(
             &format!("{name}-small"),
             &small.scenario,

@@ -8,6 +8,7 @@ use windlass_sim::checkers::Rule;
 use windlass_sim::report::{Failure, Report, Summary, Verdict};
 use windlass_sim::scenario::Scenario;
 
+use super::say::say;
 use super::{Artefacts, Output, SeedRange, pool, replay, seeds};
 
 /// One seed in this many is run twice, to see that it runs the same.
@@ -66,10 +67,10 @@ impl Run {
         let summary = self.all(&range);
         let verdict = summary.verdict(ENOUGH);
         match self.output {
-            Output::Json => println!(
+            Output::Json => say(format_args!(
                 "{}",
                 serde_json::to_string_pretty(&summary).context("the summary is plain data")?
-            ),
+            )),
             Output::Text => print(&summary, verdict),
         }
         if let Some(first) = summary.violations.first() {
@@ -130,7 +131,7 @@ fn add(summary: &mut Summary, done: &Done) {
 
 fn print(summary: &Summary, verdict: Verdict) {
     let rate = summary.events as f64 / summary.real_seconds.max(1e-9);
-    println!(
+    say(format_args!(
         "{} seeds, {:.0} simulated s in {:.1} s, {} events ({:.0}/s), {} tasks, {} seeds run twice, trace {}",
         summary.seeds,
         summary.simulated_seconds,
@@ -140,19 +141,25 @@ fn print(summary: &Summary, verdict: Verdict) {
         summary.tasks,
         summary.repeated,
         summary.trace,
-    );
+    ));
     let list = |all: &BTreeMap<&str, u64>| {
         all.iter()
             .map(|(name, count)| format!("{name} {count}"))
             .collect::<Vec<_>>()
             .join(", ")
     };
-    println!("faults: {}", list(&summary.faults));
-    println!("marks: {}", list(&summary.marks));
+    say(format_args!("faults: {}", list(&summary.faults)));
+    say(format_args!("marks: {}", list(&summary.marks)));
     for failure in &summary.violations {
-        println!("FAILED seed {}: {}", failure.seed, failure.what);
+        say(format_args!(
+            "FAILED seed {}: {}",
+            failure.seed, failure.what
+        ));
     }
     if verdict == Verdict::Harness && summary.violations.is_empty() {
-        println!("FAILED: never hit: {}", summary.never().join(", "));
+        say(format_args!(
+            "FAILED: never hit: {}",
+            summary.never().join(", ")
+        ));
     }
 }
