@@ -17,8 +17,8 @@ const MACHINE: ClientId = ClientId(1);
 const OTHERS: ClientId = ClientId(2);
 const COPIES: ClientId = ClientId(3);
 
-/// No input makes a machine want more than this at once: a few calls of each part, a transaction for each lane, and a
-/// start, stop or reply for each of the few tasks and requests here.
+/// No input makes a machine want more than this at once, and one thing more for each client that has asked it something:
+/// a few calls of each part, a transaction for each lane, and a start or stop for each of the few tasks here.
 const EFFECTS_MAX: usize = 200;
 
 /// What a rig must know of its machine.
@@ -30,6 +30,8 @@ where
     fn elapsed() -> Self::Input;
     fn store(op: OpId, answer: Answer) -> Self::Input;
     fn call(effect: &Self::Effect) -> Option<&StoreCall>;
+    /// Whether the input is a client's request.
+    fn asks(input: &Self::Input) -> bool;
 }
 
 /// The machine and all that surrounds it.
@@ -49,6 +51,8 @@ where
     pub(crate) watches: Vec<OpId>,
     /// What the machine wanted since somebody looked, but for calls.
     pub(crate) wanted: Vec<M::Effect>,
+    /// How many clients have asked something.
+    asked: usize,
     /// Every input, and how the machine took it.
     tape: Vec<(Now, M::Input, Vec<M::Effect>)>,
 }
@@ -72,6 +76,7 @@ where
             answers: Vec::new(),
             watches: Vec::new(),
             wanted: Vec::new(),
+            asked: 0,
             tape: Vec::new(),
         }
     }
@@ -85,6 +90,7 @@ where
     }
 
     pub(crate) fn give(&mut self, input: M::Input) {
+        self.asked += usize::from(M::asks(&input));
         let mut out = Vec::new();
         self.machine.handle(self.now, input.clone(), &mut out);
         let deadline = self.machine.deadline();
@@ -93,7 +99,7 @@ where
             "a deadline lies ahead"
         );
         assert!(
-            out.len() <= EFFECTS_MAX,
+            out.len() <= EFFECTS_MAX + self.asked,
             "{} effects of {input:?}",
             out.len()
         );

@@ -32,6 +32,10 @@ impl Subject for Server {
         Input::Store { op, answer }
     }
 
+    fn asks(input: &Input) -> bool {
+        matches!(input, Input::Request { .. })
+    }
+
     fn call(effect: &Effect) -> Option<&StoreCall> {
         if let Effect::Store(call) = effect {
             Some(call)

@@ -27,6 +27,10 @@ impl Subject for Worker {
         Input::Store { op, answer }
     }
 
+    fn asks(_: &Input) -> bool {
+        false
+    }
+
     fn call(effect: &Effect) -> Option<&StoreCall> {
         if let Effect::Store(call) = effect {
             Some(call)
