@@ -73,6 +73,8 @@ pub enum Fact {
         node: NodeIx,
         /// The end, on the run's own clock.
         until: Mono,
+        /// When its lease ends by what the store has granted; `None` when it has ended.
+        lease_until: Option<Mono>,
     },
     /// A handler started.
     Started {
@@ -86,6 +88,8 @@ pub enum Fact {
         fence: Fence,
         /// Which attempt the worker takes it for.
         attempt: Attempt,
+        /// How far the worker knew its claims; `None` when its view had a gap.
+        view: Option<Revision>,
     },
     /// A worker ordered a handler to stop.
     StopOrdered {

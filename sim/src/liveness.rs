@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windlass_core::time::Mono;
 
-use crate::book::Spot;
+use crate::book::{Claim, Spot};
 use crate::fact::NodeIx;
 use crate::nemesis::{FaultKind, Way};
 use crate::network::{Link, Rudeness};
@@ -32,6 +32,16 @@ pub fn ended(world: &World) -> usize {
         .values()
         .filter(|state| state.end.is_some())
         .count()
+}
+
+/// Whether nothing is unfinished but, at most, tasks of one type.
+pub fn only_open(world: &World, kind: &str) -> bool {
+    let of_kind = |spot: &Spot| match spot {
+        Spot::Entry { kind: it, .. } | Spot::Claim(Claim { kind: it, .. }) => it.as_str() == kind,
+        Spot::Delayed { .. } | Spot::Unreadable { .. } => false,
+    };
+    let mut open = world.book.tasks().values().filter(|it| it.end.is_none());
+    open.all(|state| state.spots.iter().all(of_kind))
 }
 
 /// Whether some task's time has not come yet.

@@ -122,6 +122,8 @@ pub struct Node {
     pub watches: BTreeMap<OpId, Range>,
     /// The watches whose full read was broken off, and is about to begin anew.
     pub rereads: BTreeSet<OpId>,
+    /// How far a worker knew its claims before the input that it handled last: what it started, it started knowing that.
+    pub view_before: Option<Revision>,
     /// The last changes that a watch told: from which revision, and to which.
     pub told: Option<(OpId, Revision, Revision, Vec<Change>)>,
 }
@@ -142,6 +144,7 @@ impl Node {
             link: Link::default(),
             watches: BTreeMap::new(),
             rereads: BTreeSet::new(),
+            view_before: None,
             told: None,
         }
     }
@@ -173,6 +176,14 @@ impl Brain {
                 worker.handle(now, input, &mut out);
                 Effects::Worker(out)
             }
+        }
+    }
+
+    /// How far a worker knows its claims.
+    pub fn claims_at(&self) -> Option<Revision> {
+        match self {
+            Self::Server(_) => None,
+            Self::Worker(worker) => worker.view_at(),
         }
     }
 

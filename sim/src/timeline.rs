@@ -97,7 +97,7 @@ impl Timeline {
                 self.frozen.insert(*node, at);
             }
             Fact::Thawed { node } => self.thaw(*node, at),
-            Fact::SessionUntil { node, until } => self.session(*node, at, *until),
+            Fact::SessionUntil { node, until, .. } => self.session(*node, at, *until),
             Fact::Started {
                 node,
                 run,

@@ -240,12 +240,7 @@ mod tests {
     fn the_janitor_of_a_process_that_ended_leaves_the_line() {
         let mut h = history();
         h.boot(0, Role::Scheduler, "s1", 0);
-        let janitor = Other::Waiter {
-            lock: None,
-            waiter: "s1".parse().unwrap(),
-            life: Some(h.life(Some(1))),
-        };
-        h.store_bare(vec![], vec![janitor]);
+        h.janitor("s1", Some(1));
         h.pass(60_000);
         h.finish();
         h.assert_clean();

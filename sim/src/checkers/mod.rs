@@ -20,6 +20,7 @@ mod conflicts_bounded;
 mod fence_grows;
 mod graceful_stop;
 mod idempotency;
+mod janitor_alone;
 mod leased_keys;
 mod legal_steps;
 mod lock_freed;
@@ -30,12 +31,14 @@ mod nothing_lost;
 mod one_outcome;
 mod one_owner;
 mod orphans_taken;
+mod own_outcome;
 mod owners;
 mod priority_order;
 mod read_your_ack;
 mod reclaimed_in_time;
 mod roster;
 mod rows;
+mod session_covered;
 mod settings_kept;
 mod slots_kept;
 mod stale_refused;
@@ -312,9 +315,11 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(nothing_lost::NothingLost::new(terms)),
         Box::new(legal_steps::LegalSteps::default()),
         Box::new(one_owner::OneOwner::new(terms)),
+        Box::new(session_covered::SessionCovered::new(terms)),
         Box::new(fence_grows::FenceGrows::default()),
         Box::new(one_outcome::OneOutcome::default()),
         Box::new(stale_refused::StaleRefused::default()),
+        Box::new(own_outcome::OwnOutcome::default()),
         Box::new(starts_after_commit::StartsAfterCommit::new(terms)),
         Box::new(read_your_ack::ReadYourAck::default()),
         Box::new(settings_kept::SettingsKept::default()),
@@ -325,6 +330,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(not_early::NotEarly::new(terms)),
         Box::new(slots_kept::SlotsKept::default()),
         Box::new(lock_order::LockOrder::default()),
+        Box::new(janitor_alone::JanitorAlone::default()),
         Box::new(leased_keys::LeasedKeys::default()),
         Box::new(view_sound::ViewSound),
         Box::new(batch_matches::BatchMatches::default()),
@@ -383,10 +389,13 @@ mod tests {
         h.fact(Fact::Phase(Phase::Liveness));
         h.pass(100);
         h.release(task);
-        h.dispatch(task, "w1");
+        let again = h.dispatch(task, "w1");
+        h.start_as(1, 2, task, again, windlass_core::ids::Attempt(2));
+        h.handler_ends(1, 2, task, again);
         h.finish_task(task, Ending::Completed);
         h.fact(Fact::Phase(Phase::Rest));
         h.pass(TERMS.retention_ms);
+        h.janitor("s1", Some(1));
         h.purge(task);
         h.fact(Fact::Viewed {
             node: 0,

@@ -3,15 +3,16 @@
 //! A handler is fenced once its worker's session is over by the worker's own clock, once it was ordered to stop, once its
 //! process is down. By then its worker's lease may end, and not before: when a lease ends, no handler of the life that
 //! it stood for runs on, but on a worker that is frozen, or woke up only after its session's end; and where a clock is
-//! wrong within the margin, it was ordered to stop. A handler is fenced, too, once its claim was taken though its worker lives, as the
-//! backstop against silent workers does.
+//! wrong within the margin, it was ordered to stop. A handler is fenced, too, once its claim was taken though its worker
+//! lives, as the backstop against silent workers does; a worker that hears of it late may even start it after that, unless
+//! what it has not heard is older than it takes to notice that its news lag behind what it writes itself.
 //!
 //! No fault suspends the first part. The second is suspended for a worker whose lease was ended early (`ExpireLease`,
 //! `ExpireAll`), until its process ends, and for one whose clock ran wrong by more than the margin (`Drift`), until two of its sessions later:
 //! nothing could tell them in time. Two processes under one id (`Double`) suspend nothing: the second waits for the end of the first
 //! one's lease.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use windlass_core::ids::{Fence, LeaseId, NodeId, OpId, Registration, Revision, TaskId};
@@ -35,6 +36,10 @@ pub(super) struct OneOwner {
     leases: BTreeMap<LeaseId, (NodeId, Registration)>,
     /// The life of a worker that each claim is for.
     claims: BTreeMap<Fence, Registration>,
+    /// Claims that were taken though their worker lived.
+    taken: BTreeSet<Fence>,
+    /// When somebody wrote to each claim since it was made.
+    edits: BTreeMap<Fence, Vec<(Revision, Mono)>>,
     running: BTreeMap<TaskId, Vec<Running>>,
     by_node: BTreeMap<NodeIx, BTreeMap<OpId, TaskId>>,
     /// Until when a node was frozen last; `None` while it is.
@@ -60,6 +65,8 @@ impl OneOwner {
             alive: BTreeMap::new(),
             leases: BTreeMap::new(),
             claims: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            edits: BTreeMap::new(),
             running: BTreeMap::new(),
             by_node: BTreeMap::new(),
             asleep: BTreeMap::new(),
@@ -103,13 +110,26 @@ impl OneOwner {
         let Some(claim) = claim_of(&step.before) else {
             return;
         };
+        self.edits.entry(claim.fence).or_default().push((rev, at));
         let taken = claim_of(&step.after).is_none_or(|it| it.fence != claim.fence);
         if taken && self.alive.get(&claim.worker) == Some(&claim.registration) {
+            self.taken.insert(claim.fence);
             let own = self.running.get_mut(&task).into_iter().flatten();
             for running in own.filter(|it| it.fence == claim.fence) {
                 running.stopped = true;
             }
         }
+    }
+
+    /// Whether a worker whose view is that far may still trust it, for all that was written to the claim since.
+    fn may_not_know(&self, at: Mono, fence: Fence, view: Option<Revision>) -> bool {
+        let edits = self.edits.get(&fence).into_iter().flatten();
+        let unseen = edits
+            .filter(|(rev, _)| Some(*rev) > view)
+            .map(|(_, at)| *at);
+        // It writes every sixth of its time to live, and trusts its news while they are half of one behind.
+        let lag_max = self.ttl * 2 / 3 + Duration::from_secs(1);
+        unseen.min().is_some_and(|first| at <= first.after(lag_max))
     }
 
     /// Whether a handler is surely fenced, or cannot be judged.
@@ -240,6 +260,7 @@ impl Checker for OneOwner {
                 run,
                 task,
                 fence,
+                view,
                 ..
             } => {
                 let running = Running {
@@ -247,7 +268,7 @@ impl Checker for OneOwner {
                     run: *run,
                     fence: *fence,
                     registration: self.claims.get(fence).copied(),
-                    stopped: false,
+                    stopped: self.taken.contains(fence) && self.may_not_know(at, *fence, *view),
                 };
                 self.running.entry(*task).or_default().push(running);
                 self.by_node.entry(*node).or_default().insert(*run, *task);
@@ -351,22 +372,37 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_was_taken_from_a_living_worker_fences_its_handler() {
-        let mut h = History::of(OneOwner::new(&TERMS));
-        let life = Some(crate::book::Life {
-            created: Revision(1),
-            lease: None,
-        });
-        h.node_key("w1", life);
-        h.worker(0, "w1");
-        h.worker(1, "w2");
-        let task = h.submit(None);
-        let first = h.dispatch(task, "w1");
-        h.start(0, 1, task, first);
-        h.lose(task);
-        let second = h.dispatch(task, "w2");
-        h.start(1, 1, task, second);
-        h.assert_clean();
+    fn a_claim_that_was_taken_from_a_living_worker_fences_its_handler_even_if_it_starts_soon_after()
+    {
+        for late in [None, Some(0), Some(3_000), Some(3_001)] {
+            let mut h = History::of(OneOwner::new(&TERMS));
+            let life = Some(crate::book::Life {
+                created: Revision(1),
+                lease: None,
+            });
+            h.node_key("w1", life);
+            h.worker(0, "w1");
+            h.worker(1, "w2");
+            let task = h.submit(None);
+            let first = h.dispatch(task, "w1");
+            if late.is_none() {
+                h.start(0, 1, task, first);
+            }
+            h.lose(task);
+            if let Some(millis) = late {
+                h.pass(millis);
+                h.session(0, 3_000);
+                h.session(1, 3_000);
+                h.start(0, 1, task, first);
+            }
+            let second = h.dispatch(task, "w2");
+            h.start(1, 1, task, second);
+            if late == Some(3_001) {
+                h.assert_tripped("runs on node 0");
+            } else {
+                h.assert_clean();
+            }
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Roster {
             Fact::Draining { node } => self.with(*node, |member| {
                 member.draining.get_or_insert(at);
             }),
-            Fact::SessionUntil { node, until } => {
+            Fact::SessionUntil { node, until, .. } => {
                 self.with(*node, |member| member.session_until = Some(*until));
             }
             Fact::Fault { kind, node, until } => self.fault(at, *kind, *node, *until),

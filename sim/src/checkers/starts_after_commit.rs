@@ -1,5 +1,6 @@
 //! S7: a handler starts only under a claim that the store had committed, on the claim's own worker, while the worker's
-//! session lasts, at most once under one fence, and not after the worker could have seen that the claim is gone.
+//! session lasts, at most once under one fence, and neither while the worker's view of its claims has a gap nor after it
+//! has shown, or could have shown, that the claim is gone.
 //!
 //! That the session lasts is not asked of a worker whose clock runs wrong (`Drift`). A claim that is gone could have been
 //! seen after a time to live and two seconds in which no fault concerned the worker. Nothing else is ever suspended.
@@ -7,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use windlass_core::ids::{Fence, NodeId, TaskId};
+use windlass_core::ids::{Fence, NodeId, Revision, TaskId};
 use windlass_core::time::Mono;
 
 use super::roster::Roster;
@@ -27,8 +28,17 @@ pub(super) struct StartsAfterCommit {
 #[derive(Debug)]
 struct Claimed {
     worker: NodeId,
-    gone: Option<Mono>,
+    gone: Option<(Mono, Revision)>,
     started: bool,
+}
+
+/// What is known of a start.
+#[derive(Debug)]
+struct Start {
+    node: NodeIx,
+    task: TaskId,
+    fence: Fence,
+    view: Option<Revision>,
 }
 
 impl StartsAfterCommit {
@@ -40,7 +50,7 @@ impl StartsAfterCommit {
         }
     }
 
-    fn step(&mut self, at: Mono, step: &TaskStep) {
+    fn step(&mut self, at: Mono, rev: Revision, step: &TaskStep) {
         let (before, after) = (claim_of(&step.before), claim_of(&step.after));
         if let Some(claim) = after {
             let worker = || claim.worker.clone();
@@ -55,15 +65,21 @@ impl StartsAfterCommit {
         if let Some(claim) = before.filter(|it| after.is_none_or(|after| after.fence != it.fence))
             && let Some(claimed) = self.claims.get_mut(&(step.task, claim.fence))
         {
-            claimed.gone = Some(at);
+            claimed.gone = Some((at, rev));
         }
     }
 
-    fn start(&mut self, at: Mono, node: NodeIx, task: TaskId, fence: Fence, found: &mut Findings) {
+    fn start(&mut self, at: Mono, start: &Start, found: &mut Findings) {
+        let Start {
+            node,
+            task,
+            fence,
+            view,
+        } = *start;
         let member = self.roster.get(node);
         let claimed = self.claims.get_mut(&(task, fence));
         let id = member.map(|member| &member.id);
-        let late = |gone: Mono| {
+        let late = |(gone, _): (Mono, Revision)| {
             let calm = self.roster.hurt_until(node).max(gone);
             calm.after(self.seen_after) < at
         };
@@ -75,6 +91,10 @@ impl StartsAfterCommit {
             Some(claimed) if Some(&claimed.worker) != id => Some("where it was not claimed"),
             Some(claimed) if claimed.started => Some("twice"),
             Some(_) if over => Some("without a session"),
+            Some(_) if view.is_none() => Some("while the view of claims had a gap"),
+            Some(claimed) if claimed.gone.is_some_and(|(_, rev)| Some(rev) <= view) => {
+                Some("though the worker's view shows no such claim")
+            }
             Some(claimed) if claimed.gone.is_some_and(late) => {
                 Some("long after its claim was gone")
             }
@@ -107,12 +127,25 @@ impl Checker for StartsAfterCommit {
         match fact {
             Fact::Stored(revised) => {
                 for step in &revised.steps {
-                    self.step(at, step);
+                    self.step(at, revised.at, step);
                 }
             }
             Fact::Started {
-                node, task, fence, ..
-            } => self.start(at, *node, *task, *fence, found),
+                node,
+                task,
+                fence,
+                view,
+                ..
+            } => {
+                let (node, task, fence, view) = (*node, *task, *fence, *view);
+                let start = Start {
+                    node,
+                    task,
+                    fence,
+                    view,
+                };
+                self.start(at, &start, found);
+            }
             Fact::Booted { .. }
             | Fact::Down { .. }
             | Fact::Frozen { .. }
@@ -138,7 +171,7 @@ impl Checker for StartsAfterCommit {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::ids::Revision;
+    use windlass_core::ids::{Attempt, OpId};
 
     use super::super::testing::{History, TERMS};
     use super::*;
@@ -181,6 +214,27 @@ mod tests {
         h.pass(3_000);
         h.start(0, 1, task, fence);
         h.assert_tripped("without a session");
+    }
+
+    #[test]
+    fn nothing_starts_that_the_workers_own_view_does_not_show() {
+        for (gap, why) in [(true, "had a gap"), (false, "shows no such claim")] {
+            let mut h = history();
+            let task = h.submit(None);
+            let fence = h.dispatch(task, "w1");
+            h.lose(task);
+            let known = Revision(h.next_revision().0 - 1);
+            let view = Some(known).filter(|_| !gap);
+            h.fact(Fact::Started {
+                node: 0,
+                run: OpId(1),
+                task,
+                fence,
+                attempt: Attempt(1),
+                view,
+            });
+            h.assert_tripped(why);
+        }
     }
 
     #[test]

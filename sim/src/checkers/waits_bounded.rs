@@ -5,10 +5,10 @@
 //! when the healed nodes are on their feet, or from the end of the last fault of its worker, whichever is latest. A claim
 //! whose worker's life or process has ended is an orphan, or will be, and not judged here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use windlass_core::ids::{Fence, NodeId, TaskId};
+use windlass_core::ids::{Fence, NodeId, Registration, TaskId};
 use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
@@ -27,6 +27,10 @@ pub(super) struct WaitsBounded {
     terms: Terms,
     roster: Roster,
     waiting: BTreeMap<(TaskId, Fence), (NodeId, Mono)>,
+    /// The registered life of each worker.
+    lives: BTreeMap<NodeId, Registration>,
+    /// Lives whose process has ended. Until their keys go, schedulers that do not know it yet give them claims.
+    ended: BTreeSet<(NodeId, Registration)>,
     healed: Option<Mono>,
 }
 
@@ -36,7 +40,19 @@ impl WaitsBounded {
             terms: *terms,
             roster: Roster::default(),
             waiting: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            ended: BTreeSet::new(),
             healed: None,
+        }
+    }
+
+    fn registered(&mut self, worker: &NodeId, life: Option<Registration>) {
+        match life {
+            Some(life) => drop(self.lives.insert(worker.clone(), life)),
+            None => {
+                self.lives.remove(worker);
+                self.waiting.retain(|_, (on, _)| on != worker);
+            }
         }
     }
 
@@ -47,7 +63,10 @@ impl WaitsBounded {
         {
             self.judge(at, step.task, &worker, since, found);
         }
-        if let Some(new) = after.filter(|it| before.is_none_or(|old| old.fence != it.fence)) {
+        let ended = |worker: &NodeId, life| self.ended.contains(&(worker.clone(), life));
+        if let Some(new) = after.filter(|it| before.is_none_or(|old| old.fence != it.fence))
+            && !ended(&new.worker, new.registration)
+        {
             let claim = (new.worker.clone(), at);
             self.waiting.insert((step.task, new.fence), claim);
         }
@@ -88,10 +107,10 @@ impl Checker for WaitsBounded {
                 if let Other::Node {
                     role: Role::Worker,
                     id,
-                    life: None,
+                    life,
                 } = other
                 {
-                    self.waiting.retain(|_, (worker, _)| worker != id);
+                    self.registered(id, life.map(|life| Registration(life.created)));
                 }
             }
             for step in revised.steps.iter().filter(|step| !is_foreign(step)) {
@@ -102,6 +121,9 @@ impl Checker for WaitsBounded {
             && let Some(ended) = self.roster.get(*node)
         {
             self.waiting.retain(|_, (worker, _)| *worker != ended.id);
+            let life = self.lives.get(&ended.id);
+            self.ended
+                .extend(life.map(|life| (ended.id.clone(), *life)));
         }
         if let Fact::Started { task, fence, .. } = fact {
             self.waiting.remove(&(*task, *fence));
@@ -158,6 +180,25 @@ mod tests {
         h.pass(16_000);
         h.finish();
         h.assert_tripped("for 16000 ms");
+    }
+
+    #[test]
+    fn what_the_next_process_finds_from_the_life_before_waits_for_no_slot() {
+        let (mut h, task) = history();
+        let life = h.life(None);
+        h.node_key("w1", Some(life));
+        h.down(1);
+        h.dispatch_to_life(task, "w1", life);
+        h.worker(1, "w1");
+        h.pass(100_000);
+        h.hand_back(task);
+        h.assert_clean();
+        let life = h.life(None);
+        h.node_key("w1", Some(life));
+        h.dispatch_to_life(task, "w1", life);
+        h.pass(15_001);
+        h.hand_back(task);
+        h.assert_tripped("for 15001 ms");
     }
 
     #[test]

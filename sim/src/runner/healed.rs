@@ -6,6 +6,7 @@ use std::time::Duration;
 use windlass_core::gateway::Request;
 use windlass_core::ids::Priority;
 use windlass_core::record::Json;
+use windlass_core::server::Server;
 use windlass_core::time::{Millis, Mono};
 
 use super::Runner;
@@ -19,6 +20,8 @@ use crate::scenario::{QUEUES, TaskPlan};
 /// How long new work may take once everything has come to its end: it may be given to a worker that stays broken and
 /// keeps its lease, and is taken back only after its time-out and the grace for silent workers.
 const SERVICE_MAX: Duration = Duration::from_secs(180);
+/// The type of a task that gives nobody trouble.
+const PLAIN: &str = "echo";
 /// How long a view may take to reach the store's revision when everything has come to rest.
 const CATCH_UP: Duration = Duration::from_secs(15);
 
@@ -39,7 +42,11 @@ impl Runner<'_> {
             let Some(reason) = liveness::unfinished(&self.world, &core) else {
                 return;
             };
-            let stalled = now.since(progress.1) > liveness::STALL;
+            let mut stalled = now.since(progress.1) > liveness::STALL;
+            // Whose clock was ahead may have put a task off for longer than that.
+            if stalled && liveness::awaits_due(&self.world) {
+                (stalled, progress.1) = (false, now);
+            }
             if now >= end || stalled {
                 return self.fail(Rule::L1, "converges", reason);
             }
@@ -117,17 +124,22 @@ impl Runner<'_> {
 
     /// Waits until nothing is unfinished. Says whether that has come.
     fn finish_work(&mut self) -> bool {
-        let mut end = self.world.now().mono.after(SERVICE_MAX);
+        let mut since = self.world.now().mono;
         let mut ended = liveness::ended(&self.world);
         let core = liveness::core(self.scenario);
         while let Some(reason) = liveness::unfinished(&self.world, &core) {
-            // Late originals of former submissions may have come as well, and take their time; the clock of whom they
-            // are from may have been ahead.
+            let now = self.world.now().mono;
             if liveness::ended(&self.world) > ended || liveness::awaits_due(&self.world) {
                 ended = liveness::ended(&self.world);
-                end = self.world.now().mono.after(SERVICE_MAX);
+                since = now;
             }
-            if self.world.now().mono >= end {
+            // Late originals of former submissions may have come as well, and take their time; the clock of whom they are
+            // from may have been ahead.
+            let patience = match liveness::only_open(&self.world, PLAIN) {
+                true => SERVICE_MAX,
+                false => liveness::STALL,
+            };
+            if now >= since.after(patience) {
                 self.fail(Rule::L4, "serves", reason);
                 return false;
             }
@@ -204,6 +216,12 @@ impl Runner<'_> {
             self.fail(Rule::L7, "catches_up", what);
             return false;
         }
+        let reserved = self.world.server(node).map_or(0, Server::reserved);
+        if reserved > 0 {
+            let what = format!("n{node} keeps {reserved} slots for dispatches that are over");
+            self.fail(Rule::L1, "rests", what);
+            return false;
+        }
         self.world.compare_view_now(node)
     }
 }
@@ -211,7 +229,7 @@ impl Runner<'_> {
 /// A task that gives nobody trouble.
 fn plain(queue: u8) -> TaskPlan {
     TaskPlan {
-        kind: "echo".to_owned(),
+        kind: PLAIN.to_owned(),
         payload: Json::null(),
         queue,
         priority: Priority::NORMAL,

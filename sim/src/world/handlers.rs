@@ -44,6 +44,7 @@ fn argument(start: &Start, name: &str, default: u64) -> u64 {
 impl World {
     pub(super) fn start(&mut self, node: NodeIx, life: u64, start: Box<Start>) {
         let (run, task, fence, attempt) = (start.run, start.task, start.fence, start.attempt);
+        let view = self.nodes[node].view_before;
         self.ledger.start(self.now, task, fence, node);
         self.trace
             .note(self.now, Some(node), "start", &[run.0, fence.0.0], || {
@@ -55,6 +56,7 @@ impl World {
             task,
             fence,
             attempt,
+            view,
         });
         let wait = match start.kind.as_str() {
             "sleep" | "deaf" | "exit" | "lie" => Some(argument(&start, "ms", 10)),

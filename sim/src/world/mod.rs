@@ -217,6 +217,7 @@ impl World {
         let Some(brain) = &mut state.brain else {
             return;
         };
+        state.view_before = brain.claims_at();
         let effects = brain.handle(now, input);
         let deadline = brain.deadline().map(|at| state.clock.on_run(at));
         self.tell(|| Fact::Handled {
@@ -289,7 +290,21 @@ impl World {
         let state = &self.nodes[node];
         if let Some(at) = state.session_until {
             let until = state.clock.on_run(at);
-            self.tell(|| Fact::SessionUntil { node, until });
+            let lease = self.worker(node).and_then(Worker::lease);
+            let lease_until = match lease {
+                // The store's clock has stood still while it was down, and may again.
+                Some(lease) => {
+                    let until = self.kv.lease_until(lease);
+                    until.map(|at| at.after(self.outage.lost))
+                }
+                // Who has ended its lease itself relies on it no more.
+                None => Some(until),
+            };
+            self.tell(|| Fact::SessionUntil {
+                node,
+                until,
+                lease_until,
+            });
         }
     }
 

@@ -54,6 +54,16 @@ impl History {
         self.waiter(waiter, None);
     }
 
+    /// A process queues for the janitor's lock under a lease, or leaves the line.
+    pub(in crate::checkers) fn janitor(&mut self, waiter: &str, lease: Option<i64>) {
+        let other = Other::Waiter {
+            lock: None,
+            waiter: waiter.parse().unwrap(),
+            life: lease.map(|lease| self.life(Some(lease))),
+        };
+        self.store_bare(vec![], vec![other]);
+    }
+
     fn waiter(&mut self, waiter: &str, life: Option<Life>) {
         let other = Other::Waiter {
             lock: Some("l".parse().unwrap()),

@@ -242,6 +242,19 @@ impl History {
 
     pub(super) fn dispatch(&mut self, task: TaskId, worker: &str) -> Fence {
         let claim = self.claim(task, worker);
+        self.claimed(task, claim)
+    }
+
+    /// Gives a task to one life of a worker.
+    pub(super) fn dispatch_to_life(&mut self, task: TaskId, worker: &str, life: Life) -> Fence {
+        let mut claim = self.claim(task, worker);
+        if let Spot::Claim(claim) = &mut claim {
+            claim.registration = Registration(life.created);
+        }
+        self.claimed(task, claim)
+    }
+
+    fn claimed(&mut self, task: TaskId, claim: Spot) -> Fence {
         let fence = Fence(self.next_revision());
         self.counted.dispatched += 1;
         self.revise(SCHEDULER, task, |it| it.spots = vec![claim]);

@@ -29,7 +29,11 @@ impl History {
     /// The worker believes that its session lasts so much longer.
     pub(in crate::checkers) fn session(&mut self, node: NodeIx, millis: u64) {
         let until = self.now.after(Duration::from_millis(millis));
-        self.fact(Fact::SessionUntil { node, until });
+        self.fact(Fact::SessionUntil {
+            node,
+            until,
+            lease_until: Some(until),
+        });
     }
 
     pub(in crate::checkers) fn down(&mut self, node: NodeIx) {
@@ -61,6 +65,7 @@ impl History {
             task,
             fence,
             attempt,
+            view: Some(fence.0),
         });
     }
 
