@@ -117,8 +117,10 @@ fn a_paused_queue_waits_and_says_so() {
 fn a_type_that_no_worker_runs_waits_and_says_so() {
     let dev = Dev::start(&[]);
     let id = dev.submit(&json!({"type": "nobody-runs-this", "priority": 0}));
-    let why = dev.get(&format!("/api/v1/tasks/{id}/why"));
-    assert_eq!(why["reasons"][0]["reason"], "no_worker_runs_type");
+    // Until the first worker has made its offer, there is none at all.
+    dev.get_until(&format!("/api/v1/tasks/{id}/why"), |why| {
+        why["reasons"][0]["reason"] == "no_worker_runs_type"
+    });
     let said = dev.cli(&["task", "why", &id]);
     assert!(
         said.out.contains("no worker of its queue can run its type"),
