@@ -229,21 +229,12 @@ impl Dev {
         }
     }
 
-    /// The only worker.
+    /// The only worker, once it has made its offer.
     pub(crate) fn worker(&self) -> Value {
-        let nodes = self.get_until("/api/v1/nodes", |nodes| {
-            nodes["nodes"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|node| node["role"] == "worker")
-        });
-        let nodes = nodes["nodes"].as_array().unwrap();
-        nodes
-            .iter()
-            .find(|node| node["role"] == "worker")
-            .unwrap()
-            .clone()
+        let offers = |node: &Value| node["role"] == "worker" && node["slots"] != 0;
+        let list = |nodes: &Value| nodes["nodes"].as_array().unwrap().clone();
+        let nodes = self.get_until("/api/v1/nodes", |nodes| list(nodes).iter().any(offers));
+        list(&nodes).into_iter().find(offers).unwrap()
     }
 
     /// A client command to this server.
