@@ -1,4 +1,4 @@
-//! A TCP proxy on the loopback, that can cut and mute what goes through it.
+//! A TCP proxy on the loopback, that can cut, mute and swallow what goes through it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,6 +18,7 @@ struct Shared {
     server: SocketAddr,
     ended: AtomicBool,
     cut: AtomicBool,
+    swallows: AtomicBool,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -41,6 +42,7 @@ impl Proxy {
             server,
             ended: AtomicBool::new(false),
             cut: AtomicBool::new(false),
+            swallows: AtomicBool::new(false),
             connections: Mutex::new(Vec::new()),
         });
         let proxy = Self {
@@ -67,6 +69,13 @@ impl Proxy {
     /// Lets new connections through again.
     pub fn heal(&self) {
         self.shared.cut.store(false, Ordering::SeqCst);
+        self.shared.swallows.store(false, Ordering::SeqCst);
+    }
+
+    /// Swallows all that goes over present and new connections, which open and stay open: a black hole.
+    pub fn swallow(&self) {
+        self.shared.swallows.store(true, Ordering::SeqCst);
+        self.mute();
     }
 
     /// Swallows all that goes over the present connections, which stay open. New ones are not concerned.
@@ -107,8 +116,13 @@ impl Shared {
     }
 
     fn begin(&self, client: TcpStream, server: TcpStream) -> std::io::Result<()> {
-        let muted = Arc::new(AtomicBool::new(false));
+        let swallows = self.swallows.load(Ordering::SeqCst);
+        let muted = Arc::new(AtomicBool::new(swallows));
         let ends = [client.try_clone()?, server.try_clone()?];
+        for end in &ends {
+            // What is delayed is the test's to say.
+            end.set_nodelay(true)?;
+        }
         let mut connections = self.lock();
         // Looked at under the lock, so that no connection slips past a cut.
         if self.cut.load(Ordering::SeqCst) {

@@ -490,7 +490,7 @@ async fn more_routes_share_the_errors_and_the_protection() {
     assert_eq!(post(&router, "/more", "").await.text, "more");
     get(&router, "/more").await.problem(405);
     get(&router, "/nothing").await.problem(404);
-    let foreign = axum::http::Request::post("/more").header("sec-fetch-site", "cross-site");
+    let foreign = http::Request::post("/more").header("sec-fetch-site", "cross-site");
     send(&router, foreign.body(axum::body::Body::empty()).unwrap())
         .await
         .problem(403);

@@ -111,6 +111,12 @@ pub enum EtcdError {
         "either all etcd endpoints are https:// or none is, and certificates are only for https://"
     )]
     MixedSchemes,
+    /// Certificates or a key that cannot be used.
+    #[error("the certificates for etcd cannot be used: {reason}; they must be PEM files")]
+    Certificates {
+        /// Why.
+        reason: String,
+    },
     /// A file that the configuration names cannot be read.
     #[error("cannot read {path}: {source}")]
     File {

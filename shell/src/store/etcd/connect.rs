@@ -1,17 +1,24 @@
 //! The way to a connection: members are looked at one by one, so that what is wrong can be said.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identity, TlsOptions};
+use etcd_client::{
+    Certificate, Channel, Client, ConnectOptions, Error, GetOptions, Identity, TlsOptions,
+};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Code;
+use tonic::transport::Endpoint;
+use tower::util::BoxCloneSyncService;
 use windlass_core::keyspace::Range;
 use windlass_core::store::Refusal;
 
-use super::config::{EtcdConfig, EtcdError};
-use super::fate::{Fate, describe};
+use super::config::{EtcdConfig, EtcdError, Tls};
+use super::fate::{Fate, describe, innermost};
+use super::members::{Dial, Members};
+use super::route::Route;
 use super::wire::Prefix;
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -23,13 +30,19 @@ const PONG_MAX: Duration = Duration::from_secs(3);
 const SOUND: [(u32, u32, u32); 3] = [(3, 5, 33), (3, 6, 14), (3, 7, 1)];
 
 /// A connection to all members of an etcd that is fit, lets us in and serves reads.
-pub(super) async fn connect(config: &EtcdConfig) -> Result<Client, EtcdError> {
+pub(super) async fn connect(
+    config: &EtcdConfig,
+    dial: Dial,
+) -> Result<(Client, Arc<Members>), EtcdError> {
     let urls = config.urls()?;
     let options = options(config)?;
+    let members = Members::new(endpoints(config, &urls)?, dial);
     let until = Instant::now() + config.patience;
-    inspect(&urls, &options, until).await?;
+    inspect(&members, &urls, &options, until).await?;
     let client = loop {
-        match timeout_at(until, Client::connect(&urls, Some(options.clone()))).await {
+        let channel = BoxCloneSyncService::new(Route(Arc::clone(&members)));
+        let connecting = Client::from_channel(Channel::Custom(channel), Some(options.clone()));
+        match timeout_at(until, connecting).await {
             Ok(Ok(client)) => break client,
             // The login may have gone to a member that is down.
             Ok(Err(error)) if Instant::now() >= until => return Err(failure(&urls, &error)),
@@ -38,33 +51,56 @@ pub(super) async fn connect(config: &EtcdConfig) -> Result<Client, EtcdError> {
         }
     };
     serves(&client, config, &urls, until).await?;
-    Ok(client)
+    Ok((client, members))
 }
 
+/// Who this process is to etcd, and what it asks of every request.
 fn options(config: &EtcdConfig) -> Result<ConnectOptions, EtcdError> {
-    let mut options = ConnectOptions::new()
-        .with_connect_timeout(CONNECT_MAX)
-        .with_keep_alive(PING_INTERVAL, PONG_MAX)
-        .with_keep_alive_while_idle(false)
+    let options = ConnectOptions::new()
         .with_require_leader(true)
         .with_auto_token_refresh(true);
-    if let Some(login) = &config.login {
-        let password = text(&login.password_file)?;
-        let password = password.lines().next().unwrap_or_default();
-        options = options.with_user(&login.user, password);
-    }
-    if config.urls()?.iter().any(|url| url.starts_with("https:")) {
-        let tls = config.tls.clone().unwrap_or_default();
-        let mut trust = match &tls.ca {
-            Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(text(ca)?)),
-            None => TlsOptions::new().with_native_roots(),
-        };
-        if let Some((certificate, key)) = &tls.identity {
-            trust = trust.identity(Identity::from_pem(text(certificate)?, text(key)?));
+    let Some(login) = &config.login else {
+        return Ok(options);
+    };
+    let password = text(&login.password_file)?;
+    let password = password.lines().next().unwrap_or_default();
+    Ok(options.with_user(&login.user, password))
+}
+
+fn endpoints(config: &EtcdConfig, urls: &[String]) -> Result<Vec<(String, Endpoint)>, EtcdError> {
+    let tls = match urls.iter().any(|url| url.starts_with("https:")) {
+        true => Some(trust(&config.tls.clone().unwrap_or_default())?),
+        false => None,
+    };
+    let endpoint = |url: &String| {
+        let mut endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|_| EtcdError::Endpoint(url.clone()))?
+            .connect_timeout(CONNECT_MAX)
+            .http2_keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PONG_MAX)
+            .keep_alive_while_idle(false);
+        if let Some(tls) = &tls {
+            let unusable = |error: tonic::transport::Error| EtcdError::Certificates {
+                reason: innermost(&error),
+            };
+            endpoint = endpoint.tls_config(tls.clone()).map_err(unusable)?;
         }
-        options = options.with_tls(trust);
-    }
-    Ok(options)
+        Ok((url.clone(), endpoint))
+    };
+    urls.iter().map(endpoint).collect()
+}
+
+fn trust(tls: &Tls) -> Result<TlsOptions, EtcdError> {
+    let trust = match &tls.ca {
+        Some(ca) => TlsOptions::new().ca_certificate(Certificate::from_pem(text(ca)?)),
+        None => TlsOptions::new().with_native_roots(),
+    };
+    Ok(match &tls.identity {
+        Some((certificate, key)) => {
+            trust.identity(Identity::from_pem(text(certificate)?, text(key)?))
+        }
+        None => trust,
+    })
 }
 
 fn text(path: &Path) -> Result<String, EtcdError> {
@@ -76,21 +112,24 @@ fn text(path: &Path) -> Result<String, EtcdError> {
 
 /// Asks every member for its version. Some may be down, but not all.
 async fn inspect(
+    members: &Arc<Members>,
     urls: &[String],
     options: &ConnectOptions,
     until: Instant,
 ) -> Result<(), EtcdError> {
-    let versions = join_all(urls.iter().map(|url| version(url, options, until))).await;
-    let mut answered = false;
+    let asking = urls.iter().enumerate();
+    let asking = asking.map(|(index, url)| version(members, index, url, options, until));
+    let versions = join_all(asking).await;
+    let any_answers = versions.iter().any(Result::is_ok);
     let mut worst = None;
-    for (url, version) in urls.iter().zip(versions) {
+    for (index, (url, version)) in urls.iter().zip(versions).enumerate() {
         match version {
-            Ok(version) => {
-                answered = true;
-                judge(url, &version)?;
-            }
+            Ok(version) => judge(url, &version)?,
             Err(error) => {
                 tracing::warn!(endpoint = url, %error, "an etcd member cannot be used");
+                if any_answers {
+                    members.leave(index, "it did not answer at the start");
+                }
                 let telling = matches!(error, EtcdError::Login { .. });
                 if telling || worst.is_none() {
                     worst = Some(error);
@@ -99,19 +138,22 @@ async fn inspect(
         }
     }
     match worst {
-        Some(error) if !answered => Err(error),
+        Some(error) if !any_answers => Err(error),
         Some(_) | None => Ok(()),
     }
 }
 
 async fn version(
+    members: &Arc<Members>,
+    index: usize,
     url: &String,
     options: &ConnectOptions,
     until: Instant,
 ) -> Result<String, EtcdError> {
     let alone = std::slice::from_ref(url);
     let asked = async {
-        let mut client = Client::connect(alone, Some(options.clone())).await?;
+        let channel = Channel::Tonic(members.line(Some(index)).channel.clone());
+        let mut client = Client::from_channel(channel, Some(options.clone())).await?;
         let status = client.status().await?;
         Ok(status.version().to_owned())
     };

@@ -107,13 +107,8 @@ pub(super) fn describe(error: &Error) -> String {
         return error.to_string();
     };
     let mut text = status.message().to_owned();
-    let mut source = status.source();
-    let mut innermost = None;
-    while let Some(error) = source {
-        innermost = Some(error.to_string());
-        source = error.source();
-    }
-    if let Some(cause) = innermost.filter(|cause| !text.contains(cause.as_str())) {
+    let cause = status.source().map(innermost);
+    if let Some(cause) = cause.filter(|cause| !text.contains(cause.as_str())) {
         if !text.is_empty() {
             text.push_str(": ");
         }
@@ -123,6 +118,15 @@ pub(super) fn describe(error: &Error) -> String {
         text = status.code().description().to_owned();
     }
     text
+}
+
+/// The words of the error that began it.
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 #[cfg(test)]

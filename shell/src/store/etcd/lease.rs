@@ -11,7 +11,8 @@ use windlass_core::store::{Answer, LeaseAnswer, Refusal};
 
 use super::super::Owed;
 use super::fate::Fate;
-use super::link::{Backoff, Link, Repeat};
+use super::link::{Link, Repeat};
+use super::route::SLOW;
 
 /// How long a keeper that nobody asks stays: longer than any sensible interval between renewals.
 const IDLE_MAX: Duration = Duration::from_mins(5);
@@ -133,7 +134,9 @@ impl KeeperTask {
     }
 
     async fn renew(&mut self, until: Instant) -> LeaseAnswer {
-        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+        let mut backoff = self
+            .link
+            .backoff(Duration::from_millis(20), Duration::from_millis(500));
         loop {
             let fate = match timeout_at(until, self.ask(until)).await {
                 Ok(Ok(answer)) => return answer,
@@ -142,6 +145,7 @@ impl KeeperTask {
             };
             // A reply that comes late must not be taken for the answer to the next question.
             self.stream = None;
+            self.link.suspect();
             let again = matches!(
                 fate,
                 Fate::Unknown | Fate::Unsent | Fate::LoginStale | Fate::Refused(Refusal::Busy)
@@ -171,7 +175,16 @@ impl KeeperTask {
             .keep_alive()
             .await
             .map_err(|error| Fate::of(&error))?;
-        match stream.message().await {
+        let reply = stream.message();
+        tokio::pin!(reply);
+        let reply = match timeout(SLOW, &mut reply).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                self.link.suspect();
+                reply.await
+            }
+        };
+        match reply {
             Ok(Some(reply)) => Ok(live(reply.id(), reply.ttl())),
             Ok(None) => Err(Fate::Unknown),
             Err(error) => Err(Fate::of(&error)),

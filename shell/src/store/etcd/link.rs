@@ -1,19 +1,23 @@
 //! The connection, and how a request is tried on it.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Client, Error, KvClient, LeaseClient, WatchClient};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
+use windlass_core::keyspace::Range;
 use windlass_core::rng::Rng;
 use windlass_core::store::Refusal;
 
 use super::config::EtcdConfig;
 use super::fate::Fate;
+use super::members::Members;
+use super::probe;
 use super::wire::Prefix;
 
 /// The largest answer that is taken: a full transaction's worth of keys with the largest values.
@@ -42,6 +46,18 @@ pub(super) struct Link {
     logs_in: bool,
     logging_in: Mutex<()>,
     logins: AtomicU64,
+    members: Arc<Members>,
+    looks_after: Option<AbortHandle>,
+    /// What chance decides from, a new one at each use.
+    entropy: AtomicU64,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(task) = &self.looks_after {
+            task.abort();
+        }
+    }
 }
 
 impl fmt::Debug for Link {
@@ -53,13 +69,29 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(super) fn new(client: Client, config: &EtcdConfig, runtime: Handle) -> Self {
+    pub(super) fn new(
+        client: Client,
+        members: Arc<Members>,
+        config: &EtcdConfig,
+        runtime: Handle,
+        entropy: u64,
+    ) -> Self {
+        let prefix = Prefix::new(&config.prefix);
+        // One alone cannot be compared with others.
+        let looks_after = (members.count() > 1).then(|| {
+            let key = prefix.raw(&Range::cluster().from);
+            let looking = probe::look_after(Arc::clone(&members), client.kv_client(), key);
+            runtime.spawn(looking).abort_handle()
+        });
         Self {
+            members,
+            looks_after,
+            entropy: AtomicU64::new(entropy),
             kv: client.kv_client().max_decoding_message_size(DECODE_MAX),
             watch: client.watch_client().max_decoding_message_size(DECODE_MAX),
             client,
             runtime,
-            prefix: Prefix::new(&config.prefix),
+            prefix,
             patience: config.patience,
             logs_in: config.login.is_some(),
             logging_in: Mutex::new(()),
@@ -87,6 +119,16 @@ impl Link {
         self.watch.clone()
     }
 
+    /// Asks for the members to be looked at: one of them may not serve.
+    pub(super) fn suspect(&self) {
+        self.members.suspect();
+    }
+
+    /// Pauses from `first` on, never longer than `max`.
+    pub(super) fn backoff(&self, first: Duration, max: Duration) -> Backoff {
+        Backoff::new(first, max, self.entropy.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// When a call that begins now must have been answered.
     pub(super) fn until(&self) -> Instant {
         Instant::now() + self.patience
@@ -102,7 +144,7 @@ impl Link {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_millis(500));
+        let mut backoff = self.backoff(Duration::from_millis(10), Duration::from_millis(500));
         let mut logged_in_again = false;
         loop {
             let logins = self.logins.load(Ordering::Acquire);
@@ -179,12 +221,12 @@ pub(super) struct Backoff {
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, max: Duration) -> Self {
+    fn new(first: Duration, max: Duration, seed: u64) -> Self {
         Self {
             first,
             next: first,
             max,
-            rng: Rng::new(RandomState::new().build_hasher().finish()),
+            rng: Rng::new(seed),
         }
     }
 

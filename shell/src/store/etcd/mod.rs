@@ -1,8 +1,9 @@
 //! The store as a real etcd keeps it.
 //!
 //! One [`EtcdStore`] is one connection that any number of clients share. What the etcd client leaves to its users is
-//! done here: every call has a deadline, reads are repeated, watches resume, leases are refreshed over streams that are
-//! rebuilt, logins are renewed. A transaction is sent again only when its request provably never left this process.
+//! done here: every call has a deadline, members that fail are left for others, reads are repeated, watches resume, leases
+//! are refreshed over streams that are rebuilt, logins are renewed. A transaction is sent again only when its request
+//! provably never left this process.
 
 mod commit;
 mod config;
@@ -10,15 +11,20 @@ mod connect;
 mod fate;
 mod lease;
 mod link;
+mod members;
+mod probe;
 mod read;
+mod route;
 mod watch;
 mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tonic::transport::Endpoint;
 use windlass_core::ids::{LeaseId, OpId};
 use windlass_core::store::{Answer, Call};
 
@@ -28,6 +34,7 @@ use self::watch::Watching;
 use super::{Answers, Owed, StorePort};
 
 pub use self::config::{EtcdConfig, EtcdError, Login, Tls};
+pub use self::members::Dial;
 
 /// A connection to an etcd, shared by all clients of this process.
 #[derive(Debug, Clone)]
@@ -39,16 +46,22 @@ impl EtcdStore {
     /// Connects, and makes sure that the etcd is fit, lets us in and serves reads. Must be called on a tokio runtime,
     /// which from then on performs the calls.
     pub async fn connect(config: EtcdConfig) -> Result<Self, EtcdError> {
-        let client = connect::connect(&config).await?;
-        Ok(Self::over(client, &config))
+        let entropy = RandomState::new().build_hasher().finish();
+        Self::connect_by(config, Arc::new(Endpoint::connect_lazy), entropy).await
     }
 
-    /// A store over a connection that was made elsewhere and is not checked. Of the configuration, only what concerns
-    /// calls is used. Must be called on a tokio runtime.
-    pub fn over(client: etcd_client::Client, config: &EtcdConfig) -> Self {
-        Self {
-            link: Arc::new(Link::new(client, config, Handle::current())),
-        }
+    /// As [`EtcdStore::connect`], over a network that is not the machine's own: `dial` makes the connection to a member,
+    /// `entropy` decides everything that chance decides.
+    pub async fn connect_by(
+        config: EtcdConfig,
+        dial: Dial,
+        entropy: u64,
+    ) -> Result<Self, EtcdError> {
+        let (client, members) = connect::connect(&config, dial).await?;
+        let link = Link::new(client, members, &config, Handle::current(), entropy);
+        Ok(Self {
+            link: Arc::new(link),
+        })
     }
 
     /// A client of its own watches, whose answers go to `answers`.

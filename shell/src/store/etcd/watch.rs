@@ -20,6 +20,7 @@ use super::super::Answers;
 use super::fate::{Fate, describe};
 use super::link::{Backoff, Link};
 use super::read::{Pages, newest};
+use super::route::SLOW;
 use super::wire::{Prefix, raw_revision, revision};
 
 /// How long etcd may take to begin a watch.
@@ -59,12 +60,12 @@ pub(super) fn begin(link: Arc<Link>, op: OpId, range: Range, answers: Answers) -
     let progress = Arc::new(Notify::new());
     let runtime = link.runtime().clone();
     let feed = Feed {
+        backoff: link.backoff(BACKOFF_FIRST, BACKOFF_MAX),
         link,
         op,
         range,
         answers: answers.clone(),
         progress: Arc::clone(&progress),
-        backoff: Backoff::new(BACKOFF_FIRST, BACKOFF_MAX),
     };
     let task = runtime.spawn(async move {
         if AssertUnwindSafe(feed.run()).catch_unwind().await.is_err() {
@@ -163,8 +164,14 @@ impl Feed {
         loop {
             let response = match stream.next(&self.progress).await {
                 Ok(Some(response)) => response,
-                Ok(None) => continue,
+                Ok(None) => {
+                    if stream.is_slow() {
+                        self.link.suspect();
+                    }
+                    continue;
+                }
                 Err(reason) => {
+                    self.link.suspect();
                     tracing::info!(reason, at = %reached.told, "a watch broke; resuming");
                     return End::Broken;
                 }
@@ -347,6 +354,12 @@ impl Stream {
             wanted: false,
             asked: false,
         }
+    }
+
+    /// Whether etcd was asked a while ago and has said nothing since.
+    fn is_slow(&self) -> bool {
+        self.silent_since
+            .is_some_and(|since| since.elapsed() > SLOW)
     }
 
     /// The next complete response, or `None` when there was something else to do. Fails when the stream has ended.
