@@ -203,6 +203,30 @@ impl Etcd {
         }
     }
 
+    /// Kills it, copies its data, and starts it again.
+    ///
+    /// # Panics
+    /// When its data cannot be copied, or it does not start.
+    pub fn backup(&mut self) -> Backup {
+        self.kill();
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        copy(&self.folder.path().join("data"), folder.path());
+        self.restart();
+        Backup(folder)
+    }
+
+    /// Kills it, puts a backup in the place of its data, and starts it again.
+    ///
+    /// # Panics
+    /// When its data cannot be replaced, or it does not start.
+    pub fn restore(&mut self, backup: &Backup) {
+        self.kill();
+        let data = self.folder.path().join("data");
+        std::fs::remove_dir_all(&data).expect("its data can be removed");
+        copy(&backup.0.path().join("data"), self.folder.path());
+        self.restart();
+    }
+
     /// Stops it with `SIGSTOP`, and waits until all of it stands still: it keeps its connections and says nothing.
     ///
     /// # Panics
@@ -236,6 +260,15 @@ impl Drop for Etcd {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The data of a server, as it was.
+#[derive(Debug)]
+pub struct Backup(TempDir);
+
+fn copy(folder: &Path, into: &Path) {
+    let done = Command::new("cp").arg("-a").args([folder, into]).status();
+    assert!(done.is_ok_and(|it| it.success()), "files can be copied");
 }
 
 fn plan(count: usize, scheme: &'static str, args: &[&str]) -> Vec<Plan> {

@@ -86,6 +86,21 @@ pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
     Ok(Store::Etcd(Arc::new(store)))
 }
 
+/// Runs a node's `life` to its end, or until its store is no longer the one that it began with: then all of it ends at
+/// once, as in a crash, and so do its handlers.
+pub(super) async fn while_store_lasts(
+    store: &Store,
+    life: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let Store::Etcd(etcd) = store else {
+        return life.await;
+    };
+    tokio::select! { biased;
+        ended = life => ended,
+        replaced = etcd.replaced() => Err(CliError::new(Exit::Failed, replaced.to_string()).into()),
+    }
+}
+
 /// The stock handlers and the commands of the command line.
 pub(super) fn handlers(commands: &[String]) -> anyhow::Result<Handlers> {
     let mut handlers = Handlers::new();

@@ -69,6 +69,6 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
     };
     let scheduler = SchedulerNode::start(&store, config, SystemClock::start());
     info!(address = %listener.local_addr()?, "serves the API");
-    let exit = daemon::serve(scheduler, listener, limits, &stop).await;
-    daemon::code_of(exit)
+    let life = async { daemon::code_of(daemon::serve(scheduler, listener, limits, &stop).await) };
+    daemon::while_store_lasts(&store, life).await
 }

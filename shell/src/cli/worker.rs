@@ -92,12 +92,14 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
             stop.asked(),
         ));
     }
-    let exit = tokio::select! { biased;
-        exit = worker.wait() => exit,
-        () = stop.asked() => {
-            worker.drain();
-            worker.wait().await
-        }
+    let life = async {
+        daemon::code_of(tokio::select! { biased;
+            exit = worker.wait() => exit,
+            () = stop.asked() => {
+                worker.drain();
+                worker.wait().await
+            }
+        })
     };
-    daemon::code_of(exit)
+    daemon::while_store_lasts(&store, life).await
 }

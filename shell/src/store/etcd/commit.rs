@@ -11,11 +11,12 @@ use windlass_core::store::{Failed, Found, Guard, GuardIx, Refusal, Txn, TxnOutco
 use super::fate::Fate;
 use super::link::{Link, Repeat};
 use super::read::newest;
-use super::wire::{Prefix, header_revision, ranges, raw_revision};
+use super::wire::{Prefix, ranges, raw_revision};
 
 /// Applies the transaction if its guards hold.
 pub(super) async fn commit(link: &Link, txn: &Txn) -> TxnOutcome {
     let until = link.until();
+    let known = link.epoch().highest();
     let sent = link.attempt(until, Repeat::OnlyUnsent, || {
         let mut kv = link.kv();
         let request = request(link.prefix(), txn);
@@ -23,7 +24,9 @@ pub(super) async fn commit(link: &Link, txn: &Txn) -> TxnOutcome {
     });
     match sent.await {
         Ok(answer) => {
-            let at = header_revision(answer.header());
+            let Ok(at) = link.told(known, answer.header()).await else {
+                return TxnOutcome::Unknown;
+            };
             if answer.succeeded() {
                 TxnOutcome::Committed { at }
             } else {
@@ -99,6 +102,7 @@ fn operation(prefix: &Prefix, write: &Write) -> TxnOp {
 
 /// Reads what the guards look at, to tell which of them failed.
 async fn explain(link: &Link, guards: &[Guard], seen: Revision, until: Instant) -> TxnOutcome {
+    let known = link.epoch().highest();
     let read = link.attempt(until, Repeat::Always, || {
         let mut kv = link.kv();
         let gets: Vec<TxnOp> = guards
@@ -113,7 +117,9 @@ async fn explain(link: &Link, guards: &[Guard], seen: Revision, until: Instant) 
             failed: Vec::new(),
         };
     };
-    let at = header_revision(answer.header());
+    let Ok(at) = link.told(known, answer.header()).await else {
+        return TxnOutcome::Unknown;
+    };
     let mut failed = Vec::new();
     for ((index, guard), range) in (0..).zip(guards).zip(ranges(answer)) {
         let found = range

@@ -159,6 +159,14 @@ pub enum EtcdError {
         /// Its version.
         version: String,
     },
+    /// The endpoints belong to several clusters.
+    #[error("{one} and {other} belong to different etcd clusters; name the members of one only")]
+    Strangers {
+        /// A member of one.
+        one: String,
+        /// A member of another.
+        other: String,
+    },
     /// Members answer, but cannot serve.
     #[error(
         "etcd answers at {endpoints} but does not serve reads: {reason}; has it lost its quorum?"

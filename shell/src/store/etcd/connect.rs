@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Certificate, Channel, Client, ConnectOptions, Error, GetOptions, Identity, TlsOptions,
+    Certificate, Channel, Client, ConnectOptions, Error, GetOptions, Identity, ResponseHeader,
+    TlsOptions,
 };
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -28,6 +29,9 @@ const PONG_MAX: Duration = Duration::from_secs(3);
 
 /// The first release of each line that is free of known data loss and open doors.
 const SOUND: [(u32, u32, u32); 3] = [(3, 5, 33), (3, 6, 14), (3, 7, 1)];
+
+/// What stands for a cluster's id that a member does not tell.
+const UNKNOWN_CLUSTER: u64 = 0;
 
 /// A connection to all members of an etcd that is fit, lets us in and serves reads.
 pub(super) async fn connect(
@@ -110,7 +114,7 @@ fn text(path: &Path) -> Result<String, EtcdError> {
     })
 }
 
-/// Asks every member for its version. Some may be down, but not all.
+/// Asks every member for its version and its cluster. Some may be down, but not all.
 async fn inspect(
     members: &Arc<Members>,
     urls: &[String],
@@ -122,9 +126,19 @@ async fn inspect(
     let versions = join_all(asking).await;
     let any_answers = versions.iter().any(Result::is_ok);
     let mut worst = None;
+    let mut first: Option<(&String, u64)> = None;
     for (index, (url, version)) in urls.iter().zip(versions).enumerate() {
         match version {
-            Ok(version) => judge(url, &version)?,
+            Ok((version, cluster)) => {
+                judge(url, &version)?;
+                let (one, id) = *first.get_or_insert((url, cluster));
+                if id != cluster && ![id, cluster].contains(&UNKNOWN_CLUSTER) {
+                    return Err(EtcdError::Strangers {
+                        one: one.clone(),
+                        other: url.clone(),
+                    });
+                }
+            }
             Err(error) => {
                 tracing::warn!(endpoint = url, %error, "an etcd member cannot be used");
                 if any_answers {
@@ -149,21 +163,22 @@ async fn version(
     url: &String,
     options: &ConnectOptions,
     until: Instant,
-) -> Result<String, EtcdError> {
+) -> Result<(String, u64), EtcdError> {
     let alone = std::slice::from_ref(url);
     let asked = async {
         let channel = Channel::Tonic(members.line(Some(index)).channel.clone());
         let mut client = Client::from_channel(channel, Some(options.clone())).await?;
         let status = client.status().await?;
-        Ok(status.version().to_owned())
+        let cluster = status.header().map_or(0, ResponseHeader::cluster_id);
+        Ok((status.version().to_owned(), cluster))
     };
     // One silent member must not use up the time of all.
     let until = until.min(Instant::now() + CONNECT_MAX);
     match timeout_at(until, asked).await {
-        Ok(Ok(version)) => Ok(version),
+        Ok(Ok(told)) => Ok(told),
         // Some releases let only root ask for it.
         Ok(Err(Error::GRpcStatus(status))) if status.code() == Code::PermissionDenied => {
-            Ok("of unknown version".to_owned())
+            Ok(("of unknown version".to_owned(), UNKNOWN_CLUSTER))
         }
         Ok(Err(error)) => Err(failure(alone, &error)),
         Err(_) => Err(silent(alone)),

@@ -5,23 +5,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, Error, KvClient, LeaseClient, WatchClient};
+use etcd_client::{Client, Error, GetOptions, KvClient, LeaseClient, ResponseHeader, WatchClient};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
+use windlass_core::ids::Revision;
 use windlass_core::keyspace::Range;
 use windlass_core::rng::Rng;
 use windlass_core::store::Refusal;
 
 use super::config::EtcdConfig;
+use super::epoch::Epoch;
 use super::fate::Fate;
 use super::members::Members;
 use super::probe;
-use super::wire::Prefix;
+use super::wire::{Prefix, header_revision};
 
 /// The largest answer that is taken: a full transaction's worth of keys with the largest values.
 const DECODE_MAX: usize = 256 * 1_024 * 1_024;
+
+/// How long a revision that has gone back is given to be an error of the moment.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// How many tries the time of a repeatable request is made to suffice for, if etcd is silent.
 const TRIES: u32 = 3;
@@ -50,6 +55,7 @@ pub(super) struct Link {
     looks_after: Option<AbortHandle>,
     /// What chance decides from, a new one at each use.
     entropy: AtomicU64,
+    epoch: Epoch,
 }
 
 impl Drop for Link {
@@ -87,6 +93,7 @@ impl Link {
             members,
             looks_after,
             entropy: AtomicU64::new(entropy),
+            epoch: Epoch::default(),
             kv: client.kv_client().max_decoding_message_size(DECODE_MAX),
             watch: client.watch_client().max_decoding_message_size(DECODE_MAX),
             client,
@@ -127,6 +134,38 @@ impl Link {
     /// Pauses from `first` on, never longer than `max`.
     pub(super) fn backoff(&self, first: Duration, max: Duration) -> Backoff {
         Backoff::new(first, max, self.entropy.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// The revision in the head of an answer to a question that was asked when the highest was `known`. One that has gone
+    /// back is no answer, and neither is anything that another etcd says.
+    pub(super) async fn told(
+        &self,
+        known: Revision,
+        header: Option<&ResponseHeader>,
+    ) -> Result<Revision, Fate> {
+        if self.epoch.take(known, header) {
+            sleep(DOUBT).await;
+            self.epoch.confirm(known, self.newest_again().await);
+            return Err(Fate::Unknown);
+        }
+        if self.epoch.is_over() {
+            return Err(Fate::Unknown);
+        }
+        Ok(header_revision(header))
+    }
+
+    async fn newest_again(&self) -> Option<Revision> {
+        let read = self.attempt(self.until(), Repeat::Always, || {
+            let mut kv = self.kv();
+            let key = self.prefix.raw(&Range::cluster().from);
+            let options = GetOptions::new().with_count_only();
+            async move { kv.get(key, Some(options)).await }
+        });
+        Some(header_revision(read.await.ok()?.header()))
     }
 
     /// When a call that begins now must have been answered.

@@ -8,6 +8,7 @@
 mod commit;
 mod config;
 mod connect;
+mod epoch;
 mod fate;
 mod lease;
 mod link;
@@ -34,6 +35,7 @@ use self::watch::Watching;
 use super::{Answers, Owed, StorePort};
 
 pub use self::config::{EtcdConfig, EtcdError, Login, Tls};
+pub use self::epoch::Replaced;
 pub use self::members::Dial;
 
 /// A connection to an etcd, shared by all clients of this process.
@@ -62,6 +64,13 @@ impl EtcdStore {
         Ok(Self {
             link: Arc::new(link),
         })
+    }
+
+    /// Waits until this etcd proves to be another than the one that was connected to: it was restored or replaced. What
+    /// this process knows is void then, and so are the fences it was given: it must end. Calls go on as if nothing was.
+    pub fn replaced(&self) -> impl Future<Output = Replaced> + Send + use<> {
+        let link = Arc::clone(&self.link);
+        async move { link.epoch().over().await }
     }
 
     /// A client of its own watches, whose answers go to `answers`.

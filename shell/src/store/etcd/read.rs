@@ -8,7 +8,7 @@ use windlass_core::store::{Item, Query, ReadAnswer};
 
 use super::fate::Fate;
 use super::link::{Link, Repeat};
-use super::wire::{header_revision, ranges, raw_revision};
+use super::wire::{ranges, raw_revision};
 
 /// How many keys are asked for at once: bounds how long one read keeps etcd from other work.
 const PAGE: u32 = 500;
@@ -42,6 +42,7 @@ async fn read_keys(link: &Link, keys: &[Key], until: Instant) -> Result<Part, Fa
             more: false,
         });
     }
+    let known = link.epoch().highest();
     let read = link.attempt(until, Repeat::Always, || {
         let mut kv = link.kv();
         let gets: Vec<TxnOp> = keys
@@ -51,7 +52,7 @@ async fn read_keys(link: &Link, keys: &[Key], until: Instant) -> Result<Part, Fa
         async move { kv.txn(RawTxn::new().and_then(gets)).await }
     });
     let answer = read.await?;
-    let at = header_revision(answer.header());
+    let at = link.told(known, answer.header()).await?;
     let mut items: Vec<Item> = ranges(answer)
         .flat_map(|range| range.kvs)
         .filter_map(|kv| link.prefix().item(kv))
@@ -95,6 +96,7 @@ async fn read_range(link: &Link, range: &Range, limit: u32, until: Instant) -> R
 
 /// The newest revision, by a linearizable read.
 pub(super) async fn newest(link: &Link, until: Instant) -> Result<Revision, Fate> {
+    let known = link.epoch().highest();
     let read = link.attempt(until, Repeat::Always, || {
         let mut kv = link.kv();
         let key = link.prefix().raw(&Range::cluster().from);
@@ -102,7 +104,7 @@ pub(super) async fn newest(link: &Link, until: Instant) -> Result<Revision, Fate
         async move { kv.get(key, Some(options)).await }
     });
     let answer = read.await?;
-    Ok(header_revision(answer.header()))
+    link.told(known, answer.header()).await
 }
 
 /// What one request read.
@@ -150,6 +152,7 @@ impl Pages {
     }
 
     async fn request(&mut self, link: &Link, size: u32, until: Instant) -> Result<Part, Fate> {
+        let known = link.epoch().highest();
         let read = link.attempt(until, Repeat::Always, || {
             let mut kv = link.kv();
             let mut options = GetOptions::new()
@@ -162,7 +165,8 @@ impl Pages {
             async move { kv.get(from, Some(options)).await }
         });
         let answer = read.await?;
-        let at = self.at.unwrap_or_else(|| header_revision(answer.header()));
+        let told = link.told(known, answer.header()).await?;
+        let at = self.at.unwrap_or(told);
         self.at = Some(at);
         let more = answer.more();
         let stored = answer.0.kvs;

@@ -119,6 +119,9 @@ impl Feed {
     }
 
     fn tell(&self, event: ViewEvent) {
+        if let ViewEvent::Reset { at, .. } | ViewEvent::Delta { at, .. } = &event {
+            self.link.epoch().raise(*at);
+        }
         self.answers.give(self.op, Answer::View(event));
     }
 
@@ -179,12 +182,16 @@ impl Feed {
             if response.canceled {
                 return self.on_canceled(&response).await;
             }
-            let header = response.header.as_ref().map_or(0, |header| header.revision);
-            let header = revision(header);
+            let head = response.header.as_ref();
+            self.link
+                .epoch()
+                .take_cluster(head.map_or(0, |head| head.cluster_id));
+            let header = revision(head.map_or(0, |head| head.revision));
             if response.created {
                 self.backoff.reset();
-                if header < reached.told && self.went_back(reached.told).await {
-                    return End::Gap;
+                if header < reached.told {
+                    // The member may only be behind. If the store is, asking it ends the epoch.
+                    let _ = newest(&self.link, self.link.until()).await;
                 }
             } else if !response.events.is_empty() {
                 if let Err(gap) = self.on_events(reached, response.events) {
@@ -290,18 +297,6 @@ impl Feed {
             });
         }
         Ok(())
-    }
-
-    /// Whether the store itself, and not just the member that serves the watch, is behind what was told: it was
-    /// restored from a backup, and its revisions mean something else now.
-    async fn went_back(&self, told: Revision) -> bool {
-        match newest(&self.link, self.link.until()).await {
-            Ok(newest) if newest < told => {
-                tracing::error!(%newest, %told, "etcd's revision has gone back");
-                true
-            }
-            Ok(_) | Err(_) => false,
-        }
     }
 }
 
