@@ -19,6 +19,7 @@ pub mod record;
 pub mod registration;
 pub mod retry;
 pub mod rng;
+pub mod room;
 pub mod scheduler;
 pub mod server;
 pub mod session;

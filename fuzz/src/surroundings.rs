@@ -7,7 +7,7 @@ use std::time::Duration;
 use windlass_sim::core::ids::{LeaseId, OpId, Revision};
 use windlass_sim::core::keyspace::{Key, Meaning, Range};
 use windlass_sim::core::store::{
-    Answer, Call, Change, LeaseAnswer, ReadAnswer, Refusal, TxnOutcome, ViewEvent, Write,
+    Answer, Call, Change, LeaseAnswer, ReadAnswer, Refusal, TxnOutcome, Usage, ViewEvent, Write,
 };
 use windlass_sim::core::time::Wall;
 
@@ -120,6 +120,7 @@ where
             Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
             Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
             Answer::Compacted(_) => Answer::Compacted(false),
+            Answer::Usage(_) => Answer::Usage(None),
             Answer::View(_) => {
                 self.answers.retain(|(other, _)| *other != op);
                 Answer::View(ViewEvent::Lost)
@@ -193,10 +194,18 @@ where
     }
 }
 
+/// A store that hardly takes anything any more.
+const NEARLY_FULL: Usage = Usage {
+    used: 99,
+    size: 100,
+    quota: Some(100),
+    full: false,
+};
+
 /// An answer that belongs to nothing that is waited for.
 fn stray(c: &mut Choices<'_>) -> Answer {
     let at = Revision(u64::from(c.byte()));
-    match c.below(9) {
+    match c.below(10) {
         0 => Answer::Txn(TxnOutcome::Committed { at }),
         1 => Answer::Txn(TxnOutcome::Conflict {
             at,
@@ -211,6 +220,7 @@ fn stray(c: &mut Choices<'_>) -> Answer {
             ttl: Duration::from_secs(9),
         }),
         7 => Answer::Compacted(true),
+        8 => Answer::Usage(Some(NEARLY_FULL)),
         _ => Answer::View(ViewEvent::Lost),
     }
 }

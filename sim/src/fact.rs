@@ -9,6 +9,7 @@ use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, OpId, Revision, TaskId
 use windlass_core::keyspace::Role;
 use windlass_core::machine::Exit;
 use windlass_core::record::StopReason;
+use windlass_core::room::Level;
 use windlass_core::time::{Millis, Mono};
 
 use crate::book::Revised;
@@ -170,6 +171,13 @@ pub enum Fact {
         /// What differs, if anything does.
         difference: Option<String>,
     },
+    /// A scheduler process has learnt that the store has another level of room.
+    Room {
+        /// Which process.
+        node: NodeIx,
+        /// The level.
+        level: Level,
+    },
     /// Something was broken on purpose.
     Fault {
         /// What kind.
@@ -206,6 +214,7 @@ impl Fact {
             | Self::Answered { .. }
             | Self::Read { .. }
             | Self::Viewed { .. }
+            | Self::Room { .. }
             | Self::Fault { .. }
             | Self::Phase(_) => false,
         }

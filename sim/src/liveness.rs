@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use windlass_core::ids::TaskId;
+use windlass_core::keyspace::Range;
 use windlass_core::time::Mono;
 
-use crate::book::{Claim, Spot};
+use crate::book::{Claim, Ending, Spot, TaskState};
 use crate::fact::NodeIx;
 use crate::nemesis::{FaultKind, Way};
 use crate::network::{Link, Rudeness};
@@ -23,6 +25,9 @@ pub const BUDGET: Duration = Duration::from_secs(20_000);
 /// How long the core may go on without ending a single task. What takes longest is one task whose every attempt is lost
 /// or timed out: seconds each, and few of them.
 pub const STALL: Duration = Duration::from_secs(900);
+
+/// The least that a healed store has room for beside what must stay: the new work, until it is removed.
+const ROOM_MIN: u64 = 10_000;
 
 /// How many tasks have ended, for telling progress.
 pub fn ended(world: &World) -> usize {
@@ -57,6 +62,7 @@ pub fn heal(world: &mut World, scenario: &Scenario) {
     world.end_outage();
     world.outage.no_space_until = Mono::ZERO;
     world.outage.busy_until = Mono::ZERO;
+    make_room(world);
     world.end_upgrade();
     for node in 0..world.nodes.len() {
         let gap = world.nodes[node].link.gap;
@@ -89,6 +95,26 @@ pub fn heal(world: &mut World, scenario: &Scenario) {
             world.boot(node);
         }
     }
+}
+
+/// An operator raises a quota that what nobody may remove has almost used up: what is left to the janitors must do.
+fn make_room(world: &mut World) {
+    let removable = |state: &&TaskState| {
+        let end = state.end.as_ref();
+        end.is_some_and(|end| end.how != Ending::Failed)
+    };
+    let tasks = world.book.tasks().iter();
+    let ended = tasks.filter(|(_, state)| removable(state));
+    let bytes = |(task, _): (&TaskId, &TaskState)| {
+        let range = Range::of_task(*task);
+        let entries = world.kv().entries(&range);
+        let each =
+            entries.map(|(key, entry)| key.as_str().len() + entry.found.value.as_bytes().len());
+        each.sum::<usize>() as u64
+    };
+    let kept = world.kv().bytes() - ended.map(bytes).sum::<u64>();
+    let enough = kept * 3 + ROOM_MIN;
+    world.outage.quota = world.outage.quota.map(|quota| quota.max(enough));
 }
 
 fn leave_broken(world: &mut World, broken: &Broken) {

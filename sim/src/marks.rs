@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use windlass_core::gateway::{Reply, Submitted};
 use windlass_core::machine::Exit;
 use windlass_core::record::StopReason;
+use windlass_core::room::Level;
+use windlass_core::store::Refusal;
 
 use crate::book::{Ending, Spot, TaskStep};
 use crate::fact::{Decision, Fact};
@@ -36,11 +38,13 @@ pub enum Mark {
     Usurped,
     Wedged,
     StartedAgain,
+    Tight,
+    NoRoom,
 }
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Dispatched,
         Self::HandedBack,
         Self::Lost,
@@ -63,6 +67,8 @@ impl Mark {
         Self::Usurped,
         Self::Wedged,
         Self::StartedAgain,
+        Self::Tight,
+        Self::NoRoom,
     ];
 
     /// The word of reports.
@@ -90,6 +96,8 @@ impl Mark {
             Self::Usurped => "usurped",
             Self::Wedged => "wedged",
             Self::StartedAgain => "started_again",
+            Self::Tight => "tight",
+            Self::NoRoom => "no_room",
         }
     }
 }
@@ -128,6 +136,10 @@ impl Marks {
                 Exit::Usurped => Mark::Usurped,
                 Exit::HandlerWedged => Mark::Wedged,
             }),
+            Fact::Room {
+                level: Level::Tight,
+                ..
+            } => self.add(Mark::Tight),
             Fact::Started { attempt, .. } if attempt.0 > 1 => self.add(Mark::StartedAgain),
             Fact::Decided { .. }
             | Fact::Down { exit: None, .. }
@@ -145,6 +157,7 @@ impl Marks {
             | Fact::Sent { .. }
             | Fact::Read { .. }
             | Fact::Viewed { .. }
+            | Fact::Room { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }
@@ -164,6 +177,7 @@ impl Marks {
                 }
             }
             Reply::Lock { .. } => self.add(Mark::LockTaken),
+            Reply::Refused(Refusal::NoRoom) => self.add(Mark::NoRoom),
             Reply::Task(_)
             | Reply::Tasks { .. }
             | Reply::Why(_)
@@ -173,7 +187,13 @@ impl Marks {
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }
-            | Reply::Refused(_)
+            | Reply::Refused(
+                Refusal::Busy
+                | Refusal::LeaseGone
+                | Refusal::TooLarge
+                | Refusal::Denied
+                | Refusal::Invalid,
+            )
             | Reply::NotReady
             | Reply::TimedOut => {}
         }

@@ -126,7 +126,8 @@ impl Timeline {
             | Fact::Sent { .. }
             | Fact::Read { .. }
             | Fact::Decided { .. }
-            | Fact::Viewed { .. } => {}
+            | Fact::Viewed { .. }
+            | Fact::Room { .. } => {}
         }
     }
 

@@ -9,6 +9,7 @@ use crate::ids::{NodeId, QueueName, TaskId};
 use crate::keyspace::{Key, Meaning, Range};
 use crate::planted::planted;
 use crate::record::{LaneRecord, NodeConfig, Record, StopReason, Totals, Version};
+use crate::room::Room;
 use crate::scheduler::Scheduler;
 use crate::steps;
 use crate::store::{Call, Query};
@@ -215,7 +216,7 @@ pub(super) fn why(
     })))
 }
 
-pub(super) fn stats(errand: &mut Errand, view: &ClusterView) -> Next {
+pub(super) fn stats(errand: &mut Errand, view: &ClusterView, room: &Room) -> Next {
     let Some(read) = errand.read.take() else {
         return Next::Ask(Call::Read(Query::Range {
             range: Range::all_lanes(),
@@ -270,6 +271,7 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView) -> Next {
             .map(|offer| u64::from(offer.record.slots))
             .sum(),
         foreign: view.foreign() + unreadable,
+        room: *room,
     })))
 }
 

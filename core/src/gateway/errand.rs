@@ -6,6 +6,7 @@ use super::request::{LockToken, Reply, Request};
 use super::{decide, list, locks};
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
 use crate::record::Totals;
+use crate::room::Room;
 use crate::scheduler::Scheduler;
 use crate::store::{Call, Item, LeaseAnswer, Refusal, Step};
 use crate::time::Now;
@@ -141,7 +142,13 @@ impl Errand {
     }
 
     /// Decides what to do with all that is known.
-    pub(super) fn next(&mut self, now: Now, view: &ClusterView, scheduler: &Scheduler) -> Next {
+    pub(super) fn next(
+        &mut self,
+        now: Now,
+        view: &ClusterView,
+        scheduler: &Scheduler,
+        room: &Room,
+    ) -> Next {
         if let Some(reason) = self.refused.take() {
             return Next::Reply(Reply::Refused(reason));
         }
@@ -151,7 +158,7 @@ impl Errand {
             Request::Why(task) => decide::why(self, task, view, scheduler),
             Request::Cancel(task) => decide::cancel(self, task, now, view),
             Request::Rerun(task) => decide::rerun(self, task, now, view),
-            Request::Stats => decide::stats(self, view),
+            Request::Stats => decide::stats(self, view, room),
             Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
             Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
             Request::ConfigureQueue {

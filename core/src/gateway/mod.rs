@@ -28,9 +28,10 @@ use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
 use crate::planted::planted;
 use crate::record::Totals;
 use crate::rng::Rng;
+use crate::room::{Level, Room};
 use crate::scheduler::Scheduler;
 use crate::server::Effect;
-use crate::store::{Call, LeaseAnswer, ReadAnswer, Step, StoreCall};
+use crate::store::{Call, LeaseAnswer, ReadAnswer, Refusal, Step, StoreCall};
 use crate::time::{Mono, Now};
 use crate::timers::Timers;
 use crate::view::{ClusterView, Feed, News};
@@ -67,6 +68,7 @@ impl Job {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     request_max: Duration,
+    room: Room,
     rng: Rng,
     submissions: Submissions,
     errands: BTreeMap<RequestId, Errand>,
@@ -92,6 +94,7 @@ impl Gateway {
     pub(crate) fn new(request_max: Duration, mut rng: Rng) -> Self {
         Self {
             request_max,
+            room: Room::default(),
             submissions: Submissions::new(rng.fork("task ids")),
             rng,
             errands: BTreeMap::new(),
@@ -107,6 +110,18 @@ impl Gateway {
             to_renew: Vec::new(),
             to_revoke: Vec::new(),
         }
+    }
+
+    /// Takes what is known of the room in the store. New tasks that were not sent yet are refused while there is none.
+    pub(crate) fn on_room(&mut self, room: Room) {
+        self.room = room;
+        if self.is_full() {
+            self.submissions.refuse_unsent();
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.room.level == Level::Full && !planted!("P-full-ignored")
     }
 
     /// Requests that were not answered.
@@ -128,6 +143,11 @@ impl Gateway {
                 id,
                 reply: Reply::NotReady,
             });
+            return;
+        }
+        if self.is_full() && request.makes_a_task() {
+            let reply = Reply::Refused(Refusal::NoRoom);
+            out.push(Effect::Reply { id, reply });
             return;
         }
         let patience = request.patience(self.request_max);
@@ -372,7 +392,7 @@ impl Gateway {
                 self.awaiting_view.insert((wanted, id));
                 continue;
             }
-            match errand.next(now, view, scheduler) {
+            match errand.next(now, view, scheduler, &self.room) {
                 Next::Reply(reply) => {
                     errand.keep_lease();
                     self.end_errand(id);

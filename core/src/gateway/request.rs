@@ -331,6 +331,25 @@ pub enum Submitted {
 }
 
 impl Request {
+    /// Whether it fills the store with work that was not there before.
+    pub fn makes_a_task(&self) -> bool {
+        match self {
+            Self::Submit(_) | Self::Rerun(_) => true,
+            Self::Get { .. }
+            | Self::List { .. }
+            | Self::Why(_)
+            | Self::Cancel(_)
+            | Self::Stats
+            | Self::Queues
+            | Self::Nodes
+            | Self::ConfigureQueue { .. }
+            | Self::Drain(_)
+            | Self::LockTake { .. }
+            | Self::LockRenew { .. }
+            | Self::LockRelease { .. } => false,
+        }
+    }
+
     /// How long its client may have to wait for a reply.
     pub fn patience(&self, request_max: Duration) -> Duration {
         let wait = match self {

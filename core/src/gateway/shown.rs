@@ -10,6 +10,7 @@ use crate::balance::Strategy;
 use crate::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
 use crate::keyspace::Role;
 use crate::record::{AttemptNote, Json, Totals};
+use crate::room::Room;
 use crate::time::{Millis, Wall};
 
 /// Everything about a task.
@@ -138,6 +139,8 @@ pub struct StatsView {
     pub slots: u64,
     /// Records of a later version, or corrupt, that were skipped.
     pub foreign: u64,
+    /// The room in the store.
+    pub room: Room,
 }
 
 /// A queue, for people.

@@ -100,6 +100,13 @@ impl Submissions {
         None
     }
 
+    /// Refuses every task that no transaction under way holds: for certain, none of them is in the store.
+    pub(super) fn refuse_unsent(&mut self) {
+        for it in std::mem::take(&mut self.queue) {
+            self.on_refused(&it, Refusal::NoRoom);
+        }
+    }
+
     pub(super) fn forget(&mut self, request: RequestId) {
         self.groups.remove(&request);
     }

@@ -41,7 +41,8 @@ use crate::ids::{LeaseId, OpId, Revision};
 use crate::keyspace::{Key, Range};
 use crate::machine::{Elapsed, Machine};
 use crate::store::{
-    Answer, Call, Change, LeaseAnswer, OPS_MAX, Query, ReadAnswer, Refusal, Txn, TxnOutcome, Write,
+    Answer, Call, Change, LeaseAnswer, OPS_MAX, Query, ReadAnswer, Refusal, Txn, TxnOutcome, Usage,
+    Write,
 };
 use crate::time::{Mono, Now};
 
@@ -242,6 +243,17 @@ impl Kv {
         self.table.bytes()
     }
 
+    /// How full it is. What it remembers for watches counts for nothing.
+    pub fn usage(&self) -> Usage {
+        let quota = self.limits.quota_bytes;
+        Usage {
+            used: self.bytes(),
+            size: self.bytes(),
+            quota: (quota < u64::MAX).then_some(quota),
+            full: false,
+        }
+    }
+
     /// The granted time to live of a live lease, and what it has left.
     pub fn lease(&self, lease: LeaseId) -> Option<(Duration, Duration)> {
         let (ttl, ends) = self.leases.get(lease)?;
@@ -274,6 +286,7 @@ impl Kv {
                 Answer::Lease(LeaseAnswer::Gone)
             }
             Call::Compact { at } => Answer::Compacted(self.compact(at, out)),
+            Call::Usage => Answer::Usage(Some(self.usage())),
         };
         out.push(Effect::Answer { client, op, answer });
         self.watches.tell(self.revision, out);

@@ -160,6 +160,15 @@ impl Reference {
                 }
                 Answer::Compacted(to <= at)
             }
+            Call::Usage => {
+                let quota = self.limits.quota_bytes;
+                Answer::Usage(Some(Usage {
+                    used: self.bytes(),
+                    size: self.bytes(),
+                    quota: (quota < u64::MAX).then_some(quota),
+                    full: false,
+                }))
+            }
         })
     }
 

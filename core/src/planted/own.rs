@@ -189,6 +189,11 @@ super::bugs! {
         breaks ["S19" "S1"] needs "a keyed task that has ended, with other tasks old enough to be looked at; its key or id used again within the retention";
     "P-drain-order-outlives" Core("server::janitor::forget_orders"): "an order to drain stays when its node has gone"
         breaks ["L1"] needs "a drain by order, then a restart under the same id, and work that only this worker can take";
+    // Room.
+    "P-full-ignored" Core("gateway::is_full"): "new tasks are taken though the store's quota is nearly used up"
+        breaks ["S23"] needs "a store with a small quota that fills with tasks, and submissions after that";
+    "P-tight-keeps-all" Core("server::pressure::on_usage"): "a tight store keeps ended tasks for as long as there is room"
+        breaks ["L4" "L1"] needs "a store with a small quota, long retention, and more tasks than it holds at a time";
     // Locks.
     "P-lock-two-holders" Core("lock::fence_of"): "every waiter of a lock is told that it holds it"
         breaks ["S15" "S10"] needs "two clients that take one lock";

@@ -46,14 +46,25 @@ pub(super) fn by_task(items: &[Item]) -> Vec<Group<'_>> {
         .collect()
 }
 
+/// A task that has been kept long enough.
+pub(super) struct Ended {
+    /// When it ended.
+    pub(super) at: Wall,
+    /// Its idempotency key, if it has one.
+    pub(super) unique: Option<Arc<str>>,
+}
+
+/// What a store needs for a key besides the key and its value, about.
+const KEY_BYTES: u64 = 64;
+
 impl Group<'_> {
     fn item(&self, key: &Key) -> Option<&Item> {
         self.items.iter().find(|item| item.key == *key).copied()
     }
 
-    /// Whether it ended long enough ago, by the time of its *end*; then also its idempotency key. What failed waits for
+    /// Whether it ended long enough ago, by the time of its *end*. What failed waits for
     /// a person, however long that takes.
-    pub(super) fn ended_before(&self, wall: Wall, retention: Millis) -> Option<Option<Arc<str>>> {
+    pub(super) fn ended_before(&self, wall: Wall, retention: Millis) -> Option<Ended> {
         let outcome =
             OutcomeRecord::decode(&self.item(&Key::outcome(self.id))?.found.value).ok()?;
         let failed = matches!(outcome.outcome, Outcome::Failed(_));
@@ -73,7 +84,20 @@ impl Group<'_> {
         } else {
             outcome.ended_at
         };
-        (old(since) || early && task.unique.is_some()).then_some(task.unique)
+        let goes = old(since) || early && task.unique.is_some();
+        goes.then_some(Ended {
+            at: outcome.ended_at,
+            unique: task.unique,
+        })
+    }
+
+    /// The bytes that it takes.
+    pub(super) fn bytes(&self) -> u64 {
+        let each = self.items.iter().map(|item| {
+            let bytes = item.key.as_str().len() + item.found.value.as_bytes().len();
+            bytes as u64 + KEY_BYTES
+        });
+        each.sum()
     }
 
     /// Removes it and frees its idempotency key.

@@ -5,14 +5,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ended::by_task;
+use super::ended::{Group, by_task};
+use super::history::History;
+use super::pressure::Pressure;
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::keyspace::{Key, Meaning, Range, Role};
 use crate::planted::{planted, unless_planted};
 use crate::record::{LaneRecord, LockRecord, NodeConfig, Record, Totals, Version};
 use crate::rng::Rng;
-use crate::store::{Batch, Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Write};
+use crate::room::{KEPT_MIN, Level};
+use crate::store::{Batch, Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Usage, Write};
 use crate::time::{Millis, Mono, Now, Wall};
 use crate::view::ClusterView;
 
@@ -28,16 +31,16 @@ const PAGE: u32 = 500;
 /// The most lanes that are looked at in one go.
 const LANES_MAX: u32 = 10_000;
 
-/// How often the view's revision is noted, to know which history is old enough.
-const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+/// The same while the store is short of room: then a single janitor must keep up with every submitter.
+const PAGE_TIGHT: u32 = 2_000;
 
 /// What a step of the janitor's does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Job {
     /// Queues for the lock.
     Queue,
-    /// Removes ended tasks.
-    Purge { tasks: u64 },
+    /// Removes ended tasks, and with them so many bytes.
+    Purge { tasks: u64, bytes: u64 },
     /// Adds dead nodes' totals to the folded ones.
     Fold,
     /// Forgets the orders to a node that is gone: they were for that life.
@@ -47,11 +50,19 @@ pub(super) enum Job {
 impl Job {
     pub(super) fn totals(&self) -> Totals {
         match self {
-            Self::Purge { tasks } => Totals {
+            Self::Purge { tasks, .. } => Totals {
                 purged: *tasks,
                 ..Totals::default()
             },
             Self::Queue | Self::Fold | Self::Forget => Totals::default(),
+        }
+    }
+
+    /// The bytes of the tasks that it removes.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Purge { bytes, .. } => *bytes,
+            Self::Queue | Self::Fold | Self::Forget => 0,
         }
     }
 }
@@ -61,7 +72,8 @@ impl Job {
 pub(super) struct Janitor {
     me: NodeId,
     retention: Millis,
-    history_min: Option<Duration>,
+    history: History,
+    pressure: Pressure,
     queued: bool,
     /// A step is in a transaction.
     sent: bool,
@@ -75,14 +87,43 @@ pub(super) struct Janitor {
     look_at: Option<Mono>,
     fold_every: Duration,
     fold_at: Mono,
-    samples: VecDeque<(Mono, Revision)>,
-    compacted: Revision,
     read: Option<(Reading, Revision, Vec<Item>, bool)>,
+}
+
+/// Neighbours that go together.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: TaskId,
+    last: TaskId,
+    tasks: u64,
+    bytes: u64,
+}
+
+impl From<TaskId> for Run {
+    fn from(first: TaskId) -> Self {
+        Self {
+            first,
+            last: first,
+            tasks: 0,
+            bytes: 0,
+        }
+    }
+}
+
+/// The tasks behind `cursor` that were submitted at least `kept` ago; `None` when there can be none.
+fn behind(cursor: Option<&Key>, wall: Wall, kept: Millis) -> Option<Range> {
+    let youngest = Wall::from_millis(wall.as_millis().saturating_sub(kept.get()));
+    let all = Range::new(Range::tasks().from, Key::task(TaskId::floor_of(youngest)));
+    let range = cursor.map_or_else(|| all.clone(), |key| all.behind(key));
+    (range.from < range.to).then_some(range)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
+    /// Tasks that may have been kept long enough.
     Tasks,
+    /// Tasks that may have to go before that.
+    Early,
     Lanes,
 }
 
@@ -92,7 +133,8 @@ impl Janitor {
         Self {
             me: config.id.clone(),
             retention: config.retention,
-            history_min: config.history_min,
+            history: History::new(config.history_min),
+            pressure: Pressure::default(),
             queued: false,
             sent: false,
             rest_until: Mono::ZERO,
@@ -102,8 +144,6 @@ impl Janitor {
             look_at: Some(Mono::ZERO.after(first_look)),
             fold_every: config.fold_every,
             fold_at: Mono::ZERO,
-            samples: VecDeque::new(),
-            compacted: Revision(0),
             read: None,
         }
     }
@@ -132,22 +172,25 @@ impl Janitor {
 
     /// Notes how far the view is.
     pub(super) fn on_view_at(&mut self, now: Mono, at: Revision) {
-        let fresh = self
-            .samples
-            .back()
-            .is_some_and(|(noted, _)| now.since(*noted) < SAMPLE_EVERY);
-        let Some(kept) = self.history_min.filter(|_| !fresh) else {
-            return;
-        };
-        self.samples.push_back((now, at));
-        // Of those that are old enough, only the newest says anything.
-        while self
-            .samples
-            .get(1)
-            .is_some_and(|(noted, _)| now.since(*noted) >= kept)
-        {
-            self.samples.pop_front();
+        self.history.on_view_at(now, at);
+    }
+
+    /// The store has told how full it is.
+    pub(super) fn on_usage(&mut self, asked: Mono, level: Level, usage: &Usage) {
+        let cuts_history = self.history.is_cut();
+        self.pressure.on_usage(asked, level, usage, cuts_history);
+    }
+
+    /// The store has forgotten some history, or has not.
+    pub(super) fn on_compacted(&mut self, now: Mono, op: OpId, is_done: bool) {
+        if let Some(at) = self.history.on_answer(op, is_done) {
+            self.pressure.on_forgotten(now, at);
         }
+    }
+
+    /// How long the ended tasks that were removed last for want of room had been kept.
+    pub(super) fn kept(&self) -> Option<Millis> {
+        self.pressure.kept()
     }
 
     /// Takes what it asked for, or hands it on when it is another's.
@@ -173,19 +216,24 @@ impl Janitor {
     ) {
         let Some(fence) = self.fence(view) else {
             self.steps.retain(|(job, _)| *job == Job::Queue);
+            self.pressure.forget_plans();
             self.read = None;
             return;
         };
         if let Some((what, at, items, more)) = self.read.take() {
             match what {
-                Reading::Tasks => self.on_tasks(now, fence, at, &items, more),
+                Reading::Tasks | Reading::Early => {
+                    self.on_tasks(now, fence, what, at, &items, more);
+                }
                 Reading::Lanes => self.on_lanes(fence, &items, view),
             }
         }
-        self.compact(now.mono, view, ops, out);
+        let level = self.pressure.level();
+        self.history.advance(now.mono, level, view, ops, out);
         // What is in a transaction would be read as if it were still to be done.
         let busy = self.reading.is_some() || self.sent || !self.steps.is_empty();
-        if busy || now.mono < self.rest_until {
+        let rests = now.mono < self.rest_until && !self.pressure.is_on();
+        if busy || rests {
             return;
         }
         if let Some(step) = self.forget_orders(fence, view) {
@@ -195,6 +243,8 @@ impl Janitor {
         let (what, range, limit) = if self.fold_at <= now.mono {
             self.fold_at = now.mono.after(self.fold_every);
             (Reading::Lanes, Range::all_lanes(), LANES_MAX)
+        } else if self.pressure.is_on() {
+            (Reading::Early, self.next_early(now.wall), PAGE_TIGHT)
         } else if let Some(range) = self.next_tasks(now.wall) {
             (Reading::Tasks, range, PAGE)
         } else {
@@ -245,63 +295,99 @@ impl Janitor {
 
     /// The tasks to look at: from the cursor up to those that are too young to have been kept long enough.
     fn next_tasks(&mut self, wall: Wall) -> Option<Range> {
-        let oldest_kept = TaskId::floor_of(Wall::from_millis(
-            wall.as_millis().saturating_sub(self.retention.get()),
-        ));
-        let all = Range::new(Range::tasks().from, Key::task(oldest_kept));
-        let range = match &self.cursor {
-            Some(key) => all.behind(key),
-            None => all,
-        };
-        if range.from < range.to {
-            return Some(range);
+        let range = behind(self.cursor.as_ref(), wall, self.retention);
+        if range.is_none() {
+            self.cursor = None;
         }
-        self.cursor = None;
-        None
+        range
     }
 
-    fn on_tasks(&mut self, now: Now, fence: Fence, at: Revision, items: &[Item], more: bool) {
+    /// The tasks that may have to go, whatever the retention: from the oldest on, and at the end from the beginning.
+    fn next_early(&mut self, wall: Wall) -> Range {
+        let kept = self.retention.min(KEPT_MIN);
+        if let Some(range) = behind(self.pressure.cursor.as_ref(), wall, kept) {
+            return range;
+        }
+        self.pressure.cursor = None;
+        behind(None, wall, kept).unwrap_or_else(Range::tasks)
+    }
+
+    fn on_tasks(
+        &mut self,
+        now: Now,
+        fence: Fence,
+        what: Reading,
+        at: Revision,
+        items: &[Item],
+        more: bool,
+    ) {
         let groups = by_task(items);
         let whole = if more && groups.len() > 1 {
             groups.len() - 1
         } else {
             groups.len()
         };
-        self.cursor = groups[..whole]
-            .last()
-            .and_then(|group| group.items.last())
-            .map(|item| item.key.clone())
-            .filter(|_| more);
-        if self.cursor.is_none() {
-            self.rest_until = now.mono.after(LOOK_EVERY);
-        }
-        let mut run: Option<(TaskId, TaskId, u64)> = None;
+        let mut run: Option<Run> = None;
+        let mut last = None;
         for group in &groups[..whole] {
-            match group.ended_before(now.wall, self.retention) {
+            if what == Reading::Early && !self.pressure.is_on() {
+                break;
+            }
+            last = group.items.last().map(|item| item.key.clone());
+            match self.goes(now.wall, what, group) {
                 Some(None) => {
-                    run = Some(match run {
-                        Some((first, _, tasks)) => (first, group.id, tasks + 1),
-                        None => (group.id, group.id, 1),
-                    });
+                    let run = run.get_or_insert(Run::from(group.id));
+                    run.last = group.id;
+                    run.tasks += 1;
+                    run.bytes += group.bytes();
                     continue;
                 }
                 Some(Some(unique)) => {
                     let step = group.purge(self.lock_guard(fence), unique);
-                    self.steps.push_back((Job::Purge { tasks: 1 }, step));
+                    let (tasks, bytes) = (1, group.bytes());
+                    self.steps.push_back((Job::Purge { tasks, bytes }, step));
                 }
                 None => {}
             }
             self.purge_run(fence, at, run.take());
         }
         self.purge_run(fence, at, run.take());
+        let cursor = last.filter(|_| more);
+        if what == Reading::Early {
+            // At the end the same tasks are not looked at again at once: some of them will be old enough a little later.
+            if cursor.is_none() {
+                self.pressure.wait();
+            }
+            self.pressure.cursor = cursor;
+            return;
+        }
+        if cursor.is_none() {
+            self.rest_until = now.mono.after(LOOK_EVERY);
+        }
+        self.cursor = cursor;
+    }
+
+    /// Whether a task goes now; then also its idempotency key.
+    fn goes(&mut self, wall: Wall, what: Reading, group: &Group<'_>) -> Option<Option<Arc<str>>> {
+        let ended = match group.ended_before(wall, self.retention) {
+            Some(ended) => ended,
+            None if what == Reading::Early => {
+                let ended = group.ended_before(wall, self.retention.min(KEPT_MIN))?;
+                self.pressure.note_early(wall.since(ended.at));
+                ended
+            }
+            None => return None,
+        };
+        self.pressure.plan(group.bytes());
+        Some(ended.unique)
     }
 
     /// Neighbours that have all ended go in one write, if nothing was written among them since they were read.
-    fn purge_run(&mut self, fence: Fence, at: Revision, run: Option<(TaskId, TaskId, u64)>) {
-        let Some((first, last, tasks)) = run else {
+    fn purge_run(&mut self, fence: Fence, at: Revision, run: Option<Run>) {
+        let Some(run) = run else {
             return;
         };
-        let range = Range::new(Range::of_task(first).from, Range::of_task(last).to);
+        let range = Range::new(Range::of_task(run.first).from, Range::of_task(run.last).to);
         let quiet = Guard::Quiet {
             range: range.clone(),
             since: at,
@@ -310,7 +396,8 @@ impl Janitor {
             vec![self.lock_guard(fence), unless_planted!("M-17", quiet)],
             vec![Write::DeleteRange { range }],
         );
-        self.steps.push_back((Job::Purge { tasks }, step));
+        let (tasks, bytes) = (run.tasks, run.bytes);
+        self.steps.push_back((Job::Purge { tasks, bytes }, step));
     }
 
     fn lock_guard(&self, fence: Fence) -> Guard {
@@ -379,47 +466,7 @@ impl Janitor {
         self.steps.push_back((Job::Fold, step));
     }
 
-    /// Forgets history that every live node has passed and that is old enough for the slowest watcher.
-    fn compact<E: From<StoreCall>>(
-        &mut self,
-        now: Mono,
-        view: &ClusterView,
-        ops: &mut OpIds,
-        out: &mut Vec<E>,
-    ) {
-        let Some(kept) = self.history_min else { return };
-        let mut old = None;
-        while let Some((_, at)) = self
-            .samples
-            .front()
-            .filter(|(noted, _)| now.since(*noted) >= kept)
-        {
-            old = Some(*at);
-            self.samples.pop_front();
-        }
-        let lowest = view
-            .workers
-            .values()
-            .chain(view.schedulers.values())
-            .map(|node| node.record.view)
-            .filter(|at| *at > Revision(0))
-            .min();
-        let Some(at) = old.map(|old| lowest.map_or(old, |lowest| old.min(lowest))) else {
-            return;
-        };
-        if at > self.compacted {
-            self.compacted = at;
-            out.push(
-                StoreCall {
-                    op: ops.fresh(),
-                    call: Call::Compact { at },
-                }
-                .into(),
-            );
-        }
-    }
-
-    /// Adds its next step to an empty batch.
+    /// Adds as many of its next steps to an empty batch as fit.
     pub(super) fn plan(
         &mut self,
         view: &ClusterView,
@@ -444,18 +491,21 @@ impl Janitor {
             self.steps
                 .push_back((Job::Queue, Step::new(vec![free], vec![write])));
         }
-        if let Some((job, step)) = self.steps.pop_front() {
+        while let Some((job, step)) = self.steps.pop_front() {
+            if let Err(left) = batch.push(super::Job::Janitor(job.clone()), step) {
+                assert!(!batch.is_empty(), "a duty fits an empty transaction");
+                self.steps.push_front((job, left.step));
+                break;
+            }
             self.sent = true;
-            batch
-                .push(super::Job::Janitor(job), step)
-                .expect("a duty fits an empty transaction");
         }
     }
 
     /// What was not applied is found again by the next look.
     /// Takes the fate of its step. Whoever could not queue for the lock tries again at the next look, not at once: its
     /// view may be too old to show that it stands in line already.
-    pub(super) fn on_settled(&mut self) {
+    pub(super) fn on_settled(&mut self, now: Mono, at: Option<Revision>, bytes: u64) {
         self.sent = false;
+        self.pressure.on_settled(now, at, bytes);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::janitor;
 use crate::gateway;
+use crate::ids::Revision;
 use crate::lanes::Settled;
 use crate::record::Totals;
 use crate::scheduler;
@@ -30,7 +31,8 @@ impl Job {
 pub(super) enum Sorted {
     Gateway(Settled<gateway::Job>),
     Scheduler(Settled<scheduler::Job>),
-    Janitor,
+    /// The revision of the janitor's writes, and how many bytes of tasks were to go with them.
+    Janitor(Option<Revision>, u64),
     Beat(Beat),
     Nothing,
 }
@@ -57,13 +59,35 @@ pub(super) fn sort(settled: Settled<Job>) -> Sorted {
         None => Sorted::Nothing,
         Some(Job::Gateway(_)) => Sorted::Gateway(settled.map(Job::gateway)),
         Some(Job::Scheduler(_)) => Sorted::Scheduler(settled.map(Job::scheduler)),
-        Some(Job::Janitor(_)) => Sorted::Janitor,
+        Some(Job::Janitor(_)) => {
+            let at = match &settled {
+                Settled::Committed { at, .. } => Some(*at),
+                Settled::Conflict { .. } | Settled::Refused { .. } => None,
+            };
+            Sorted::Janitor(at, purged(settled))
+        }
         Some(Job::Beat) => Sorted::Beat(match settled {
             Settled::Committed { .. } => Beat::Applied,
             Settled::Conflict { lost, .. } if !lost.is_empty() => Beat::Deposed,
             Settled::Conflict { .. } | Settled::Refused { .. } => Beat::Missed,
         }),
     }
+}
+
+/// The bytes of the tasks that a batch of the janitor's removes.
+fn purged(settled: Settled<Job>) -> u64 {
+    let metas = match settled {
+        Settled::Committed { metas, .. } | Settled::Refused { metas, .. } => metas,
+        Settled::Conflict { lost, spared, .. } => {
+            let lost = lost.into_iter().map(|it| it.meta);
+            lost.chain(spared).collect()
+        }
+    };
+    let bytes = metas.iter().map(|job| match job {
+        Job::Janitor(job) => job.bytes(),
+        Job::Gateway(_) | Job::Scheduler(_) | Job::Beat => 0,
+    });
+    bytes.sum()
 }
 
 impl Job {

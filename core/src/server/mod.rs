@@ -4,12 +4,16 @@
 
 mod ended;
 mod flush;
+mod gauge;
+mod history;
 mod janitor;
 mod jobs;
 mod port;
+mod pressure;
 
 use std::time::Duration;
 
+use self::gauge::Gauge;
 use self::janitor::Janitor;
 use self::jobs::{Beat, Job, Sorted, sort};
 pub use self::port::{Effect, Input, Timer};
@@ -23,9 +27,10 @@ use crate::machine::Machine;
 use crate::record::{NodeRecord, Totals, Version};
 use crate::registration::Registering;
 use crate::rng::Rng;
+use crate::room::{Level, Room};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::session::{Session, SessionConfig, SessionNews};
-use crate::store::{Answer, TxnOutcome, ViewEvent};
+use crate::store::{Answer, TxnOutcome, Usage, ViewEvent};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::{Timers, earliest};
 use crate::view::{ClusterView, Fed, Feed, News};
@@ -51,6 +56,7 @@ pub struct Server {
     scheduler: Scheduler,
     gateway: Gateway,
     janitor: Janitor,
+    gauge: Gauge,
     node: NodeRecord,
     beat_due: bool,
     leaving: bool,
@@ -104,6 +110,7 @@ impl Server {
             scheduler: Scheduler::new(scheduler, rng.fork("placement")),
             gateway: Gateway::new(config.request_max, rng.fork("task ids")),
             janitor: Janitor::new(&config, rng.fork("janitor")),
+            gauge: Gauge::default(),
             node: NodeRecord {
                 v: Version,
                 life,
@@ -146,6 +153,15 @@ impl Server {
     /// Slots that it keeps for dispatches whose claims its view does not show yet.
     pub fn reserved(&self) -> usize {
         self.scheduler.reserved()
+    }
+
+    /// What it knows of the room in its store.
+    pub fn room(&self) -> Room {
+        Room {
+            level: self.gauge.level(),
+            usage: self.gauge.usage(),
+            kept: self.janitor.kept(),
+        }
     }
 
     /// What its transactions are known to have done.
@@ -219,7 +235,21 @@ impl Server {
                     self.on_session(news, out);
                 }
             }
-            Answer::Compacted(_) => {}
+            Answer::Compacted(is_done) => self.janitor.on_compacted(now.mono, op, is_done),
+            Answer::Usage(usage) => self.on_usage(op, usage),
+        }
+    }
+
+    fn on_usage(&mut self, op: OpId, usage: Option<Usage>) {
+        let now = self.now.mono;
+        let Some(reading) = self.gauge.on_answer(now, op, usage) else {
+            return;
+        };
+        let level = self.gauge.level();
+        self.janitor.on_usage(reading.asked, level, &reading.usage);
+        self.gateway.on_room(self.room());
+        if level != Level::Roomy {
+            self.flush_soon();
         }
     }
 
@@ -242,6 +272,7 @@ impl Server {
         let now = self.now.mono;
         self.timers
             .arm(now, Timer::Beat, now.after(self.config.ttl / 6));
+        self.gauge.begin(now);
         self.flush_soon();
     }
 
@@ -318,7 +349,7 @@ impl Server {
                     self.feed.want(now.mono, at);
                 }
             }
-            Sorted::Janitor => self.janitor.on_settled(),
+            Sorted::Janitor(at, bytes) => self.janitor.on_settled(now.mono, at, bytes),
             Sorted::Beat(Beat::Applied) | Sorted::Nothing => {}
             Sorted::Beat(Beat::Missed) => self.beat_due = true,
             // Its key is gone, or another life's: the cluster believes it dead.
@@ -336,6 +367,7 @@ impl Server {
             .on_time(now.mono, &self.lanes, &mut self.ops, out);
         self.lanes.on_time(now.mono, &mut self.ops, out);
         self.feed.on_time(now.mono, &mut self.ops, out);
+        self.gauge.on_time(now.mono, &mut self.ops, out);
         let something_due = self.can_schedule() && self.scheduler.on_time(now, &self.view);
         if something_due | self.gateway.on_time(now, out) | self.janitor.on_time(now.mono) {
             self.flush_soon();
@@ -356,7 +388,8 @@ impl Server {
                 | Timer::Feed
                 | Timer::Scheduler
                 | Timer::Gateway
-                | Timer::Janitor => {}
+                | Timer::Janitor
+                | Timer::Gauge => {}
             }
         }
     }
@@ -427,6 +460,7 @@ impl Machine for Server {
             after(scheduler.filter(|_| self.can_schedule()), Timer::Scheduler),
             after(self.gateway.deadline(), Timer::Gateway),
             after(self.janitor.deadline(), Timer::Janitor),
+            after(self.gauge.deadline(), Timer::Gauge),
             self.timers.earliest(),
         ])
     }

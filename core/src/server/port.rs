@@ -88,6 +88,8 @@ pub enum Timer {
     Gateway,
     /// A duty of the one janitor.
     Janitor,
+    /// The store is to be asked how full it is.
+    Gauge,
     /// There is something to send.
     Flush,
     /// The node's key is to be written again.

@@ -50,6 +50,8 @@ pub enum Call {
         /// The oldest revision that may still be watched from.
         at: Revision,
     },
+    /// Tell how full the store is. Answered by [`Answer::Usage`].
+    Usage,
 }
 
 /// A call and the operation that its answers name: the effect that every machine has.
@@ -153,8 +155,23 @@ pub enum Answer {
     Read(ReadAnswer),
     /// What became of a request about a lease.
     Lease(LeaseAnswer),
-    /// Whether history was forgotten.
+    /// Whether history was forgotten, and its room can be used again.
     Compacted(bool),
+    /// How full the store is, if it can tell.
+    Usage(Option<Usage>),
+}
+
+/// How full a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Usage {
+    /// The bytes that are in use, history among them.
+    pub used: u64,
+    /// The bytes that the store has taken from its disk. It seldom gives any back, but uses again what became free.
+    pub size: u64,
+    /// The size from which on it takes no puts; `None` when nothing bounds it.
+    pub quota: Option<u64>,
+    /// It takes no puts now, whatever the numbers say.
+    pub full: bool,
 }
 
 /// What was read.
@@ -203,6 +220,7 @@ impl Call {
                 Some(Answer::Lease(LeaseAnswer::Unknown))
             }
             Self::Compact { .. } => Some(Answer::Compacted(false)),
+            Self::Usage => Some(Answer::Usage(None)),
             Self::Unwatch { .. } | Self::Progress { .. } => None,
         }
     }

@@ -6,7 +6,7 @@ mod guard;
 mod txn;
 
 pub use self::call::{
-    Answer, Call, Change, Item, LeaseAnswer, Query, ReadAnswer, StoreCall, ViewEvent,
+    Answer, Call, Change, Item, LeaseAnswer, Query, ReadAnswer, StoreCall, Usage, ViewEvent,
 };
 pub use self::guard::{Found, Guard, GuardIx, Value, Write};
 pub use self::txn::{

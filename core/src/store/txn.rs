@@ -230,6 +230,9 @@ pub enum Refusal {
     /// The store does not let us.
     #[error("permission denied")]
     Denied,
+    /// The store's quota is nearly used up: what is left is kept for the tasks that it holds already.
+    #[error("the store is nearly full: its quota is almost used up")]
+    NoRoom,
     /// The request makes no sense to the store.
     #[error("the store calls the request invalid")]
     Invalid,

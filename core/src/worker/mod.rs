@@ -249,7 +249,7 @@ impl Worker {
                 }
                 self.after_session(out, before);
             }
-            Answer::Compacted(_) => {}
+            Answer::Compacted(_) | Answer::Usage(_) => {}
         }
     }
 

@@ -13,7 +13,8 @@ use windlass_core::record::{Json, Record, StopReason};
 use windlass_core::retry::Verdict;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{
-    Answer, Change, LeaseAnswer, OPS_MAX, ReadAnswer, Refusal, Step, TxnOutcome, ViewEvent, Write,
+    Answer, Change, LeaseAnswer, OPS_MAX, ReadAnswer, Refusal, Step, TxnOutcome, Usage, ViewEvent,
+    Write,
 };
 use windlass_core::time::Millis;
 use windlass_core::worker::{self, HandlerError, RunEvent, Worker};
@@ -73,10 +74,18 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// A store that hardly takes anything any more.
+const NEARLY_FULL: Usage = Usage {
+    used: 99,
+    size: 100,
+    quota: Some(100),
+    full: false,
+};
+
 /// An answer that belongs to nothing that is waited for.
 fn stray(kind: u8) -> Answer {
     let at = Revision(u64::from(kind));
-    match kind % 9 {
+    match kind % 10 {
         0 => Answer::Txn(TxnOutcome::Committed { at }),
         1 => Answer::Txn(TxnOutcome::Conflict {
             at,
@@ -91,6 +100,7 @@ fn stray(kind: u8) -> Answer {
             ttl: Duration::from_secs(9),
         }),
         7 => Answer::Compacted(true),
+        8 => Answer::Usage(Some(NEARLY_FULL)),
         _ => Answer::View(ViewEvent::Lost),
     }
 }
@@ -163,6 +173,7 @@ where
             Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
             Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
             Answer::Compacted(_) => Answer::Compacted(false),
+            Answer::Usage(_) => Answer::Usage(None),
             Answer::View(_) => {
                 self.answers.retain(|(other, _)| *other != op);
                 Answer::View(ViewEvent::Lost)

@@ -246,7 +246,8 @@ where
                     | Answer::View(_)
                     | Answer::Read(_)
                     | Answer::Lease(_)
-                    | Answer::Compacted(_)) => self.answers.push((op, answer)),
+                    | Answer::Compacted(_)
+                    | Answer::Usage(_)) => self.answers.push((op, answer)),
                 }
             }
         }

@@ -8,7 +8,7 @@ use windlass_sim::core::keyspace::Key;
 use windlass_sim::core::kv::{Entry, Input};
 use windlass_sim::core::store::{
     Answer, Call, Failed, Found, Guard, GuardIx, LeaseAnswer, Query, ReadAnswer, Refusal, Txn,
-    TxnOutcome, Write,
+    TxnOutcome, Usage, Write,
 };
 use windlass_sim::core::time::Mono;
 
@@ -115,6 +115,12 @@ impl Map {
                 Answer::Lease(LeaseAnswer::Gone)
             }
             Call::Compact { at: to } => Answer::Compacted(*to <= at),
+            Call::Usage => Answer::Usage(Some(Usage {
+                used: self.bytes() as u64,
+                size: self.bytes() as u64,
+                quota: Some(limits().quota_bytes),
+                full: false,
+            })),
         })
     }
 

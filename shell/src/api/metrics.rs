@@ -18,6 +18,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 use windlass_core::gateway::{self, Reply, StatsView, TaskState};
 use windlass_core::record::Totals;
+use windlass_core::room::Room;
 
 use super::problem::Problem;
 use super::{Answer, App, AppState};
@@ -165,6 +166,10 @@ fn register_counts(registry: &mut Registry, stats: &StatsView) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         registry.register(name, help, ConstGauge::new(count));
     }
+    for (name, help, bytes) in room(&stats.room) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        registry.register(name, help, ConstGauge::new(bytes));
+    }
     let ended = ByState {
         kind: MetricType::Counter,
         counts: vec![
@@ -212,6 +217,19 @@ fn levels(stats: &StatsView) -> [Count; 5] {
         ("windlass_worker_slots", "Slots that workers offer", stats.slots),
         ("windlass_foreign_records", "Records of a later version, or corrupt, that were skipped", stats.foreign),
     ]
+}
+
+/// What the store has told of itself; nothing when it did not.
+#[rustfmt::skip]
+fn room(room: &Room) -> Vec<Count> {
+    let level = room.level as u64;
+    let mut counts = vec![("windlass_store_level", "0 roomy, 1 tight (less is kept), 2 full (no new tasks)", level)];
+    if let Some(usage) = &room.usage {
+        counts.push(("windlass_store_used_bytes", "Bytes in use in the store, history among them", usage.used));
+        counts.push(("windlass_store_size_bytes", "Bytes that the store has taken from its disk", usage.size));
+        counts.extend(usage.quota.map(|quota| ("windlass_store_quota_bytes", "What the store may take", quota)));
+    }
+    counts
 }
 
 /// One count for each state.

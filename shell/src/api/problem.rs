@@ -59,6 +59,9 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 /// When a client that was turned away may come back.
 const RETRY_AFTER_SECS: u32 = 1;
 
+/// The same when the store must become emptier first.
+const RETRY_WHEN_ROOMIER_SECS: u32 = 5;
+
 impl Problem {
     /// An error of this kind, in words for people.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
@@ -118,6 +121,13 @@ impl Problem {
         match refusal {
             Refusal::Busy | Refusal::LeaseGone => {
                 Self::unavailable(format!("nothing was done: {refusal}"))
+            }
+            Refusal::NoRoom => {
+                let mut problem = Self::unavailable(
+                    "nothing was done: the store has almost used up its quota; new tasks are taken again when enough of what has ended was removed, or the quota was raised",
+                );
+                problem.0.retry_after_secs = Some(RETRY_WHEN_ROOMIER_SECS);
+                problem
             }
             Refusal::TooLarge => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,

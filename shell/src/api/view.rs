@@ -9,6 +9,7 @@ use windlass_core::gateway::{NodeView, QueueView, StatsView, TaskState, TaskView
 use windlass_core::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
 use windlass_core::keyspace::Role;
 use windlass_core::record::{AttemptEnd, AttemptNote, Json};
+use windlass_core::room::{Level, Room};
 use windlass_core::time::Wall;
 
 use super::field::{span_spelled, time_spelled};
@@ -229,6 +230,29 @@ pub(super) struct Stats {
     workers: u64,
     slots: u64,
     foreign_records: u64,
+    store: Store,
+}
+
+/// The room in the store.
+#[derive(Debug, Serialize)]
+struct Store {
+    level: Level,
+    used_bytes: Option<u64>,
+    size_bytes: Option<u64>,
+    quota_bytes: Option<u64>,
+    kept: Option<String>,
+}
+
+impl Store {
+    fn of(room: &Room) -> Self {
+        Self {
+            level: room.level,
+            used_bytes: room.usage.map(|usage| usage.used),
+            size_bytes: room.usage.map(|usage| usage.size),
+            quota_bytes: room.usage.and_then(|usage| usage.quota),
+            kept: room.kept.map(span_spelled),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -283,6 +307,7 @@ impl Stats {
             workers: view.workers,
             slots: view.slots,
             foreign_records: view.foreign,
+            store: Store::of(&view.room),
         }
     }
 }

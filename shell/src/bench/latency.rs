@@ -1,6 +1,7 @@
 //! How long tasks wait between the acknowledgement of their submission and the start of their handler.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ pub(super) struct Latency {
     halves: Mutex<HashMap<TaskId, Half>>,
     waits_us: Mutex<Vec<u64>>,
     follow_all: bool,
+    refused: AtomicUsize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +46,16 @@ impl Latency {
         if self.follows(task) {
             self.meet(task, Half::Acknowledged(Instant::now()));
         }
+    }
+
+    /// So many submissions must be made again.
+    pub(super) fn refused(&self, tasks: usize) {
+        self.refused.fetch_add(tasks, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    pub(super) fn refusals(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed) as u64
     }
 
     pub(super) fn started(&self, task: TaskId) {

@@ -41,6 +41,8 @@ pub struct Measured {
     pub store: String,
     /// How many tasks.
     pub tasks: u64,
+    /// How often a task was refused for want of room in the store, and submitted again later.
+    pub refused: u64,
     /// From the first submission to the last recorded completion.
     pub seconds: f64,
     /// Tasks by seconds.

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use windlass_core::config::{ServerConfig, WorkerConfig};
 use windlass_core::gateway::{Reply, Request, Submitted};
+use windlass_core::store::Refusal;
 
 use super::latency::Latency;
 use super::{Measured, Plan, cpu_us, payload, ratio, spec};
@@ -24,6 +25,9 @@ const IN_FLIGHT: usize = 16;
 
 /// How long a request may take.
 const ASK_MAX: Duration = Duration::from_secs(60);
+
+/// When what the store had no room for is submitted again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How long nothing may be completed before the measurement is given up.
 const STALLED: Duration = Duration::from_secs(60);
@@ -64,6 +68,7 @@ pub async fn run(
         what: "run",
         store: name,
         tasks: plan.tasks,
+        refused: latency.refusals(),
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
         submit_to_start_ms: latency.quantiles(),
@@ -141,19 +146,37 @@ async fn submit_at(
     Ok(())
 }
 
+/// Submits, again and again while the store has no room.
 async fn ask(
     gateway: &Gateway,
     specs: Vec<windlass_core::gateway::TaskSpec>,
     latency: &Latency,
 ) -> anyhow::Result<()> {
-    let Reply::Submitted(fates) = gateway.ask(Request::Submit(specs), ASK_MAX).await else {
-        bail!("a submission was not taken");
-    };
-    for fate in fates {
-        let Submitted::Accepted { id, .. } = fate else {
-            bail!("a task was not accepted: {fate:?}")
+    let mut left = specs;
+    while !left.is_empty() {
+        let fates = match gateway.ask(Request::Submit(left.clone()), ASK_MAX).await {
+            Reply::Submitted(fates) => fates,
+            Reply::Refused(Refusal::NoRoom) => {
+                vec![Submitted::Refused(Refusal::NoRoom); left.len()]
+            }
+            _ => bail!("a submission was not taken"),
         };
-        latency.acknowledged(id);
+        let mut refused = Vec::new();
+        for (fate, spec) in fates.into_iter().zip(left) {
+            match fate {
+                Submitted::Accepted { id, .. } => latency.acknowledged(id),
+                Submitted::Refused(Refusal::NoRoom) => refused.push(spec),
+                Submitted::Repeated { .. }
+                | Submitted::KeyTaken { .. }
+                | Submitted::Refused(_)
+                | Submitted::Unknown { .. } => bail!("a task was not accepted: {fate:?}"),
+            }
+        }
+        left = refused;
+        if !left.is_empty() {
+            latency.refused(left.len());
+            sleep(AGAIN_AFTER).await;
+        }
     }
     Ok(())
 }

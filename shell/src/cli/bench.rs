@@ -65,6 +65,9 @@ pub struct BenchOptions {
     /// The size of each payload
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = values::payload_max)]
     pub payload: usize,
+    /// How large an etcd's file may become, as its --quota-backend-bytes says; etcd 3.6 and later tell it themselves
+    #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = values::quota)]
+    pub etcd_quota: u64,
     /// Submit at this rate instead of as fast as possible: measures latency
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
@@ -106,7 +109,7 @@ pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result
         rate: options.rate.filter(|rate| *rate > 0.0),
     };
     let clock = SystemClock::start();
-    let opened = Opened::open(&store, &clock).await?;
+    let opened = Opened::open(&store, options.etcd_quota, &clock).await?;
     let measured = if is_run {
         bench::run(&opened.store, opened.name.clone(), &plan, clock).await
     } else {
@@ -133,7 +136,7 @@ struct Opened {
 }
 
 impl Opened {
-    async fn open(store: &BenchStore, clock: &SystemClock) -> anyhow::Result<Self> {
+    async fn open(store: &BenchStore, quota: u64, clock: &SystemClock) -> anyhow::Result<Self> {
         match store {
             BenchStore::Embedded => {
                 let directory =
@@ -148,6 +151,7 @@ impl Opened {
             }
             BenchStore::Etcd(endpoints) => {
                 let mut config = EtcdConfig::new(endpoints.clone());
+                config.quota = quota;
                 // Out of the way of whatever else this etcd holds.
                 config.prefix = format!("/windlass-bench-{}", host::fresh_id());
                 let store = EtcdStore::connect(config)

@@ -67,6 +67,7 @@ impl Stop {
 pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
     let mut config = EtcdConfig::new(args.etcd);
     config.prefix = args.prefix;
+    config.quota = args.etcd_quota;
     if args.etcd_ca.is_some() || args.etcd_cert.is_some() {
         config.tls = Some(Tls {
             ca: args.etcd_ca,

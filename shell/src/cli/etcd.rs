@@ -50,6 +50,15 @@ pub struct EtcdArgs {
         requires = "etcd_password_file"
     )]
     pub etcd_user: Option<String>,
+    /// How large etcd's file may become, as its --quota-backend-bytes says; etcd 3.6 and later tell it themselves
+    #[arg(
+        long,
+        env = "WINDLASS_ETCD_QUOTA",
+        value_name = "BYTES",
+        default_value = "2GiB",
+        value_parser = values::quota
+    )]
+    pub etcd_quota: u64,
     /// A file that holds the user's password
     #[arg(
         long,

@@ -27,6 +27,7 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         "" | "B" => 1,
         "K" | "KiB" => 1024,
         "M" | "MiB" => 1024 * 1024,
+        "G" | "GiB" => 1024 * 1024 * 1024,
         _ => return Err("a number of bytes, such as 256KiB or 1MiB".to_owned()),
     };
     digits
@@ -34,6 +35,14 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         .ok()
         .and_then(|number| number.checked_mul(factor))
         .ok_or_else(|| "a number of bytes, such as 256KiB or 1MiB".to_owned())
+}
+
+/// A number of bytes that a store's quota may be.
+pub(super) fn quota(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        0 => Err("must be more than nothing".to_owned()),
+        size => u64::try_from(size).map_err(|error| error.to_string()),
+    }
 }
 
 /// A number of bytes that a payload limit may be.

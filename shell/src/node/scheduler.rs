@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, info, info_span, warn};
 use windlass_core::config::ServerConfig;
+use windlass_core::room::{Level, Room};
 use windlass_core::server::{Effect, Input, Server};
 use windlass_core::worker::Exit;
 
@@ -59,6 +60,7 @@ impl SchedulerNode {
             store: client(answers),
             gateway: gateway.clone(),
             status: Arc::clone(&status),
+            level: Level::Roomy,
             exit: Some(exit_sender),
         };
         let machine = Server::new(config, seed, clock.now());
@@ -131,7 +133,41 @@ struct SchedulerPorts {
     store: Box<dyn StorePort>,
     gateway: Gateway,
     status: Arc<Status>,
+    level: Level,
     exit: Option<oneshot::Sender<Exit>>,
+}
+
+impl SchedulerPorts {
+    /// Tells an operator when the store's room has become another.
+    fn note_room(&mut self, room: &Room) {
+        if room.level == self.level {
+            return;
+        }
+        self.level = room.level;
+        let usage = room.usage.unwrap_or_default();
+        let (used, size, quota) = (usage.used, usage.size, usage.quota.unwrap_or(0));
+        match room.level {
+            Level::Roomy => info!(used, size, quota, "the store has room again"),
+            Level::Tight => warn!(
+                used,
+                size,
+                quota,
+                "the store is tight: ended tasks are removed before their retention, oldest first; raise its quota, or choose a shorter retention"
+            ),
+            Level::Full if usage.full => warn!(
+                used,
+                size,
+                quota,
+                "the store takes no writes (NOSPACE): new tasks are refused, and nothing can be recorded until it is mended; raise the quota or remove what else it holds, then run `etcdctl defrag` on each member and `etcdctl alarm disarm`"
+            ),
+            Level::Full => warn!(
+                used,
+                size,
+                quota,
+                "the store is full: new tasks are refused until tasks have ended; what cannot be removed are tasks that wait, run or are dead: rerun or raise the quota"
+            ),
+        }
+    }
 }
 
 impl Ports<Server> for SchedulerPorts {
@@ -144,6 +180,7 @@ impl Ports<Server> for SchedulerPorts {
                 warn!("not ready: no session, or the view of the store has a gap, or it leaves");
             }
         }
+        self.note_room(&machine.room());
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store(call) => self.store.call(call.op, call.call),

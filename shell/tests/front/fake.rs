@@ -21,8 +21,9 @@ use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, T
 use windlass_core::keyspace::{Key, Role};
 use windlass_core::record::{AttemptEnd, AttemptNote, Totals};
 use windlass_core::rng::Rng;
-use windlass_core::store::Refusal;
-use windlass_core::time::Wall;
+use windlass_core::room::{Level, Room};
+use windlass_core::store::{Refusal, Usage};
+use windlass_core::time::{Millis, Wall};
 
 /// What the fake knows.
 #[derive(Default)]
@@ -250,6 +251,16 @@ impl Memory {
             workers: 1,
             slots: 4,
             foreign: 0,
+            room: Room {
+                level: Level::Tight,
+                usage: Some(Usage {
+                    used: 600,
+                    size: 700,
+                    quota: Some(1_000),
+                    full: false,
+                }),
+                kept: Some(Millis::from_secs(90)),
+            },
         }
     }
 

@@ -165,6 +165,7 @@ impl Checker for FenceGrows {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
+            | Fact::Room { .. }
             | Fact::Phase(_) => {}
         }
     }

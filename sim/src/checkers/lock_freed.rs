@@ -185,7 +185,8 @@ impl Checker for LockFreed {
             | Fact::Sent { .. }
             | Fact::Read { .. }
             | Fact::Decided { .. }
-            | Fact::Viewed { .. } => {}
+            | Fact::Viewed { .. }
+            | Fact::Room { .. } => {}
         }
     }
 

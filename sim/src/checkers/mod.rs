@@ -36,6 +36,7 @@ mod owners;
 mod priority_order;
 mod read_your_ack;
 mod reclaimed_in_time;
+mod room_kept;
 mod roster;
 mod rows;
 mod session_covered;
@@ -83,6 +84,7 @@ pub enum Rule {
     S18,
     S19,
     S22,
+    S23,
     L1,
     L2,
     L3,
@@ -336,6 +338,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(batch_matches::BatchMatches::default()),
         Box::new(idempotency::Idempotency::default()),
         Box::new(bounds::Bounds::new(terms)),
+        Box::new(room_kept::RoomKept::default()),
         Box::new(all_end::AllEnd::default()),
         Box::new(reclaimed_in_time::ReclaimedInTime::new(terms)),
         Box::new(orphans_taken::OrphansTaken::new(terms)),

@@ -2,12 +2,13 @@
 //! and what is purged had ended, well or cancelled, for as long as such tasks are kept.
 //!
 //! No fault suspends it. How long a task was kept is judged only while nobody's clock was meddled with (`JumpWall`,
-//! `Drift`): age is told by the clocks of who ended it and of who removes it.
+//! `Drift`): age is told by the clocks of who ended it and of who removes it; and while the store has room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::gateway::{Reply, Submitted};
 use windlass_core::ids::TaskId;
+use windlass_core::room::Level;
 use windlass_core::time::Mono;
 
 use super::roster::Roster;
@@ -25,6 +26,8 @@ pub(super) struct NothingLost {
     /// Tasks that were removed as they may be.
     purged: BTreeSet<TaskId>,
     roster: Roster,
+    /// Some janitor has been short of room.
+    was_tight: bool,
 }
 
 impl NothingLost {
@@ -34,6 +37,7 @@ impl NothingLost {
             there: BTreeMap::new(),
             purged: BTreeSet::new(),
             roster: Roster::default(),
+            was_tight: false,
         }
     }
 
@@ -80,7 +84,8 @@ impl NothingLost {
             Some(end) if end.how == Ending::Failed => Some("though it waits for a person"),
             Some(end) => {
                 let kept = self.terms.wall(at).since(end.ended_at).get();
-                let early = kept < self.terms.retention_ms && !self.roster.any_skewed();
+                let early =
+                    kept < self.terms.retention_ms && !self.was_tight && !self.roster.any_skewed();
                 early.then_some("too early")
             }
         };
@@ -120,6 +125,7 @@ impl Checker for NothingLost {
                     }
                 }
             }
+            Fact::Room { level, .. } => self.was_tight |= *level != Level::Roomy,
             Fact::Booted { .. } | Fact::Fault { .. } => self.roster.observe(at, fact),
             Fact::Leased { .. }
             | Fact::LeaseEnded { .. }

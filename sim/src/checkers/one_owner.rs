@@ -308,6 +308,7 @@ impl Checker for OneOwner {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
+            | Fact::Room { .. }
             | Fact::Phase(_) => {}
         }
     }

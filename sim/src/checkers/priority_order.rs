@@ -262,6 +262,7 @@ impl Checker for PriorityOrder {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
+            | Fact::Room { .. }
             | Fact::Phase(_) => {}
         }
     }

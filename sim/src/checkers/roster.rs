@@ -162,6 +162,7 @@ impl Roster {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
+            | Fact::Room { .. }
             | Fact::Phase(_) => {}
         }
     }

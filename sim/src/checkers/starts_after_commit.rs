@@ -164,6 +164,7 @@ impl Checker for StartsAfterCommit {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
+            | Fact::Room { .. }
             | Fact::Phase(_) => {}
         }
     }

@@ -89,7 +89,8 @@ impl StorePort for Port {
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
-            | Call::Compact { .. } => {
+            | Call::Compact { .. }
+            | Call::Usage => {
                 let owed = Owed::new(op, &call, self.answers.clone());
                 let (answer, receiver) = oneshot::channel();
                 // Without a connection task the answer's sender is dropped, and the call's fate unknown.

@@ -207,9 +207,11 @@ impl World {
         }
         let expected = match answer {
             Answer::View(_) => process.watches.contains(&op),
-            Answer::Txn(_) | Answer::Read(_) | Answer::Lease(_) | Answer::Compacted(_) => {
-                process.owed.remove(&op).is_some()
-            }
+            Answer::Txn(_)
+            | Answer::Read(_)
+            | Answer::Lease(_)
+            | Answer::Compacted(_)
+            | Answer::Usage(_) => process.owed.remove(&op).is_some(),
         };
         if !expected {
             lock(&self.violations).push(Violation::AnsweredTwice {

@@ -24,6 +24,8 @@ pub(crate) struct Outage {
     pub(crate) lost: Duration,
     /// It takes no puts until then.
     pub(crate) no_space_until: Mono,
+    /// The store's quota, if it has one.
+    pub(crate) quota: Option<u64>,
     /// It refuses half of all transactions until then.
     pub(crate) busy_until: Mono,
     /// Calls that were refused for certain: no other copy of them is taken either.

@@ -193,7 +193,8 @@ impl Runner<'_> {
             self.fail(rule, "audit", what);
         }
         for task in self.clients.acknowledged().to_vec() {
-            let kept = self.scenario.retention > Millis::from_secs(1_000);
+            let kept = self.scenario.retention > Millis::from_secs(1_000)
+                && self.scenario.settings.quota.is_none();
             if kept && !audit.tasks.contains_key(&task) {
                 self.fail(
                     Rule::S1,

@@ -72,6 +72,7 @@ impl<'a> Runner<'a> {
             ..Limits::default()
         };
         let mut world = World::with_limits(scenario.seed, scenario.rudeness, limits);
+        world.outage.quota = scenario.settings.quota;
         world.trace = Trace::new(watch.lines_max);
         world.record();
         Self {

@@ -74,6 +74,8 @@ pub struct Settings {
     pub fold_every: Millis,
     /// How many entries a part of a full read has.
     pub part_items_max: u32,
+    /// The store's quota, in bytes; none when absent.
+    pub quota: Option<u64>,
 }
 
 impl Default for Settings {
@@ -84,6 +86,7 @@ impl Default for Settings {
             claim_wait_max: Millis::from_secs(10),
             fold_every: Millis::from_secs(60),
             part_items_max: 1_000,
+            quota: None,
         }
     }
 }

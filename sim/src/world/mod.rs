@@ -17,6 +17,7 @@ use windlass_core::keyspace::Key;
 use windlass_core::kv::{self, ClientId, Kv, Limits};
 use windlass_core::record::{NodeConfig, Record};
 use windlass_core::rng::Rng;
+use windlass_core::room::Level;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Answer, Call, StoreCall};
 use windlass_core::time::{Mono, Now, Wall};
@@ -114,6 +115,8 @@ pub struct World {
     torn_down: BTreeSet<NodeIx>,
     /// Nodes that nobody starts again.
     pub given_up: BTreeSet<NodeIx>,
+    /// What each scheduler process last knew of the store's room.
+    levels: BTreeMap<NodeIx, Level>,
     next_request: u64,
     /// How many happenings there were.
     pub events: u64,
@@ -155,6 +158,7 @@ impl World {
             exits: Vec::new(),
             torn_down: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            levels: BTreeMap::new(),
             next_request: 0,
             events: 0,
             aim: Aim::default(),
@@ -224,6 +228,7 @@ impl World {
             node,
             effects: effects.len(),
         });
+        self.tell_room(node);
         match effects {
             Effects::Server(all) => {
                 for effect in all {
@@ -237,6 +242,19 @@ impl World {
             }
         }
         self.wake_at(node, deadline);
+    }
+
+    fn tell_room(&mut self, node: NodeIx) {
+        let Some(level) = self.server(node).map(|it| it.room().level) else {
+            return;
+        };
+        if self.levels.insert(node, level).unwrap_or_default() != level {
+            self.trace
+                .note(self.now, Some(node), "room", &[level as u64], || {
+                    level.as_str().to_owned()
+                });
+            self.tell(|| Fact::Room { node, level });
+        }
     }
 
     fn wake_at(&mut self, node: NodeIx, deadline: Option<Mono>) {

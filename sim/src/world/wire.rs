@@ -6,7 +6,7 @@ use windlass_core::ids::OpId;
 use windlass_core::kv::{self, ClientId, Log};
 use windlass_core::machine::Machine as _;
 use windlass_core::store::{
-    Answer, Call, LeaseAnswer, Query, ReadAnswer, Refusal, TxnOutcome, ViewEvent, Write,
+    Answer, Call, LeaseAnswer, Query, ReadAnswer, Refusal, TxnOutcome, Usage, ViewEvent, Write,
 };
 use windlass_core::time::Millis;
 
@@ -177,6 +177,10 @@ impl World {
             let client = self.client(node, life);
             return self.deliver(client, op, answer);
         }
+        if matches!(call, Call::Usage) {
+            let answer = Answer::Usage(Some(self.usage()));
+            return self.deliver(self.client(node, life), op, answer);
+        }
         match &call {
             Call::Watch(range) => {
                 self.nodes[node].watches.insert(op, range.clone());
@@ -191,10 +195,20 @@ impl World {
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
-            | Call::Compact { .. } => {}
+            | Call::Compact { .. }
+            | Call::Usage => {}
         }
         let client = self.client(node, life);
         self.store(kv::Input::Call { client, op, call });
+    }
+
+    /// How full the store says it is. The quota is only told: what a store does that has none left is `NoSpace`'s part.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            quota: self.outage.quota,
+            full: self.outage.no_space_until > self.now,
+            ..self.kv.usage()
+        }
     }
 
     /// What a full or an overloaded store says instead of deciding.
@@ -211,7 +225,8 @@ impl World {
             | Call::Read(_)
             | Call::Renew { .. }
             | Call::Revoke { .. }
-            | Call::Compact { .. } => false,
+            | Call::Compact { .. }
+            | Call::Usage => false,
         };
         let is_txn = matches!(call, Call::Commit(_));
         if puts && self.outage.no_space_until > self.now {
@@ -419,7 +434,8 @@ fn is_watch(call: &Call) -> bool {
         | Call::Grant { .. }
         | Call::Renew { .. }
         | Call::Revoke { .. }
-        | Call::Compact { .. } => false,
+        | Call::Compact { .. }
+        | Call::Usage => false,
     }
 }
 
@@ -430,6 +446,7 @@ fn unknown(answer: &Answer) -> Answer {
         Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
         Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
         Answer::Compacted(_) => Answer::Compacted(false),
+        Answer::Usage(_) => Answer::Usage(None),
         Answer::View(_) => Answer::View(ViewEvent::Lost),
     }
 }
@@ -454,6 +471,7 @@ fn call_word(call: &Call) -> &'static str {
         Call::Renew { .. } => "renew",
         Call::Revoke { .. } => "revoke",
         Call::Compact { .. } => "compact",
+        Call::Usage => "usage",
     }
 }
 
@@ -472,5 +490,6 @@ fn answer_word(answer: &Answer) -> (&'static str, u64) {
         Answer::Lease(LeaseAnswer::Live { lease, .. }) => ("live", lease.0.unsigned_abs()),
         Answer::Lease(_) => ("lease", 0),
         Answer::Compacted(done) => ("compacted", u64::from(*done)),
+        Answer::Usage(usage) => ("used", usage.map_or(0, |usage| usage.used)),
     }
 }

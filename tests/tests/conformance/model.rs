@@ -185,7 +185,11 @@ impl Model {
             match answer {
                 Answer::View(event) => self.on_view(op, event),
                 _ if Some(op) == asked => answered = Some(answer),
-                Answer::Txn(_) | Answer::Read(_) | Answer::Lease(_) | Answer::Compacted(_) => {
+                Answer::Txn(_)
+                | Answer::Read(_)
+                | Answer::Lease(_)
+                | Answer::Compacted(_)
+                | Answer::Usage(_) => {
                     panic!("nobody asked for {answer:?}")
                 }
             }

@@ -120,6 +120,7 @@ impl Real {
                 lease: self.lease_out(*lease),
             },
             Call::Compact { at } => Call::Compact { at: self.out(*at) },
+            Call::Usage => Call::Usage,
             Call::Watch(_)
             | Call::Unwatch { .. }
             | Call::Progress { .. }
@@ -183,7 +184,8 @@ impl Real {
             | Answer::View(_)
             | Answer::Read(ReadAnswer::Failed)
             | Answer::Lease(LeaseAnswer::Gone | LeaseAnswer::Refused(_) | LeaseAnswer::Unknown)
-            | Answer::Compacted(_) => answer,
+            | Answer::Compacted(_)
+            | Answer::Usage(_) => answer,
         }
     }
 

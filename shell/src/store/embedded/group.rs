@@ -39,7 +39,8 @@ impl Clients {
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
-            | Call::Compact { .. } => {}
+            | Call::Compact { .. }
+            | Call::Usage => {}
         }
     }
 
@@ -121,7 +122,11 @@ impl Group {
     fn add_answer(&mut self, name: Name, owed: Option<Owed>, answer: Answer) {
         match answer {
             Answer::View(event) => self.add_news(name, owed, event),
-            Answer::Txn(_) | Answer::Read(_) | Answer::Lease(_) | Answer::Compacted(_) => {
+            Answer::Txn(_)
+            | Answer::Read(_)
+            | Answer::Lease(_)
+            | Answer::Compacted(_)
+            | Answer::Usage(_) => {
                 let owed = owed.expect("only the call that is handled gets an answer");
                 self.answers.push((owed, answer));
             }

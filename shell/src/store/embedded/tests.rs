@@ -78,7 +78,8 @@ fn committed(answer: &Answer) -> Option<Revision> {
         | Answer::View(_)
         | Answer::Read(_)
         | Answer::Lease(_)
-        | Answer::Compacted(_) => None,
+        | Answer::Compacted(_)
+        | Answer::Usage(_) => None,
     }
 }
 
@@ -448,7 +449,8 @@ fn a_watch_misses_nothing_however_changes_are_grouped() {
             | Answer::Txn(_)
             | Answer::Read(_)
             | Answer::Lease(_)
-            | Answer::Compacted(_)) => panic!("not news: {other:?}"),
+            | Answer::Compacted(_)
+            | Answer::Usage(_)) => panic!("not news: {other:?}"),
         }
     }
     let first = seen[0];

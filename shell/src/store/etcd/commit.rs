@@ -1,8 +1,10 @@
 //! Transactions and compaction.
 
+use std::time::Duration;
+
 use etcd_client::{
-    Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, SortOrder, SortTarget,
-    Txn as RawTxn, TxnOp,
+    CompactionOptions, Compare, CompareOp, DeleteOptions, GetOptions, PutOptions, SortOrder,
+    SortTarget, Txn as RawTxn, TxnOp,
 };
 use tokio::time::Instant;
 use windlass_core::ids::Revision;
@@ -12,6 +14,9 @@ use super::fate::Fate;
 use super::link::{Link, Repeat};
 use super::read::newest;
 use super::wire::{Prefix, ranges, raw_revision};
+
+/// How long etcd may take to remove what is forgotten.
+const COMPACT_MAX: Duration = Duration::from_secs(50);
 
 /// Applies the transaction if its guards hold.
 pub(super) async fn commit(link: &Link, txn: &Txn) -> TxnOutcome {
@@ -176,9 +181,11 @@ pub(super) async fn compact(link: &Link, at: Revision) -> bool {
     if !newest(link, until).await.is_ok_and(|newest| at <= newest) {
         return false;
     }
-    let sent = link.attempt(until, Repeat::Always, || {
+    // It takes as long as etcd needs to look at every key. Repeated sooner it would be told that it is done already.
+    let sent = link.attempt(Instant::now() + COMPACT_MAX, Repeat::OnlyUnsent, || {
         let mut kv = link.kv();
-        async move { kv.compact(last, None).await }
+        let wait_for_the_room = CompactionOptions::new().with_physical();
+        async move { kv.compact(last, Some(wait_for_the_room)).await }
     });
     match sent.await {
         Ok(_) | Err(Fate::Compacted) => true,

@@ -16,7 +16,12 @@ pub struct EtcdConfig {
     pub login: Option<Login>,
     /// After how long a call without an answer counts as unknown.
     pub patience: Duration,
+    /// How large etcd's file may become, in bytes, where etcd does not tell it: releases before 3.6.
+    pub quota: u64,
 }
+
+/// etcd's own default.
+const QUOTA_DEFAULT: u64 = 2 * 1_024 * 1_024 * 1_024;
 
 impl EtcdConfig {
     /// An etcd of one's own, without certificates and users, that gets 5 s to answer.
@@ -27,6 +32,7 @@ impl EtcdConfig {
             tls: None,
             login: None,
             patience: Duration::from_secs(5),
+            quota: QUOTA_DEFAULT,
         }
     }
 

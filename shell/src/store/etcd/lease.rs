@@ -61,7 +61,11 @@ fn failed(fate: Fate) -> LeaseAnswer {
     match fate {
         Fate::Refused(Refusal::LeaseGone) => LeaseAnswer::Gone,
         Fate::Refused(
-            refusal @ (Refusal::Busy | Refusal::TooLarge | Refusal::Denied | Refusal::Invalid),
+            refusal @ (Refusal::Busy
+            | Refusal::TooLarge
+            | Refusal::Denied
+            | Refusal::NoRoom
+            | Refusal::Invalid),
         ) => LeaseAnswer::Refused(refusal),
         Fate::Compacted | Fate::LoginStale | Fate::Unsent | Fate::Oversized | Fate::Unknown => {
             LeaseAnswer::Unknown

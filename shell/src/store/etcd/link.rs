@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use etcd_client::{Client, Error, GetOptions, KvClient, LeaseClient, ResponseHeader, WatchClient};
+use etcd_client::{
+    Client, Error, GetOptions, KvClient, LeaseClient, MaintenanceClient, ResponseHeader,
+    WatchClient,
+};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
@@ -48,6 +51,7 @@ pub(super) struct Link {
     runtime: Handle,
     prefix: Prefix,
     patience: Duration,
+    quota: u64,
     logs_in: bool,
     logging_in: Mutex<()>,
     logins: AtomicU64,
@@ -100,6 +104,7 @@ impl Link {
             runtime,
             prefix,
             patience: config.patience,
+            quota: config.quota,
             logs_in: config.login.is_some(),
             logging_in: Mutex::new(()),
             logins: AtomicU64::new(0),
@@ -112,6 +117,20 @@ impl Link {
 
     pub(super) fn prefix(&self) -> &Prefix {
         &self.prefix
+    }
+
+    /// How many members there are.
+    pub(super) fn count(&self) -> usize {
+        self.members.count()
+    }
+
+    /// The quota of members that do not tell it.
+    pub(super) fn quota(&self) -> u64 {
+        self.quota
+    }
+
+    pub(super) fn maintenance(&self) -> MaintenanceClient {
+        self.client.maintenance_client()
     }
 
     pub(super) fn kv(&self) -> KvClient {

@@ -16,6 +16,7 @@ mod members;
 mod probe;
 mod read;
 mod route;
+mod usage;
 mod watch;
 mod wire;
 
@@ -123,7 +124,8 @@ impl StorePort for Port {
             | Call::Read(_)
             | Call::Grant { .. }
             | Call::Revoke { .. }
-            | Call::Compact { .. } => {
+            | Call::Compact { .. }
+            | Call::Usage => {
                 let owed = Owed::new(op, &call, self.answers.clone());
                 let link = Arc::clone(&self.link);
                 self.link.runtime().spawn(async move {
@@ -161,6 +163,7 @@ async fn perform(link: &Link, call: Call) -> Option<Answer> {
         Call::Grant { ttl } => Some(Answer::Lease(lease::grant(link, ttl).await)),
         Call::Revoke { lease } => Some(Answer::Lease(lease::revoke(link, lease).await)),
         Call::Compact { at } => Some(Answer::Compacted(commit::compact(link, at).await)),
+        Call::Usage => Some(Answer::Usage(usage::usage(link).await)),
         Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. } | Call::Renew { .. } => None,
     }
 }

@@ -25,7 +25,7 @@ impl Scenario {
         let faults = draw.faults();
         acts.extend(draw.acts_around(&faults));
         acts.sort_by_key(|act| act.at);
-        Self {
+        let mut scenario = Self {
             seed: draw.from.below(1 << 32),
             ttl: draw.ttl,
             servers,
@@ -37,7 +37,9 @@ impl Scenario {
             faults,
             safety: draw.safety,
             broken: draw.broken(),
-        }
+        };
+        scenario.settings.quota = draw.quota();
+        scenario
     }
 }
 
@@ -148,7 +150,14 @@ impl<'a, 'b> Draw<'a, 'b> {
             claim_wait_max: Millis::from_secs(self.from.one_of(&[10, 10, 2])),
             fold_every: Millis::from_secs(self.from.one_of(&[60, 1])),
             part_items_max: self.from.one_of(&[1_000, 3]),
+            quota: None,
         }
+    }
+
+    /// Some stores are so small that the tasks of a run do not fit.
+    fn quota(&mut self) -> Option<u64> {
+        let small = self.from.chance(20);
+        small.then(|| self.from.one_of(&[60_000, 30_000, 15_000]))
     }
 
     fn rudeness(&mut self) -> Rudeness {
