@@ -164,7 +164,7 @@ impl SchedulerPorts {
                 used,
                 size,
                 quota,
-                "the store is full: new tasks are refused until tasks have ended; what cannot be removed are tasks that wait, run or are dead: rerun or raise the quota"
+                "the store is full: new tasks are refused until tasks have ended; what cannot be removed are tasks that wait, run or are dead: work them off, or raise the quota"
             ),
         }
     }

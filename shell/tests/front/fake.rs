@@ -155,6 +155,7 @@ impl Memory {
         self.specs.push(spec.clone());
         match spec.kind.as_str() {
             "busy" => return Submitted::Refused(Refusal::Busy),
+            "no_room" => return Submitted::Refused(Refusal::NoRoom),
             "too_large" => return Submitted::Refused(Refusal::TooLarge),
             "lost" => return Submitted::Unknown { id },
             _ => {}

@@ -171,6 +171,11 @@ impl World {
         }
     }
 
+    /// From now on the store says that it has this quota, in bytes.
+    pub fn set_quota(&mut self, quota: Option<u64>) {
+        self.outage.quota = quota;
+    }
+
     /// The time, by clocks without error.
     pub fn now(&self) -> Now {
         let wall = Wall::from_millis(EPOCH_MS + self.now.as_nanos() / 1_000_000);

@@ -4,6 +4,7 @@
 mod gateway;
 mod janitor;
 mod perturbation;
+mod room;
 
 use std::time::Duration;
 
