@@ -321,7 +321,7 @@ async fn stats_count_under_the_names_of_the_contract() {
     );
     assert_eq!(
         stats["store"],
-        json!({"level": "tight", "used_bytes": 600, "size_bytes": 700, "quota_bytes": 1000, "kept": "1m 30s"})
+        json!({"level": "tight", "used_bytes": 600, "size_bytes": 700, "quota_bytes": 1000, "kept": "1m30s"})
     );
 }
 
@@ -442,6 +442,10 @@ async fn metrics_tell_counts_and_requests_and_end_once() {
         "windlass_tasks{state=\"pending\"} 1",
         "windlass_tasks_ended_total{state=\"completed\"} 0",
         "windlass_ready 1",
+        "windlass_store_level 1",
+        "windlass_store_used_bytes 600",
+        "windlass_store_size_bytes 700",
+        "windlass_store_quota_bytes 1000",
         "windlass_http_requests_total{method=\"POST\",route=\"/api/v1/tasks\",status=\"201\"} 1",
         "windlass_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
     ] {

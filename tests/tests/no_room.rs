@@ -1,0 +1,190 @@
+//! Stores that are nearly full, and one that is quite full: what is refused, what goes on, and what is lost, which is nothing.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use etcd_client::{AlarmAction, AlarmType, Client as Raw, DeleteOptions, Error};
+use reqwest::blocking::Client as Http;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use windlass_tests::client::Client;
+use windlass_tests::etcd::Etcd;
+use windlass_tests::process::Process;
+use windlass_tests::{eventually, within};
+
+const NODE: [&str; 2] = ["--ttl", "3s"];
+
+/// What somebody else writes into the same etcd, and whoever runs that etcd does about it.
+struct Stranger {
+    runtime: Runtime,
+    raw: Raw,
+}
+
+impl Stranger {
+    fn of(etcd: &Etcd) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let raw = runtime
+            .block_on(Raw::connect([etcd.endpoint()], None))
+            .unwrap();
+        Self { runtime, raw }
+    }
+
+    /// Writes until etcd takes nothing any more.
+    fn fill(&mut self) {
+        let raw = &mut self.raw;
+        self.runtime.block_on(async {
+            let value = vec![b'x'; 1_000_000];
+            for n in 0_u32.. {
+                match raw.put(format!("stranger/{n}"), value.clone(), None).await {
+                    Ok(_) => {}
+                    Err(Error::GRpcStatus(status)) => {
+                        assert!(status.message().contains("space exceeded"), "{status}");
+                        break;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+    }
+
+    fn alarms(&mut self) -> usize {
+        let asked = self.raw.alarm(AlarmAction::Get, AlarmType::None, None);
+        self.runtime.block_on(asked).unwrap().alarms().len()
+    }
+
+    /// Removes what was written, gives the room back and ends the alarm.
+    fn mend(&mut self) {
+        let raw = &mut self.raw;
+        self.runtime.block_on(async {
+            let all = DeleteOptions::new().with_prefix();
+            let gone = raw.delete("stranger/", Some(all)).await.unwrap();
+            let at = gone.header().unwrap().revision();
+            raw.compact(at, None).await.unwrap();
+            raw.defragment().await.unwrap();
+            raw.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
+                .await
+                .unwrap();
+        });
+    }
+}
+
+/// The status, when to come again, and the body.
+fn submit(http: &Http, client: &Client, tasks: &Value) -> (u16, Option<String>, Value) {
+    let url = format!("{}/api/v1/tasks", client.servers()[0]);
+    let answer = http.post(url).json(tasks).send().unwrap();
+    let later = answer.headers().get("retry-after");
+    let later = later.map(|it| it.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), later, answer.json().unwrap())
+}
+
+fn http() -> Http {
+    let patience = Duration::from_secs(30);
+    Http::builder()
+        .no_proxy()
+        .timeout(patience)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn while_etcd_takes_nothing_new_tasks_are_refused_and_what_has_run_is_recorded_later() {
+    let etcd = Etcd::start_with("http", &["--quota-backend-bytes", "20000000"]);
+    let quota = ["--etcd-quota", "20000000"];
+    let mut scheduler = Process::scheduler(&etcd, "s1", &[&NODE[..], &quota].concat());
+    let client = Client::of([&mut scheduler]);
+    let folder = tempfile::tempdir().unwrap();
+    let done = folder.path().join("done");
+    let gate = folder.path().join("gate");
+    let command = format!(
+        "work=sh -c 'until test -e {}; do sleep 0.1; done; echo ran >> {}'",
+        gate.display(),
+        done.display()
+    );
+    let handler = ["--handler", command.as_str()];
+    let mut worker = Process::worker(&etcd, "w1", &[&NODE[..], &handler].concat());
+    worker.takes_tasks();
+    let running = client.submit(&json!({"type": "work"}));
+    let waiting = client.submit(&json!({"type": "noop", "delay": "1s", "key": "k"}));
+    client.runs_on(&running, "w1");
+
+    let (http, mut stranger) = (http(), Stranger::of(&etcd));
+    stranger.fill();
+    assert_eq!(stranger.alarms(), 1);
+    let task = json!({"type": "noop"});
+    let (later, refusal) = eventually("new tasks are refused", || {
+        let (status, later, body) = submit(&http, &client, &task);
+        (status == 503).then_some((later, body))
+    });
+    assert_eq!(later.as_deref(), Some("5"));
+    let detail = refusal["detail"].as_str().unwrap();
+    assert!(detail.contains("quota"), "{detail}");
+    let all = json!([task, task]);
+    assert_eq!(submit(&http, &client, &all).0, 503, "an array as a whole");
+    let (code, said) = client.fails(&["task", "submit", "noop"]);
+    assert!(code == 5 && said.contains("quota"), "{code}: {said}");
+    assert_eq!(client.get("/api/v1/stats")["store"]["level"], "full");
+    scheduler.logs("etcdctl alarm disarm");
+
+    std::fs::write(&gate, "").unwrap();
+    eventually("the handler ends", || std::fs::read(&done).ok());
+    // Longer than leases live: those of the nodes must be renewed though nothing can be written.
+    let three_lives = Duration::from_secs(9);
+    std::thread::sleep(three_lives);
+    assert_eq!(client.task(&running)["status"], "running", "as recorded");
+    assert_eq!(submit(&http, &client, &task).0, 503);
+
+    stranger.mend();
+    let end = client.end_of(&running);
+    assert_eq!(
+        (&end["status"], &end["losses"]),
+        (&json!("completed"), &json!(0))
+    );
+    assert_eq!(std::fs::read_to_string(&done).unwrap(), "ran\n", "once");
+    assert_eq!(client.end_of(&waiting)["status"], "completed");
+    eventually("new tasks are taken again", || {
+        (submit(&http, &client, &task).0 == 201).then_some(())
+    });
+    assert_eq!(client.count("total"), 3, "what was refused is nowhere");
+    assert_eq!(stranger.alarms(), 0);
+}
+
+#[test]
+fn ended_tasks_make_room_for_new_ones_before_etcd_is_full() {
+    const QUOTA: u64 = 64_000_000;
+    const TASKS: u64 = 20_000;
+    let quota = QUOTA.to_string();
+    let etcd = Etcd::start_with("http", &["--quota-backend-bytes", &quota]);
+    let more = ["--etcd-quota", quota.as_str()];
+    let mut scheduler = Process::scheduler(&etcd, "s1", &[&NODE[..], &more].concat());
+    let client = Client::of([&mut scheduler]);
+    let mut worker = Process::worker(&etcd, "w1", &[&NODE[..], &["--slots", "64"]].concat());
+    worker.takes_tasks();
+    let (http, mut stranger) = (http(), Stranger::of(&etcd));
+
+    let task = json!({"type": "noop", "payload": "x".repeat(4_000)});
+    let batch = Value::Array(vec![task; 100]);
+    let (mut accepted, mut refused) = (0, 0);
+    let patience = Duration::from_secs(300);
+    within(patience, "every task is accepted", || {
+        match submit(&http, &client, &batch) {
+            (201, ..) => accepted += 100,
+            (503, Some(_), _) => {
+                refused += 100;
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            other => panic!("{other:?}"),
+        }
+        (accepted >= TASKS).then_some(())
+    });
+    within(patience, "every task has ended", || {
+        (client.count("completed") == TASKS).then_some(())
+    });
+    let stats = client.get("/api/v1/stats");
+    windlass_tests::tell(&format!("{refused} refused meanwhile; {}", stats["store"]));
+    assert!(stats["purged"].as_u64() > Some(0), "{stats}");
+    assert!(
+        stats["store"]["size_bytes"].as_u64() < Some(QUOTA),
+        "{stats}"
+    );
+    assert_eq!(stranger.alarms(), 0);
+}
