@@ -62,7 +62,6 @@ pub fn heal(world: &mut World, scenario: &Scenario) {
     world.end_outage();
     world.outage.no_space_until = Mono::ZERO;
     world.outage.busy_until = Mono::ZERO;
-    make_room(world);
     world.end_upgrade();
     for node in 0..world.nodes.len() {
         let gap = world.nodes[node].link.gap;
@@ -97,8 +96,8 @@ pub fn heal(world: &mut World, scenario: &Scenario) {
     }
 }
 
-/// An operator raises a quota that what nobody may remove has almost used up: what is left to the janitors must do.
-fn make_room(world: &mut World) {
+/// An operator raises a quota that is almost used up by what nobody may remove: the rest is the janitors' to do.
+pub fn make_room(world: &mut World) {
     let removable = |state: &&TaskState| {
         let end = state.end.as_ref();
         end.is_some_and(|end| end.how != Ending::Failed)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::TaskId;
-use crate::keyspace::{Key, Meaning};
+use crate::keyspace::{Key, Meaning, Range};
 use crate::planted::{planted, unless_planted};
 use crate::record::{Outcome, OutcomeRecord, Record, TaskRecord};
 use crate::store::{Guard, Item, Step, Write};
@@ -125,4 +125,32 @@ impl Group<'_> {
         }
         step
     }
+}
+
+/// Neighbours that go together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) first: TaskId,
+    pub(super) last: TaskId,
+    pub(super) tasks: u64,
+    pub(super) bytes: u64,
+}
+
+impl From<TaskId> for Run {
+    fn from(first: TaskId) -> Self {
+        Self {
+            first,
+            last: first,
+            tasks: 0,
+            bytes: 0,
+        }
+    }
+}
+
+/// The tasks behind `cursor` that were submitted at least `kept` ago; `None` when there can be none.
+pub(super) fn behind(cursor: Option<&Key>, wall: Wall, kept: Millis) -> Option<Range> {
+    let youngest = Wall::from_millis(wall.as_millis().saturating_sub(kept.get()));
+    let all = Range::new(Range::tasks().from, Key::task(TaskId::floor_of(youngest)));
+    let range = cursor.map_or_else(|| all.clone(), |key| all.behind(key));
+    (range.from < range.to).then_some(range)
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ended::{Group, by_task};
+use super::ended::{Group, Run, behind, by_task};
 use super::history::History;
 use super::pressure::Pressure;
 use crate::config::ServerConfig;
@@ -88,34 +88,6 @@ pub(super) struct Janitor {
     fold_every: Duration,
     fold_at: Mono,
     read: Option<(Reading, Revision, Vec<Item>, bool)>,
-}
-
-/// Neighbours that go together.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    first: TaskId,
-    last: TaskId,
-    tasks: u64,
-    bytes: u64,
-}
-
-impl From<TaskId> for Run {
-    fn from(first: TaskId) -> Self {
-        Self {
-            first,
-            last: first,
-            tasks: 0,
-            bytes: 0,
-        }
-    }
-}
-
-/// The tasks behind `cursor` that were submitted at least `kept` ago; `None` when there can be none.
-fn behind(cursor: Option<&Key>, wall: Wall, kept: Millis) -> Option<Range> {
-    let youngest = Wall::from_millis(wall.as_millis().saturating_sub(kept.get()));
-    let all = Range::new(Range::tasks().from, Key::task(TaskId::floor_of(youngest)));
-    let range = cursor.map_or_else(|| all.clone(), |key| all.behind(key));
-    (range.from < range.to).then_some(range)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -63,6 +63,7 @@ impl Runner<'_> {
 
     /// What operators do while they wait for everything to come to its end.
     fn tend(&mut self, core: &[NodeIx]) {
+        liveness::make_room(&mut self.world);
         self.resume(core);
         self.replace_drained(core);
     }
@@ -108,6 +109,7 @@ impl Runner<'_> {
             let before = self.clients.acknowledged().len();
             let end = self.world.now().mono.after(SERVICE_MAX);
             while self.clients.acknowledged().len() < before + tasks.len() {
+                liveness::make_room(&mut self.world);
                 self.clients
                     .ask(&mut self.world, server, crate::clients::submit(&tasks));
                 self.pass(Duration::from_secs(2));
