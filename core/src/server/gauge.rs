@@ -46,7 +46,8 @@ impl Gauge {
 
     /// From now on the store is asked.
     pub(super) fn begin(&mut self, now: Mono) {
-        self.at.get_or_insert(now.after(Duration::from_nanos(1)));
+        self.at
+            .get_or_insert_with(|| now.after(Duration::from_nanos(1)));
     }
 
     pub(super) fn on_time<E: From<StoreCall>>(

@@ -9,7 +9,7 @@ use super::ended::{Group, Run, behind, by_task};
 use super::history::History;
 use super::pressure::Pressure;
 use crate::config::ServerConfig;
-use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
+use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision};
 use crate::keyspace::{Key, Meaning, Range, Role};
 use crate::planted::{planted, unless_planted};
 use crate::record::{LaneRecord, LockRecord, NodeConfig, Record, Totals, Version};
@@ -308,7 +308,7 @@ impl Janitor {
             last = group.items.last().map(|item| item.key.clone());
             match self.goes(now.wall, what, group) {
                 Some(None) => {
-                    let run = run.get_or_insert(Run::from(group.id));
+                    let run = run.get_or_insert_with(|| Run::from(group.id));
                     run.last = group.id;
                     run.tasks += 1;
                     run.bytes += group.bytes();
