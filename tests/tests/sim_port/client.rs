@@ -397,7 +397,7 @@ impl Client {
             Answer::Read(read) => self.on_read(op, read),
             Answer::Lease(answer) => self.on_lease(op, answer),
             Answer::View(event) => self.on_view(event),
-            Answer::Txn(_) | Answer::Compacted(_) => {}
+            Answer::Txn(_) | Answer::Compacted(_) | Answer::Usage(_) => {}
         }
     }
 

@@ -82,7 +82,8 @@ impl Judge {
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
-            | Call::Compact { .. } => {
+            | Call::Compact { .. }
+            | Call::Usage => {
                 if let Call::Revoke { lease } = call {
                     self.ended.insert(*lease);
                 }
@@ -298,7 +299,9 @@ fn name(answer: &Answer) -> &'static str {
         Answer::Txn(TxnOutcome::Refused(refusal)) => match refusal {
             Refusal::Busy => "refused as busy",
             Refusal::LeaseGone => "refused for its lease",
-            Refusal::TooLarge | Refusal::Denied | Refusal::Invalid => "refused otherwise",
+            Refusal::TooLarge | Refusal::NoRoom | Refusal::Denied | Refusal::Invalid => {
+                "refused otherwise"
+            }
         },
         Answer::Txn(TxnOutcome::Unknown) => "unknown",
         Answer::View(_) => "news",
@@ -310,5 +313,7 @@ fn name(answer: &Answer) -> &'static str {
         Answer::Lease(LeaseAnswer::Unknown) => "lease unknown",
         Answer::Compacted(true) => "compacted",
         Answer::Compacted(false) => "not compacted",
+        Answer::Usage(Some(_)) => "usage",
+        Answer::Usage(None) => "usage unknown",
     }
 }

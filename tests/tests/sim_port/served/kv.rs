@@ -277,7 +277,9 @@ fn commit(
         TxnOutcome::Refused(Refusal::TooLarge) => {
             Err(Status::invalid_argument("etcdserver: request is too large"))
         }
-        TxnOutcome::Refused(Refusal::Busy | Refusal::Denied | Refusal::Invalid) => {
+        TxnOutcome::Refused(
+            Refusal::Busy | Refusal::NoRoom | Refusal::Denied | Refusal::Invalid,
+        ) => {
             panic!("the model refuses nothing else")
         }
         TxnOutcome::Unknown => Err(Status::resource_exhausted(
