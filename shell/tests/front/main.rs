@@ -6,4 +6,5 @@ mod api;
 mod bad_input;
 mod cli;
 mod fake;
+mod health;
 mod serving;

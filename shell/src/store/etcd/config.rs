@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use windlass_core::keyspace::Range;
+
 /// How to reach an etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdConfig {
@@ -16,6 +18,8 @@ pub struct EtcdConfig {
     pub login: Option<Login>,
     /// After how long a call without an answer counts as unknown.
     pub patience: Duration,
+    /// What is read at first, to see that etcd serves and lets this user in: something that the user may read.
+    pub probe: Range,
 }
 
 impl EtcdConfig {
@@ -27,6 +31,7 @@ impl EtcdConfig {
             tls: None,
             login: None,
             patience: Duration::from_secs(5),
+            probe: Range::cluster(),
         }
     }
 

@@ -7,7 +7,6 @@ use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identi
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Code;
-use windlass_core::keyspace::Range;
 use windlass_core::store::Refusal;
 
 use super::config::{EtcdConfig, EtcdError};
@@ -170,7 +169,7 @@ async fn serves(
     until: Instant,
 ) -> Result<(), EtcdError> {
     let prefix = Prefix::new(&config.prefix);
-    let range = Range::cluster();
+    let range = &config.probe;
     let mut kv = client.kv_client();
     let mut reason = "it is silent".to_owned();
     // A member that is down fails a read that another would serve, so it is tried again.
