@@ -12,23 +12,28 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 
-# The dependencies first, against empty packages, so that they are built again only when they change.
+# The dependencies first, below empty packages, so that they are built again only when they change. What only tests need has
+# no part in it; the versions are those of Cargo.lock.
 COPY Cargo.toml Cargo.lock ./
 COPY core/Cargo.toml core/
 COPY shell/Cargo.toml shell/
+RUN sed -i 's/^members = .*/members = ["core", "shell"]/' Cargo.toml \
+    && mkdir -p core/src core/benches shell/src shell/tests \
+    && touch core/src/lib.rs core/benches/balance.rs shell/src/lib.rs shell/tests/executor.rs \
+    && echo 'fn main() {}' > shell/src/main.rs \
+    && cargo build --release -p windlass
+
+# Now the whole workspace, or Cargo.lock would not be what Cargo expects.
+COPY Cargo.toml Cargo.lock ./
 COPY sim/Cargo.toml sim/
 COPY fuzz/Cargo.toml fuzz/
 COPY tests/Cargo.toml tests/
-RUN mkdir -p core/src core/benches shell/src shell/tests sim/src fuzz/src tests/src \
-    && touch core/src/lib.rs core/benches/balance.rs shell/src/lib.rs shell/tests/executor.rs \
-        sim/src/lib.rs fuzz/src/lib.rs tests/src/lib.rs \
-    && echo 'fn main() {}' > shell/src/main.rs \
-    && cargo build --release --locked -p windlass
-
 COPY core/src core/src
 COPY shell/src shell/src
 # Cargo goes by the time of files, and the empty ones are younger than the real ones.
-RUN find core/src shell/src -exec touch {} + \
+RUN mkdir -p sim/src fuzz/src tests/src \
+    && touch sim/src/lib.rs fuzz/src/lib.rs tests/src/lib.rs \
+    && find core/src shell/src -exec touch {} + \
     && cargo build --release --locked -p windlass \
     && install -D -s target/release/windlass /out/usr/local/bin/windlass
 
