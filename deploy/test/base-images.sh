@@ -67,7 +67,7 @@ make_rust() {
 
 # Like the public distroless image for C: the C library, certificates, an unprivileged user, and no program at all.
 make_distroless() {
-    local into=$scratch/distroless
+    local into=$scratch/distroless home=home/nonroot
     system extract bookworm libc6,libgcc-s1,base-files,ca-certificates,tzdata "$scratch/packages.tar"
     mkdir -p "$scratch/packages" "$into"/{etc/ssl/certs,lib64,lib,usr/lib,usr/share,tmp,home/nonroot}
     tar -C "$scratch/packages" -xf "$scratch/packages.tar"
@@ -77,12 +77,12 @@ make_distroless() {
         cp -a "$scratch/packages/$folder/." "$into/$folder/"
     done
     find "$scratch/packages/usr/share/ca-certificates" -name '*.crt' -exec cat {} + >"$into/etc/ssl/certs/ca-certificates.crt"
-    printf '%s\n' 'root:x:0:0:root:/:/sbin/nologin' 'nonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin' >"$into/etc/passwd"
+    printf '%s\n' 'root:x:0:0:root:/:/sbin/nologin' "nonroot:x:65532:65532:nonroot:/$home:/sbin/nologin" >"$into/etc/passwd"
     printf '%s\n' 'root:x:0:' 'nonroot:x:65532:' >"$into/etc/group"
     chmod 1777 "$into/tmp"
     chown 65532:65532 "$into/home/nonroot"
     tar -C "$into" -cf "$scratch/distroless.tar" .
-    imported "$1" "$scratch/distroless.tar" --change 'USER 65532' --change 'WORKDIR /home/nonroot' \
+    imported "$1" "$scratch/distroless.tar" --change 'USER 65532' --change "WORKDIR /$home" \
         --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt'
 }
 

@@ -3,6 +3,8 @@
 # containers killed in the middle of the work. Prints figures; fails when a task is lost or doubled. Bounded in time, and
 # leaves no container, network or volume behind.
 #
+# Needs root on Docker's own machine: it kills processes of containers, as crashes do.
+#
 #   compose.sh one     docker-compose.yml
 #   compose.sh ha      docker-compose.ha.yml
 #
@@ -134,11 +136,14 @@ acknowledged() {
 # Submits a load, calls a function that breaks things in the middle of it, and waits until all of it has completed.
 load_with_faults() {
     local break_things=$1 begun before
+    # Looked up before: on a busy machine that takes a while.
+    victims=$(for service in $victims_of; do first_of "$service"; done)
     begun=$(now)
     before=$(count total)
     acknowledged "$2" &
     local submitting=$!
     within "$patience" 'the load is under way' is_more_than total "$((before + TASKS / 4))"
+    [ "$(count completed)" -lt "$(count total)" ] || fail 'the load was over before anything could break'
     "$break_things"
     wait "$submitting" || fail 'the load was not acknowledged'
     within "$patience" 'all of it has completed' all_completed
@@ -167,9 +172,8 @@ nothing_is_lost() {
 }
 
 break_one() {
-    local worker
-    for worker in worker-1 worker-2; do crash "$(first_of "$worker")"; done
-    crash "$(first_of scheduler)"
+    local victim
+    for victim in $victims; do crash "$victim"; done
     say "killed a worker-1, a worker-2 and the scheduler"
 }
 
@@ -188,6 +192,7 @@ try_one() {
     compose up -d --scale worker-1=10
     within "$patience" 'all workers are healthy' all_healthy 14
     say "ten of worker-1, and every service healthy after $(since "$begun") s"
+    victims_of='worker-1 worker-2 scheduler'
     load_with_faults break_one '{"ms":50}'
     within "$patience" 'what was killed is healthy again' all_healthy 14
     # Some of it runs and some of it waits when everything is taken down; none of it ends within the workers' grace.
@@ -207,9 +212,11 @@ try_one() {
 }
 
 break_ha() {
+    local etcd scheduler worker
+    read -r etcd scheduler worker <<<"$(xargs <<<"$victims")"
     # Meant, so that they stay away.
-    docker kill -s KILL "$(first_of etcd-2)" "$(first_of scheduler-1)" >/dev/null
-    crash "$(first_of worker)"
+    docker kill -s KILL "$etcd" "$scheduler" >/dev/null
+    crash "$worker"
     say "killed etcd-2, scheduler-1 and a worker; the first two stay away"
 }
 
@@ -227,7 +234,8 @@ try_ha() {
     submit "$TASKS" echo 1
     within "$patience" 'all have completed' all_completed
     say "submitted and completed $TASKS tasks in $(since "$begun") s, the container's start included"
-    load_with_faults break_ha '{"ms":200}'
+    victims_of='etcd-2 scheduler-1 worker'
+    load_with_faults break_ha '{"ms":2000}'
     nothing_is_lost
     compose up -d
     within "$patience" 'every service is healthy again' all_healthy 9
