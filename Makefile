@@ -40,7 +40,7 @@ need = $(if $(strip $($(1))),true,echo 'make $@: $(2) is not part of this versio
 
 .PHONY: help
 help: ## List the targets
-	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "%-13s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: ## Build, then run a whole cluster in one process with a demo workload: no Docker, no etcd
@@ -102,6 +102,11 @@ sim-port: tools ## The real etcd client on a simulated network, tier 3: SEEDS ru
 chaos: tools ## The real binary, a real etcd, real signals and cut networks, tier 4
 	@$(call need,CHAOS,the chaos suite)
 	WINDLASS_SEEDS=$(FIRST)..$(LAST) $(CARGO) nextest run --locked -p windlass-tests -E 'binary(/^chaos/)'
+
+.PHONY: compose-test
+compose-test: tools ## The Compose files as users call them, with containers killed; needs Docker, makes missing base images
+	deploy/test/compose.sh one
+	deploy/test/compose.sh ha
 
 .PHONY: conformance
 conformance: tools ## Compare the store's model with a real etcd over STEPS random steps; WINDLASS_ETCD names another etcd

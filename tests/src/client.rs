@@ -151,19 +151,27 @@ impl Client {
     }
 
     fn run(&self, args: &[&str]) -> (i32, String, String) {
-        let output = Command::new(binary::windlass())
-            .args(args)
-            .args(["--output", "json", "--server", &self.servers.join(",")])
-            .output()
-            .expect("the program under test can be run");
-        let [result, said] = [output.stdout, output.stderr].map(|it| {
-            let said = String::from_utf8(it);
-            said.expect("the program under test says text")
-        });
-        let code = output.status.code();
-        let code = code.unwrap_or_else(|| panic!("{args:?} was killed: {said}"));
-        (code, result, said)
+        let servers = self.servers.join(",");
+        command(&[args, &["--output", "json", "--server", &servers]].concat())
     }
+}
+
+/// Runs a command of the command line to its end: its exit code, its result, and what else it says.
+///
+/// # Panics
+/// When it cannot be run, or is killed.
+pub fn command(args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(binary::windlass())
+        .args(args)
+        .output()
+        .expect("the program under test can be run");
+    let [result, said] = [output.stdout, output.stderr].map(|it| {
+        let said = String::from_utf8(it);
+        said.expect("the program under test says text")
+    });
+    let code = output.status.code();
+    let code = code.unwrap_or_else(|| panic!("{args:?} was killed: {said}"));
+    (code, result, said)
 }
 
 /// A field that is text.

@@ -339,7 +339,11 @@ fn root() -> &'static Path {
         .expect("this package lies in the repository")
 }
 
-fn tool(name: &str) -> PathBuf {
+/// A program of etcd, from `.tools/bin`, or else from the `PATH`.
+///
+/// # Panics
+/// When there is none.
+pub fn tool(name: &str) -> PathBuf {
     let own = root().join(".tools/bin").join(name);
     if own.is_file() {
         return own;

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use etcd_client::{Permission, PermissionType};
 use port::{Client, Mirror, config, key, put};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
 use windlass::core::ids::Revision;
 use windlass::core::keyspace::Range;
 use windlass::core::store::{Answer, Call, LeaseAnswer, Refusal, TxnOutcome};
 use windlass::store::etcd::{EtcdConfig, EtcdError, EtcdStore, Login, Tls};
+use windlass_tests::certificates::Certificates;
 use windlass_tests::etcd::Etcd;
 
 /// Makes `root` and `user`, who may use the keys below `/ours/`, and switches logins on.
@@ -141,39 +141,11 @@ async fn what_is_wrong_with_a_login_is_said() {
     assert!(error.contains("none"), "{error}");
 }
 
-struct Certificates {
-    ca: PathBuf,
-    cert: PathBuf,
-    key: PathBuf,
-}
-
-fn certificates(folder: &Path) -> Certificates {
-    let mut authority = CertificateParams::new([]).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let own = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(["127.0.0.1".to_owned()])
-        .unwrap()
-        .signed_by(&own, &authority)
-        .unwrap();
-    let write = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    };
-    Certificates {
-        ca: write("ca.pem", authority.pem()),
-        cert: write("cert.pem", cert.pem()),
-        key: write("key.pem", own.serialize_pem()),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn certificates_are_asked_for_and_shown() {
     let folder = tempfile::tempdir().unwrap();
-    let Certificates { ca, cert, key } = certificates(folder.path());
-    let [ca_text, cert_text, key_text] = [&ca, &cert, &key].map(|path| path.to_str().unwrap());
+    let made = Certificates::make(folder.path());
+    let [ca_text, cert_text, key_text] = made.paths();
     let etcd = Etcd::start_with(
         "https",
         &[
@@ -195,13 +167,14 @@ async fn certificates_are_asked_for_and_shown() {
         });
         config
     };
+    let Certificates { ca, cert, key } = &made;
     let identity = Some((cert.clone(), key.clone()));
-    let store = EtcdStore::connect(with(Some(&ca), identity.clone())).await;
+    let store = EtcdStore::connect(with(Some(ca), identity.clone())).await;
     let mut client = Client::new(&store.unwrap());
     client.committed(vec![], vec![put("/a", "1")]).await;
     for (ca, identity, fault) in [
         (None, identity, "a server whose authority is unknown"),
-        (Some(&ca), None, "a client that shows no certificate"),
+        (Some(ca), None, "a client that shows no certificate"),
     ] {
         let error = EtcdStore::connect(with(ca, identity)).await.unwrap_err();
         assert!(

@@ -224,6 +224,8 @@ pub(super) struct Problem {
     detail: String,
     errors: Vec<Fault>,
     ids: Vec<String>,
+    /// Of a server that is asked whether it is ready, and is not.
+    reason: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -236,9 +238,12 @@ struct Fault {
 impl Problem {
     fn told(&self, server: &ServerUrl, status: StatusCode) -> String {
         if self.status == 0 {
-            return format!(
-                "the server at {server} answered {status}, and nothing that Windlass says"
-            );
+            return match &*self.reason {
+                "" => format!(
+                    "the server at {server} answered {status}, and nothing that Windlass says"
+                ),
+                reason => format!("the server at {server} is not ready: {reason}"),
+            };
         }
         self.to_string()
     }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use windlass_core as core;
+use windlass_core::keyspace::Range;
 use windlass_core::time::Millis;
 
 use super::etcd::EtcdArgs;
@@ -63,9 +64,10 @@ impl Stop {
     }
 }
 
-/// Connects to the etcd of the command line.
-pub(super) async fn connect(args: EtcdArgs) -> anyhow::Result<Store> {
+/// Connects to the etcd of the command line, whose user may at least read `probe`.
+pub(super) async fn connect(args: EtcdArgs, probe: Range) -> anyhow::Result<Store> {
     let mut config = EtcdConfig::new(args.etcd);
+    config.probe = probe;
     config.prefix = args.prefix;
     config.quota = args.etcd_quota;
     if args.etcd_ca.is_some() || args.etcd_cert.is_some() {

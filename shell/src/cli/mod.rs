@@ -9,6 +9,7 @@ mod dev;
 mod etcd;
 mod exit;
 mod guardian;
+mod health;
 mod lock;
 mod node;
 mod output;
@@ -30,6 +31,7 @@ pub use self::client::ServerUrl;
 pub use self::dev::DevArgs;
 pub use self::etcd::{EtcdArgs, NodeArgs};
 pub use self::exit::{CliError, Exit};
+pub use self::health::HealthArgs;
 pub use self::lock::LockArgs;
 pub use self::node::NodeCommand;
 pub use self::output::Format;
@@ -106,6 +108,8 @@ pub enum Command {
     Node(NodeCommand),
     /// Count tasks, nodes and slots
     Stats,
+    /// Ask whether a server or a worker is well; for probes
+    Health(HealthArgs),
     /// Run a command under a lock of the cluster
     #[command(subcommand)]
     Lock(LockArgs),
@@ -122,6 +126,7 @@ impl Command {
             | Self::Queue(_)
             | Self::Node(_)
             | Self::Stats
+            | Self::Health(_)
             | Self::Lock(_)
             | Self::Bench(_) => "warn",
         }
@@ -168,6 +173,7 @@ async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Queue(command) => queue::run(command, &client()?, output).await,
         Command::Node(command) => node::run(command, &client()?, output).await,
         Command::Stats => stats::run(&client()?, output).await,
+        Command::Health(args) => health::run(args, &client()?, output).await,
         Command::Lock(args) => lock::run(args, &client()?, output).await,
     }
 }

@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::config::ServerConfig;
+use windlass_core::keyspace::Range;
 
 use super::daemon::{self, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
@@ -51,7 +52,7 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let shares_etcd = !args.etcd.prefix.is_empty();
-    let store = daemon::connect(args.etcd).await?;
+    let store = daemon::connect(args.etcd, Range::cluster()).await?;
     let mut config = ServerConfig::new(
         args.node.id.unwrap_or_else(host::fresh_id),
         node::VERSION.into(),

@@ -48,6 +48,10 @@ fn every_command_of_the_contract_is_taken() {
         "bench run --store embedded --tasks 10 --workers 1 --slots 2 --payload 256 -o json",
         "bench run --store http://a:1,http://b:2",
         "bench limit --store http://a:1",
+        "worker --etcd http://a:1 --health-file f",
+        "health",
+        "health --ready --timeout 2s -o json --server http://a:1",
+        "health --file f --max-age 5s --ready",
     ] {
         parsed(line);
     }
@@ -88,6 +92,9 @@ fn what_makes_no_sense_is_a_usage_error() {
         "bench run",
         "bench run --store nowhere",
         "stats -o yaml",
+        "health --max-age 5s",
+        "health --file f --timeout 5s",
+        "health --file f --max-age 0s",
         "stats --server ftp://a",
         "stats --server nonsense",
     ] {

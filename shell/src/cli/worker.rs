@@ -1,6 +1,7 @@
 //! `windlass worker`
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use windlass_core::config::WorkerConfig;
 use windlass_core::ids::QueueName;
+use windlass_core::keyspace::Range;
 
 use super::daemon::{self, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
@@ -53,18 +55,19 @@ pub struct WorkerArgs {
     /// Serve metrics here; nowhere unless given
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Write this file again every second while the session lives, for `windlass health --file`
+    #[arg(long, env = "WINDLASS_HEALTH_FILE", value_name = "FILE")]
+    pub health_file: Option<PathBuf>,
 }
 
 /// Runs until it is told to stop.
 pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
     let handlers = daemon::handlers(&args.handlers)?;
-    let store = daemon::connect(args.etcd).await?;
-    let mut config = WorkerConfig::new(
-        args.node.id.unwrap_or_else(host::fresh_id),
-        Vec::new(),
-        node::VERSION.into(),
-    );
+    let id = args.node.id.unwrap_or_else(host::fresh_id);
+    // A worker's user need not be able to read more than what is the worker's own.
+    let store = daemon::connect(args.etcd, Range::claims_of(&id)).await?;
+    let mut config = WorkerConfig::new(id.clone(), Vec::new(), node::VERSION.into());
     config.slots = args.slots;
     config.drain_grace = args.drain_grace;
     config.queues = args.queues;
@@ -78,19 +81,14 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
         result_len_max: args.max_payload,
         ..ExecutorOptions::default()
     };
-    let id = config.id.clone();
-    let mut worker = WorkerNode::start(&store, config, handlers, options, SystemClock::start());
+    let clock = SystemClock::start();
+    let mut worker = WorkerNode::start(&store, config, handlers, options, clock.clone());
+    let sign_of_life = args.health_file.map(|path| {
+        let node = id.to_string();
+        tokio::spawn(host::keep_written(path, node, worker.status(), clock))
+    });
     if let Some(listen) = args.metrics {
-        let listener = TcpListener::bind(listen)
-            .await
-            .with_context(|| format!("cannot listen on {listen}"))?;
-        let router = api::worker_metrics(worker.status(), id.as_str());
-        tokio::spawn(api::serve(
-            listener,
-            router,
-            Limits::default(),
-            stop.asked(),
-        ));
+        serve_metrics(listen, &worker, id.as_str(), &stop).await?;
     }
     let life = async {
         daemon::code_of(tokio::select! { biased;
@@ -101,5 +99,28 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
             }
         })
     };
-    daemon::while_store_lasts(&store, life).await
+    let ended = daemon::while_store_lasts(&store, life).await;
+    if let Some(task) = sign_of_life {
+        task.abort();
+    }
+    ended
+}
+
+async fn serve_metrics(
+    listen: SocketAddr,
+    worker: &WorkerNode,
+    id: &str,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    let router = api::worker_metrics(worker.status(), id);
+    tokio::spawn(api::serve(
+        listener,
+        router,
+        Limits::default(),
+        stop.asked(),
+    ));
+    Ok(())
 }

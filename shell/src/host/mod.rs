@@ -1,5 +1,6 @@
 //! Nodes on a real computer: its stores, its kernel's randomness, its load.
 
+mod health;
 mod load;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use windlass_core::config::{ServerConfig, WorkerConfig};
 use windlass_core::ids::NodeId;
 
+pub use self::health::{Health, Unwell, keep_written};
 pub use self::load::peak_memory_bytes;
 use crate::clock::SystemClock;
 use crate::executor::{Executor, ExecutorOptions, Handlers};

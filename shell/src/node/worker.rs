@@ -9,6 +9,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use windlass_core::config::WorkerConfig;
 use windlass_core::ids::OpId;
 use windlass_core::record::StopReason;
+use windlass_core::time::Mono;
 use windlass_core::worker::{Effect, Exit, Input, RunEvent, Start, Worker};
 
 use super::{Load, Reins};
@@ -28,6 +29,7 @@ pub struct WorkerNode {
 #[derive(Debug, Default)]
 pub struct WorkerStatus {
     ready: AtomicBool,
+    session_ends: AtomicU64,
     running: AtomicU64,
     holding: AtomicU64,
     completed: AtomicU64,
@@ -39,6 +41,11 @@ impl WorkerStatus {
     /// Whether it takes tasks.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Whether its session lasts beyond `now`, as its own clock reads it. A worker that stands still has none before long.
+    pub fn has_session(&self, now: Mono) -> bool {
+        now < Mono::from_nanos(self.session_ends.load(Ordering::Relaxed))
     }
 
     /// Handlers that run.
@@ -222,7 +229,11 @@ impl<R: Runner, C: Clock> Ports<Worker> for WorkerPorts<R, C> {
                     self.runner.start(*start);
                 }
                 Effect::Stop { run, reason } => self.runner.stop(run, reason),
-                Effect::Fence { at } => self.runner.renew(at.since(self.clock.now().mono)),
+                Effect::Fence { at } => {
+                    let ends = at.as_nanos();
+                    self.status.session_ends.store(ends, Ordering::Relaxed);
+                    self.runner.renew(at.since(self.clock.now().mono));
+                }
                 Effect::Exit(reason) => {
                     info!(?reason, "ends");
                     if let Some(exit) = self.exit.take() {

@@ -98,8 +98,7 @@ impl Checker for RoomKept {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::History;
-    use super::super::testing::clients::{accepted, spec};
+    use super::super::testing::{History, accepted, spec};
     use super::*;
 
     fn room(h: &mut History, level: Level) {

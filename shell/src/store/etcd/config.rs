@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use windlass_core::keyspace::Range;
+
 /// How to reach an etcd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdConfig {
@@ -18,6 +20,8 @@ pub struct EtcdConfig {
     pub patience: Duration,
     /// How large etcd's file may become, in bytes, where etcd does not tell it: releases before 3.6.
     pub quota: u64,
+    /// What is read at first, to see that etcd serves and lets this user in: something that the user may read.
+    pub probe: Range,
 }
 
 /// etcd's own default.
@@ -33,6 +37,7 @@ impl EtcdConfig {
             login: None,
             patience: Duration::from_secs(5),
             quota: QUOTA_DEFAULT,
+            probe: Range::cluster(),
         }
     }
 

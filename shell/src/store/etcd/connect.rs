@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::Code;
 use tonic::transport::Endpoint;
 use tower::util::BoxCloneSyncService;
-use windlass_core::keyspace::Range;
 use windlass_core::store::Refusal;
 
 use super::config::{EtcdConfig, EtcdError, Tls};
@@ -227,7 +226,7 @@ async fn serves(
     until: Instant,
 ) -> Result<(), EtcdError> {
     let prefix = Prefix::new(&config.prefix);
-    let range = Range::cluster();
+    let range = &config.probe;
     let mut kv = client.kv_client();
     let mut reason = "it is silent".to_owned();
     // A member that is down fails a read that another would serve, so it is tried again.

@@ -14,7 +14,6 @@ use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use windlass_core::ids::Revision;
-use windlass_core::keyspace::Range;
 use windlass_core::rng::Rng;
 use windlass_core::store::Refusal;
 
@@ -50,6 +49,8 @@ pub(super) struct Link {
     watch: WatchClient,
     runtime: Handle,
     prefix: Prefix,
+    /// A key that may be read.
+    probe_key: Vec<u8>,
     patience: Duration,
     quota: u64,
     logs_in: bool,
@@ -89,8 +90,11 @@ impl Link {
         let prefix = Prefix::new(&config.prefix);
         // One alone cannot be compared with others.
         let looks_after = (members.count() > 1).then(|| {
-            let key = prefix.raw(&Range::cluster().from);
-            let looking = probe::look_after(Arc::clone(&members), client.kv_client(), key);
+            let looking = probe::look_after(
+                Arc::clone(&members),
+                client.kv_client(),
+                prefix.raw(&config.probe.from),
+            );
             runtime.spawn(looking).abort_handle()
         });
         Self {
@@ -102,6 +106,7 @@ impl Link {
             watch: client.watch_client().max_decoding_message_size(DECODE_MAX),
             client,
             runtime,
+            probe_key: prefix.raw(&config.probe.from),
             prefix,
             patience: config.patience,
             quota: config.quota,
@@ -155,6 +160,11 @@ impl Link {
         Backoff::new(first, max, self.entropy.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// A key that this user may read.
+    pub(super) fn probe_key(&self) -> &[u8] {
+        &self.probe_key
+    }
+
     pub(super) fn epoch(&self) -> &Epoch {
         &self.epoch
     }
@@ -180,7 +190,7 @@ impl Link {
     async fn newest_again(&self) -> Option<Revision> {
         let read = self.attempt(self.until(), Repeat::Always, || {
             let mut kv = self.kv();
-            let key = self.prefix.raw(&Range::cluster().from);
+            let key = self.probe_key.as_slice();
             let options = GetOptions::new().with_count_only();
             async move { kv.get(key, Some(options)).await }
         });

@@ -99,7 +99,7 @@ pub(super) async fn newest(link: &Link, until: Instant) -> Result<Revision, Fate
     let known = link.epoch().highest();
     let read = link.attempt(until, Repeat::Always, || {
         let mut kv = link.kv();
-        let key = link.prefix().raw(&Range::cluster().from);
+        let key = link.probe_key();
         let options = GetOptions::new().with_count_only();
         async move { kv.get(key, Some(options)).await }
     });
