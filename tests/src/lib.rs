@@ -1,6 +1,7 @@
 //! What the black-box tests share.
 
 mod binary;
+pub mod chaos;
 pub mod client;
 pub mod etcd;
 pub mod process;
