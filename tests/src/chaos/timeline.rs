@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use windlass_sim::core::gateway::{Reply, Request, Submitted};
 use windlass_sim::core::ids::{Attempt, Fence, OpId, Revision, TaskId};
@@ -95,7 +95,6 @@ impl Timeline {
         mut stored: impl FnMut(Nanos, &Recorded),
         mut other: impl FnMut(Nanos, &Fact),
     ) -> anyhow::Result<()> {
-        // Two callers' closures share what they change by a cell of their own.
         let mut facts = self.facts.iter().peekable();
         for recorded in History::open(&self.history)? {
             let recorded = recorded?;
@@ -182,8 +181,10 @@ struct Index {
 impl Index {
     fn of(history: History) -> anyhow::Result<Self> {
         let mut index = Self::default();
-        for recorded in history {
+        for (recorded, due) in history.zip(2..) {
             let recorded = recorded?;
+            let revision = recorded.revision;
+            ensure!(revision == due, "revision {revision} follows {}", due - 1);
             index.told.insert(recorded.revision, recorded.at);
             for written in recorded.writes.iter().filter(|it| it.version == 1) {
                 match Meaning::of(&Key::from_store(written.key.as_str())) {
@@ -263,5 +264,33 @@ impl Index {
             *time = earliest;
         }
         self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TASK: &str = "0197f5a0-0000-7000-8000-000000000001";
+
+    #[test]
+    fn a_handler_that_was_killed_ended_after_its_last_sign_of_life() {
+        let ledger = format!("start 5 {TASK} 7 1 99\nbeat 8 {TASK} 7 1 99\nbeat 9 {TASK} 7");
+        let facts: Vec<_> = of_ledger(3, &ledger, &mut 0).unwrap().collect();
+        let times: Vec<Nanos> = facts.iter().map(|(at, _)| *at).collect();
+        assert_eq!(times, [5, 8]);
+        assert!(matches!(facts[1].1, Fact::HandlerEnded { node: 3, .. }));
+    }
+
+    #[test]
+    fn a_revision_was_there_before_anything_that_shows_it() {
+        let index = Index {
+            told: [(2, 10), (3, 30), (4, 31)].into(),
+            ..Index::default()
+        };
+        let ledger = format!("start 20 {TASK} 3 1 99\n");
+        let facts: Vec<_> = of_ledger(0, &ledger, &mut 0).unwrap().collect();
+        let times = index.times(&facts);
+        assert_eq!(times, [(2, 10), (3, 20), (4, 31)].into());
     }
 }
