@@ -28,7 +28,10 @@ fn broken(records: &Path, tamper: impl FnOnce(&Path)) -> BTreeSet<String> {
     for entry in fs::read_dir(records).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if [".jsonl", ".json", ".ledger"].iter().any(|it| name.ends_with(it)) {
+        if [".jsonl", ".json", ".ledger"]
+            .iter()
+            .any(|it| name.ends_with(it))
+        {
             fs::copy(&path, folder.path().join(&name)).unwrap();
         }
     }
@@ -39,7 +42,9 @@ fn broken(records: &Path, tamper: impl FnOnce(&Path)) -> BTreeSet<String> {
 
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
-    text.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+    text.lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect()
 }
 
 fn write(path: &Path, lines: &[Value]) {
@@ -51,7 +56,9 @@ fn write(path: &Path, lines: &[Value]) {
 fn find(history: &[Value], is_it: impl Fn(&str) -> bool) -> (usize, usize) {
     let place = history.iter().enumerate().find_map(|(line, revision)| {
         let writes = revision["e"].as_array().unwrap();
-        let at = writes.iter().position(|it| is_it(it["k"].as_str().unwrap()) && it["n"] == 1);
+        let at = writes
+            .iter()
+            .position(|it| is_it(it["k"].as_str().unwrap()) && it["n"] == 1);
         Some((line, at?))
     });
     place.unwrap()
@@ -78,7 +85,9 @@ fn in_journal(folder: &Path, tamper: impl FnOnce(&mut Vec<Value>)) {
 /// A worker's ledger that has something in it.
 fn ledger(folder: &Path) -> PathBuf {
     let all = (1..=4).map(|n| folder.join(format!("w{n}.ledger")));
-    all.into_iter().find(|it| fs::metadata(it).is_ok_and(|it| it.len() > 0)).unwrap()
+    all.into_iter()
+        .find(|it| fs::metadata(it).is_ok_and(|it| it.len() > 0))
+        .unwrap()
 }
 
 #[test]
@@ -114,9 +123,10 @@ fn a_short_run_breaks_no_rule_and_every_tampering_with_its_records_is_noticed() 
     // Somebody is told of a task that is nowhere.
     noticed("S1", &|folder| {
         in_journal(folder, |journal| {
-            let told = journal.iter_mut().rev().find(|it| {
-                it[1]["Answered"]["reply"]["Submitted"][0]["Accepted"].is_object()
-            });
+            let told = journal
+                .iter_mut()
+                .rev()
+                .find(|it| it[1]["Answered"]["reply"]["Submitted"][0]["Accepted"].is_object());
             let accepted = &mut told.unwrap()[1]["Answered"]["reply"]["Submitted"][0]["Accepted"];
             accepted["id"] = json!("0197f5a0-0000-7000-8000-000000000001");
         });

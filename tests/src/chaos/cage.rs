@@ -37,7 +37,14 @@ pub fn enter() -> anyhow::Result<()> {
     }
     // The shell is the first process of the namespace: it takes in orphans, and passes the exit code on.
     let error = unshare
-        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args([
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["sh", "-c", r#""$0" "$@"; exit $?"#])
         .arg(own)
         .args(std::env::args_os().skip(1))

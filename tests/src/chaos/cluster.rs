@@ -368,9 +368,8 @@ impl Planner<'_> {
         let own = std::env::current_exe()?;
         let ledger = self.folder.join(format!("w{n}.ledger"));
         let slots_arg = slots.to_string();
-        let handlers = KINDS.map(|kind| {
-            format!("{kind}={} handle {}", own.display(), ledger.display())
-        });
+        let handlers =
+            KINDS.map(|kind| format!("{kind}={} handle {}", own.display(), ledger.display()));
         let mut more = vec!["--slots", &slots_arg];
         for handler in &handlers {
             more.extend(["--handler", handler]);
@@ -394,7 +393,15 @@ impl Planner<'_> {
         let name = format!("{letter}{n}");
         let host = Arc::new(Host::new(&name, Ipv4Addr::new(10, 77, net, n))?);
         let ttl = format!("{}s", TTL.as_secs());
-        let args = [noun, "--etcd", &self.endpoints, "--id", &name, "--ttl", &ttl];
+        let args = [
+            noun,
+            "--etcd",
+            &self.endpoints,
+            "--id",
+            &name,
+            "--ttl",
+            &ttl,
+        ];
         let args: Vec<String> = args.iter().chain(more).map(|&it| it.to_owned()).collect();
         let (mut env, mut clock) = (Vec::new(), None);
         if let Some(library) = self.clock.filter(|_| has_clock) {
@@ -403,7 +410,11 @@ impl Planner<'_> {
             let pair = |name: &str, value: &Path| (name.to_owned(), value.display().to_string());
             env.push(pair("LD_PRELOAD", library));
             env.push(pair("FAKETIME_TIMESTAMP_FILE", &file));
-            for flag in ["FAKETIME_NO_CACHE", "FAKETIME_DONT_FAKE_MONOTONIC", "NO_FAKE_STAT"] {
+            for flag in [
+                "FAKETIME_NO_CACHE",
+                "FAKETIME_DONT_FAKE_MONOTONIC",
+                "NO_FAKE_STAT",
+            ] {
                 env.push(pair(flag, Path::new("1")));
             }
             clock = Some(file);

@@ -142,7 +142,11 @@ impl Recorder {
     /// When it has a gap.
     pub fn flush(&self) -> anyhow::Result<()> {
         self.sink.file().flush()?;
-        let broken = self.sink.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        let broken = self
+            .sink
+            .broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match &*broken {
             Some(why) => bail!("the history is not whole: {why}"),
             None => Ok(()),
@@ -159,7 +163,10 @@ impl Sink {
     fn take(&self, response: &WatchResponse) -> anyhow::Result<()> {
         let at = clock::now();
         let mut file = self.file();
-        for events in response.events().chunk_by(|a, b| revision_of(a) == revision_of(b)) {
+        for events in response
+            .events()
+            .chunk_by(|a, b| revision_of(a) == revision_of(b))
+        {
             let revision = events.first().map(revision_of).unwrap_or_default();
             let last = self.last.load(Ordering::SeqCst);
             if revision <= last {
@@ -189,7 +196,9 @@ impl Sink {
 async fn follow(endpoint: &str, sink: &Sink) -> anyhow::Result<()> {
     let client = client(endpoint).await?;
     let from = i64::try_from(sink.last.load(Ordering::SeqCst) + 1)?;
-    let options = WatchOptions::new().with_all_keys().with_start_revision(from);
+    let options = WatchOptions::new()
+        .with_all_keys()
+        .with_start_revision(from);
     let mut watches = client.watch_client().max_decoding_message_size(NEWS_MAX);
     let watch = watches.watch("", Some(options));
     let mut watch = tokio::time::timeout(SILENCE * 2, watch).await??;

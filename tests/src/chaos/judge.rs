@@ -141,10 +141,9 @@ impl Court {
 
     fn stored(&mut self, at: Nanos, recorded: &Recorded) {
         let edits = recorded.edits();
-        let revised = self.book.revise(
-            windlass_sim::core::ids::Revision(recorded.revision),
-            &edits,
-        );
+        let revised = self
+            .book
+            .revise(windlass_sim::core::ids::Revision(recorded.revision), &edits);
         for lease in leases(&revised) {
             if self.leases.insert(lease) {
                 let ttl = Millis::from_secs(TTL.as_secs());
@@ -186,7 +185,12 @@ impl Court {
             }
         }
         for step in &revised.steps {
-            let Some(end) = step.after.end.as_ref().filter(|it| it.written == revised.at) else {
+            let Some(end) = step
+                .after
+                .end
+                .as_ref()
+                .filter(|it| it.written == revised.at)
+            else {
                 continue;
             };
             let name = match end.how {

@@ -203,7 +203,8 @@ impl Load {
                 seen.acknowledged.push(*id);
                 seen.latencies.push(begun.elapsed());
                 if known.replace(*id).is_some_and(|before| before == *id) {
-                    seen.violations.push(format!("{id} was acknowledged twice in one answer"));
+                    seen.violations
+                        .push(format!("{id} was acknowledged twice in one answer"));
                 }
             }
         }
@@ -255,7 +256,11 @@ impl Load {
             retries_max: u32::try_from(retries).unwrap_or(u32::MAX),
             retry: RetryPolicy::default(),
             timeout: Millis::new(timeout),
-            due: if is_delayed { Due::In(Millis::new(delay)) } else { Due::Now },
+            due: if is_delayed {
+                Due::In(Millis::new(delay))
+            } else {
+                Due::Now
+            },
             key,
         };
         Draft { body, spec }

@@ -117,11 +117,18 @@ impl Nemesis<'_> {
     }
 
     fn member(&self, act: &Act) -> usize {
-        *pick((0..self.cluster.members.len()).collect::<Vec<_>>().iter(), act.whom)
+        *pick(
+            (0..self.cluster.members.len()).collect::<Vec<_>>().iter(),
+            act.whom,
+        )
     }
 
     fn addresses(&self) -> Vec<Ipv4Addr> {
-        self.cluster.members.iter().map(|it| it.host.address()).collect()
+        self.cluster
+            .members
+            .iter()
+            .map(|it| it.host.address())
+            .collect()
     }
 
     // What is told.
@@ -228,7 +235,11 @@ impl Nemesis<'_> {
         let node = *pick(clocks.iter(), act.whom);
         let file = node.clock.as_ref().context("it has a clock of its own")?;
         self.tell(FaultKind::JumpWall, Some(node), lasts);
-        let offset = if act.whom >> 32 & 1 == 0 { "+3600" } else { "-3600" };
+        let offset = if act.whom >> 32 & 1 == 0 {
+            "+3600"
+        } else {
+            "-3600"
+        };
         std::fs::write(file, format!("{offset}\n"))?;
         std::thread::sleep(lasts);
         std::fs::write(file, "+0\n")?;

@@ -63,7 +63,9 @@ impl Host {
     /// When the kernel does not let it.
     pub fn new(name: &str, address: Ipv4Addr) -> anyhow::Result<Self> {
         ip(&format!("netns add {name}"))?;
-        ip(&format!("link add v-{name} type veth peer name eth0 netns {name}"))?;
+        ip(&format!(
+            "link add v-{name} type veth peer name eth0 netns {name}"
+        ))?;
         ip(&format!("link set v-{name} master br0 up"))?;
         ip(&format!("-n {name} addr add {address}/16 dev eth0"))?;
         ip(&format!("-n {name} link set eth0 up"))?;
@@ -156,14 +158,16 @@ impl Host {
     fn limit(&self, rate: Option<u32>, slowed: bool) -> anyhow::Result<()> {
         let far = format!("v-{}", self.name);
         let on = |command: &mut Command, device: &str| match rate {
-            Some(rate) => run(command.args(["qdisc", "replace", "dev", device, "root", "tbf"]).args([
-                "rate",
-                &format!("{rate}kbit"),
-                "burst",
-                "8kb",
-                "latency",
-                "1s",
-            ])),
+            Some(rate) => run(command
+                .args(["qdisc", "replace", "dev", device, "root", "tbf"])
+                .args([
+                    "rate",
+                    &format!("{rate}kbit"),
+                    "burst",
+                    "8kb",
+                    "latency",
+                    "1s",
+                ])),
             None if slowed => run(command.args(["qdisc", "del", "dev", device, "root"])),
             None => Ok(()),
         };
@@ -212,7 +216,11 @@ mod tests {
     #[test]
     fn every_way_of_a_cut_is_a_rule_of_its_own() {
         let peer = vec![Ipv4Addr::new(10, 77, 1, 1)];
-        let rules = [Rule::DropFrom(peer.clone()), Rule::DropTo(peer), Rule::Lossy(30)];
+        let rules = [
+            Rule::DropFrom(peer.clone()),
+            Rule::DropTo(peer),
+            Rule::Lossy(30),
+        ];
         let table = table(rules.iter());
         assert_eq!(table.matches("saddr { 10.77.1.1 } counter drop").count(), 1);
         assert_eq!(table.matches("daddr { 10.77.1.1 } counter drop").count(), 1);

@@ -150,6 +150,8 @@ pub struct Plan {
 const SHARES: [u32; 4] = [30, 90, 110, 300];
 /// How long the cluster is left alone between two faults of a lane, at most.
 const GAP_MAX_MS: u64 = 5_000;
+/// How long etcd is left alone once everything was done to it: then what becomes of nodes shows undisturbed.
+const STORE_CALM_MS: u64 = 40_000;
 /// When the first fault comes.
 const CALM_MS: u64 = 3_000;
 
@@ -160,7 +162,8 @@ impl Plan {
         let mut lane = |purpose: &str, of_store: bool| {
             let kinds = possible.iter().filter(|it| it.is_of_store() == of_store);
             let kinds: Vec<Kind> = kinds.copied().collect();
-            draw(&mut rng.fork(purpose), lasts, &kinds)
+            let calm_ms = if of_store { STORE_CALM_MS } else { 0 };
+            draw(&mut rng.fork(purpose), lasts, &kinds, calm_ms)
         };
         Self {
             nodes: lane("nodes", false),
@@ -169,8 +172,8 @@ impl Plan {
     }
 }
 
-/// Every kind once before any comes again.
-fn draw(rng: &mut Rng, lasts: Duration, kinds: &[Kind]) -> Vec<Act> {
+/// Every kind once before any comes again, and a pause after them.
+fn draw(rng: &mut Rng, lasts: Duration, kinds: &[Kind], calm_ms: u64) -> Vec<Act> {
     let mut acts = Vec::new();
     let mut bag: Vec<Kind> = Vec::new();
     let end = u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX);
@@ -178,6 +181,7 @@ fn draw(rng: &mut Rng, lasts: Duration, kinds: &[Kind]) -> Vec<Act> {
     while !kinds.is_empty() {
         if bag.is_empty() {
             bag.extend(kinds);
+            at_ms += if acts.is_empty() { 0 } else { calm_ms };
         }
         let kind = bag.swap_remove(index(rng, bag.len()));
         let whole = TTL * SHARES[index(rng, SHARES.len())] / 100;

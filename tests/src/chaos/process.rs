@@ -48,7 +48,10 @@ impl Process {
     /// When it cannot be started.
     pub fn start(&mut self) -> anyhow::Result<()> {
         assert!(self.child.is_none(), "{} runs already", self.spec.name);
-        let log = OpenOptions::new().append(true).create(true).open(&self.spec.log)?;
+        let log = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.spec.log)?;
         let mut command = self.spec.host.command(&self.spec.program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("WINDLASS_") {

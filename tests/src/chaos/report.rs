@@ -48,7 +48,10 @@ impl Spread {
 
 /// A run in figures.
 #[derive(Debug, Serialize)]
-#[allow(missing_docs, reason = "the names say it, and `Verdict` and `Ran` say more")]
+#[allow(
+    missing_docs,
+    reason = "the names say it, and `Verdict` and `Ran` say more"
+)]
 pub struct Report {
     pub seed: u64,
     pub members: usize,
@@ -101,9 +104,13 @@ impl Report {
             verdict.violations.push(violation);
         }
         let (kinds, _) = run::possible(options.members, run::clock_library().as_deref());
-        let not_hit = kinds.into_iter().filter(|it| !ran.done.hits.contains_key(it));
+        let not_hit = kinds
+            .into_iter()
+            .filter(|it| !ran.done.hits.contains_key(it));
         let not_hit: Vec<Kind> = not_hit.collect();
-        if options.lasts >= LONG && !(not_hit.is_empty() && !ran.impossible.contains_key(&Kind::JumpClock)) {
+        if options.lasts >= LONG
+            && !(not_hit.is_empty() && !ran.impossible.contains_key(&Kind::JumpClock))
+        {
             let what = format!("never hit: {not_hit:?}; impossible: {:?}", ran.impossible);
             let violation = judge::violation(Rule::Harness, Mono::ZERO, what);
             verdict.violations.push(violation);
@@ -126,7 +133,10 @@ impl Report {
                 0 => "none".to_owned(),
                 status => status.to_string(),
             };
-            answers.entry((*what).to_owned()).or_default().insert(status, *count);
+            answers
+                .entry((*what).to_owned())
+                .or_default()
+                .insert(status, *count);
         }
         Self {
             seed: options.seed,
@@ -188,7 +198,9 @@ impl Report {
             let (seed, seconds) = (self.seed, self.fault_seconds);
             let (members, rate) = (self.members, self.tasks_a_second);
             let folder = folder.display();
-            lines.push(format!("records are kept in {folder}; judge them again: windlass-chaos judge {folder}"));
+            lines.push(format!(
+                "records are kept in {folder}; judge them again: windlass-chaos judge {folder}"
+            ));
             lines.push(format!("the same plan again: windlass-chaos run --seed {seed} --seconds {seconds} --members {members} --rate {rate}"));
         }
         lines.join("\n")
@@ -202,7 +214,11 @@ fn error_rate(statuses: &BTreeMap<(&'static str, u16), u64>) -> f64 {
     let (mut all, mut bad) = (0, 0);
     for ((_, status), count) in submits {
         all += count;
-        bad += if matches!(status, 200 | 201) { 0 } else { *count };
+        bad += if matches!(status, 200 | 201) {
+            0
+        } else {
+            *count
+        };
     }
     bad as f64 * 100.0 / (all.max(1) as f64)
 }

@@ -78,7 +78,10 @@ pub fn possible(members: usize, clock: Option<&Path>) -> (BTreeSet<Kind>, BTreeM
         impossible.insert(Kind::JumpClock, why);
     }
     let all = Kind::ALL.into_iter();
-    (all.filter(|it| !impossible.contains_key(it)).collect(), impossible)
+    (
+        all.filter(|it| !impossible.contains_key(it)).collect(),
+        impossible,
+    )
 }
 
 /// The library that shifts wall clocks, if it is there.
@@ -104,7 +107,10 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
     let clock = clock_library();
     let (kinds, impossible) = possible(options.members, clock.as_deref());
     let plan = Plan::draw(options.seed, options.lasts, &kinds);
-    fs::write(folder.join("plan.json"), serde_json::to_string_pretty(&plan)?)?;
+    fs::write(
+        folder.join("plan.json"),
+        serde_json::to_string_pretty(&plan)?,
+    )?;
     let journal = Arc::new(Journal::create(&folder.join("journal.jsonl"))?);
     let cluster = Cluster::plan(options.members, folder, &journal, clock.as_deref())?;
     let (begun, epoch_ms) = (clock::now(), clock::wall_ms());
@@ -138,7 +144,9 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
         stats
     })?;
     is_recorded(&store, &recorder)?;
-    let workers = cluster.workers().map(|it| (it.id.as_str().to_owned(), it.ix));
+    let workers = cluster
+        .workers()
+        .map(|it| (it.id.as_str().to_owned(), it.ix));
     let meta = Meta {
         seed: options.seed,
         seconds: options.lasts.as_secs(),
@@ -150,11 +158,24 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
         stats,
     };
     journal.flush();
-    fs::write(folder.join("meta.json"), serde_json::to_string_pretty(&meta)?)?;
+    fs::write(
+        folder.join("meta.json"),
+        serde_json::to_string_pretty(&meta)?,
+    )?;
     ran.seen = std::mem::take(&mut *load.seen());
-    ran.done = nemesis.done.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    ran.exits = watch.exits.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ran.store_size_max = watch.size_max.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ran.done = nemesis
+        .done
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    ran.exits = watch
+        .exits
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    ran.store_size_max = watch
+        .size_max
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     Ok(ran)
 }
 
@@ -230,7 +251,10 @@ fn cancel_put_off(cluster: &Cluster, store: &Store) -> anyhow::Result<u64> {
         if let Meaning::Delayed(due, task) = Meaning::of(&Key::from_store(key.as_str()))
             && due.as_millis() > clock::wall_ms() + 120_000
         {
-            let server = cluster.schedulers().next().context("there is a scheduler")?;
+            let server = cluster
+                .schedulers()
+                .next()
+                .context("there is a scheduler")?;
             let url = format!("{}/api/v1/tasks/{task}/cancel", server.url());
             let answer = http.post(url).json(&json!({})).send();
             count += u64::from(answer.is_ok_and(|it| it.status().is_success()));
@@ -246,7 +270,10 @@ fn is_recorded(store: &Store, recorder: &Recorder) -> anyhow::Result<()> {
     while recorder.last() < newest {
         let last = recorder.last();
         let patience = Duration::from_secs(60);
-        ensure!(begun.elapsed() < patience, "recorded up to {last} of {newest}");
+        ensure!(
+            begun.elapsed() < patience,
+            "recorded up to {last} of {newest}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     recorder.flush()
@@ -286,7 +313,9 @@ impl<'a> Watchman<'a> {
             for node in self.cluster.nodes.iter().filter(|it| !it.is_held()) {
                 if let Some(code) = node.look() {
                     let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
-                    *exits.entry((node.id.as_str().to_owned(), code)).or_default() += 1;
+                    *exits
+                        .entry((node.id.as_str().to_owned(), code))
+                        .or_default() += 1;
                     down.insert(node.ix, Instant::now());
                 }
             }
@@ -318,10 +347,18 @@ impl<'a> Watchman<'a> {
             };
             let there: BTreeSet<i64> = leases.into_iter().collect();
             for (lease, missing) in &mut known {
-                *missing = if there.contains(lease) { 0 } else { *missing + 1 };
+                *missing = if there.contains(lease) {
+                    0
+                } else {
+                    *missing + 1
+                };
             }
             known.extend(there.iter().map(|lease| (*lease, 0)));
-            let missing: Vec<i64> = known.iter().filter(|it| *it.1 > 1).map(|it| *it.0).collect();
+            let missing: Vec<i64> = known
+                .iter()
+                .filter(|it| *it.1 > 1)
+                .map(|it| *it.0)
+                .collect();
             for lease in missing {
                 if self.store.is_over(lease).unwrap_or_default() {
                     known.remove(&lease);
@@ -341,7 +378,11 @@ pub fn logs(folder: &Path) -> anyhow::Result<(Vec<String>, u64)> {
     let (mut panics, mut errors) = (Vec::new(), 0);
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let is_node = name.starts_with(['s', 'w']) && name.ends_with(".log");
         if !is_node {
             continue;

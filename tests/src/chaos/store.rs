@@ -103,7 +103,10 @@ impl Store {
     /// When it does not.
     pub fn is_well(&self, member: usize) -> anyhow::Result<()> {
         self.ask(Duration::from_secs(2), async {
-            client(&self.endpoints[member]).await?.get("/", None).await?;
+            client(&self.endpoints[member])
+                .await?
+                .get("/", None)
+                .await?;
             Ok(())
         })
     }
@@ -152,7 +155,10 @@ impl Store {
     /// When nobody answers.
     pub fn is_over(&self, lease: i64) -> anyhow::Result<bool> {
         self.ask_any(|endpoint| async move {
-            let answer = client(&endpoint).await?.lease_time_to_live(lease, None).await;
+            let answer = client(&endpoint)
+                .await?
+                .lease_time_to_live(lease, None)
+                .await;
             Ok(answer?.ttl() < 0)
         })
     }
@@ -184,7 +190,9 @@ impl Store {
             for member in members.members() {
                 let mut options = etcd_client::AlarmOptions::new();
                 options.with_member(member.id());
-                client.alarm(action, AlarmType::Nospace, Some(options)).await?;
+                client
+                    .alarm(action, AlarmType::Nospace, Some(options))
+                    .await?;
             }
             Ok(())
         })
@@ -221,7 +229,9 @@ impl Store {
             let options = GetOptions::new().with_prefix().with_keys_only();
             let answer = client(&endpoint).await?.get(prefix, Some(options)).await?;
             let keys = answer.kvs().iter();
-            Ok(keys.filter_map(|it| it.key_str().ok().map(str::to_owned)).collect())
+            Ok(keys
+                .filter_map(|it| it.key_str().ok().map(str::to_owned))
+                .collect())
         })
     }
 
@@ -232,7 +242,10 @@ impl Store {
     pub fn revision(&self) -> anyhow::Result<i64> {
         self.ask_any(|endpoint| async move {
             let answer = client(&endpoint).await?.get("/", None).await?;
-            answer.header().map(|it| it.revision()).context("an answer has a header")
+            answer
+                .header()
+                .map(|it| it.revision())
+                .context("an answer has a header")
         })
     }
 
@@ -243,6 +256,9 @@ impl Store {
                 Ok(client(endpoint).await?.status().await?.db_size())
             })
         };
-        self.endpoints.iter().filter_map(|it| size(it).ok()).collect()
+        self.endpoints
+            .iter()
+            .filter_map(|it| size(it).ok())
+            .collect()
     }
 }
