@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use windlass_sim::book::{Book, Ending, Life, Other, Revised, Spot};
+use windlass_sim::book::{Book, Ending, Life, Other, Revised};
 use windlass_sim::checkers::{self, Checkers, Findings, Rule, Terms, Violation};
 use windlass_sim::core::gateway::{Reply, Submitted};
 use windlass_sim::core::ids::{Fence, LeaseId, TaskId};
@@ -20,6 +20,7 @@ use windlass_sim::fact::{Fact, NodeIx};
 use super::clock::Nanos;
 use super::cluster::{RETENTION, TTL};
 use super::history::Recorded;
+use super::losses::Losses;
 use super::nemesis::LEAVE_MAX;
 use super::timeline::{Meta, Timeline};
 
@@ -54,12 +55,8 @@ pub struct Verdict {
     pub starts: u64,
     /// Revisions.
     pub revisions: u64,
-    /// From the death of a worker to a new claim of what it held, when nothing else was broken meanwhile.
-    pub reclaimed_alone: Vec<Duration>,
-    /// The same, whatever else was broken.
-    pub reclaimed: Vec<Duration>,
-    /// From when a worker was frozen to a new claim of what it held.
-    pub reclaimed_frozen: Vec<Duration>,
+    /// From the loss of a worker to a new claim of what it held.
+    pub losses: Losses,
 }
 
 /// Judges what lies in a run's folder.
@@ -75,7 +72,7 @@ pub fn judge(folder: &Path) -> anyhow::Result<Verdict> {
 /// # Errors
 /// When the history cannot be read.
 pub fn judge_told(timeline: &Timeline) -> anyhow::Result<Verdict> {
-    let court = RefCell::new(Court::new(&timeline.meta));
+    let court = RefCell::new(Court::new(timeline));
     timeline.tell(
         |at, recorded| court.borrow_mut().stored(at, recorded),
         |at, fact| court.borrow_mut().other(at, fact),
@@ -99,8 +96,9 @@ fn terms(meta: &Meta) -> Terms {
     }
 }
 
-struct Court {
+struct Court<'a> {
     begun: Nanos,
+    done: &'a BTreeSet<(TaskId, Fence)>,
     book: Book,
     checkers: Checkers,
     found: Findings,
@@ -109,23 +107,22 @@ struct Court {
     acknowledged: BTreeSet<TaskId>,
     completed: BTreeMap<TaskId, u64>,
     lanes: BTreeMap<Key, Totals>,
-    losses: Losses,
     verdict: Verdict,
 }
 
-impl Court {
-    fn new(meta: &Meta) -> Self {
+impl<'a> Court<'a> {
+    fn new(timeline: &'a Timeline) -> Self {
         Self {
-            begun: meta.begun,
+            begun: timeline.meta.begun,
+            done: &timeline.done,
             book: Book::default(),
-            checkers: Checkers::new(checkers::all(&terms(meta))),
+            checkers: Checkers::new(checkers::all(&terms(&timeline.meta))),
             found: Findings::default(),
             leases: BTreeSet::new(),
             names: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             completed: BTreeMap::new(),
             lanes: BTreeMap::new(),
-            losses: Losses::default(),
             verdict: Verdict::default(),
         }
     }
@@ -150,8 +147,8 @@ impl Court {
                 self.show(at, &Fact::Leased { lease, ttl });
             }
         }
-        self.count(&revised);
-        self.losses.stored(at, &revised, &mut self.verdict);
+        self.count(at, &revised);
+        self.verdict.losses.stored(at, &revised);
         self.show(at, &Fact::Stored(revised));
         self.views(at, recorded);
     }
@@ -174,7 +171,7 @@ impl Court {
         }
     }
 
-    fn count(&mut self, revised: &Revised) {
+    fn count(&mut self, at: Nanos, revised: &Revised) {
         self.verdict.revisions = revised.at.0;
         for other in &revised.others {
             if let Other::Lane { key, lane } = other {
@@ -200,6 +197,12 @@ impl Court {
             };
             *self.verdict.outcomes.entry(name).or_default() += 1;
             if end.how == Ending::Completed {
+                let by = end.fence.map(|fence| (step.task, fence));
+                if by.is_none_or(|by| !self.done.contains(&by)) {
+                    let what = format!("{} completed, and no handler did it", step.task);
+                    let at = self.mono(at);
+                    self.found.push(violation(Rule::S6, at, what));
+                }
                 *self.completed.entry(step.task).or_default() += 1;
             }
         }
@@ -240,7 +243,7 @@ impl Court {
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }
-        self.losses.other(at, fact);
+        self.verdict.losses.other(at, fact);
         if let Fact::Fault { kind, node, until } = fact {
             // Noted on the machine's clock, judged on the run's.
             let until = self.mono(until.as_nanos());
@@ -307,132 +310,4 @@ fn leases(revised: &Revised) -> impl Iterator<Item = LeaseId> {
         | Other::Orders { .. }
         | Other::Foreign { .. } => None,
     })
-}
-
-/// What workers held when they were lost, and when others got it.
-#[derive(Debug, Default)]
-struct Losses {
-    ids: BTreeMap<NodeIx, String>,
-    /// Every claim that is there.
-    claims: BTreeMap<TaskId, Held>,
-    /// Claims whose worker was lost: when, and how.
-    waiting: BTreeMap<TaskId, (Held, Nanos, Loss)>,
-    /// When the last fault of anybody is over.
-    hurt_until: Nanos,
-}
-
-#[derive(Debug, Clone)]
-struct Held {
-    worker: String,
-    fence: Fence,
-    losses: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Loss {
-    Killed { alone: bool },
-    Frozen,
-}
-
-impl Losses {
-    fn lose(&mut self, at: Nanos, node: NodeIx, loss: Loss) {
-        let Some(id) = self.ids.get(&node) else {
-            return;
-        };
-        for (task, held) in self.claims.iter().filter(|(_, held)| held.worker == *id) {
-            let lost = (held.clone(), at, loss);
-            self.waiting.entry(*task).or_insert(lost);
-        }
-    }
-
-    fn other(&mut self, at: Nanos, fact: &Fact) {
-        match fact {
-            Fact::Booted {
-                node,
-                id,
-                role: Role::Worker,
-                ..
-            } => {
-                self.ids.insert(*node, id.as_str().to_owned());
-            }
-            Fact::Down { node, exit: None } => {
-                let alone = self.hurt_until <= at;
-                self.lose(at, *node, Loss::Killed { alone });
-            }
-            Fact::Frozen { node } => self.lose(at, *node, Loss::Frozen),
-            Fact::Fault { kind, until, .. } => {
-                // The loss itself is no other fault.
-                if *kind != windlass_sim::nemesis::FaultKind::Crash {
-                    self.spoil(until.as_nanos());
-                }
-            }
-            Fact::Booted { .. }
-            | Fact::Down { .. }
-            | Fact::Stored(_)
-            | Fact::Leased { .. }
-            | Fact::LeaseEnded { .. }
-            | Fact::Thawed { .. }
-            | Fact::Draining { .. }
-            | Fact::SessionUntil { .. }
-            | Fact::Started { .. }
-            | Fact::StopOrdered { .. }
-            | Fact::HandlerEnded { .. }
-            | Fact::Asked { .. }
-            | Fact::Answered { .. }
-            | Fact::Handled { .. }
-            | Fact::Sent { .. }
-            | Fact::Read { .. }
-            | Fact::Decided { .. }
-            | Fact::Viewed { .. }
-            | Fact::Phase(_) => {}
-        }
-    }
-
-    /// Another fault: those who wait now do not wait for their loss alone.
-    fn spoil(&mut self, until: Nanos) {
-        self.hurt_until = self.hurt_until.max(until);
-        for (.., loss) in self.waiting.values_mut() {
-            if let Loss::Killed { alone } = loss {
-                *alone = false;
-            }
-        }
-    }
-
-    fn stored(&mut self, at: Nanos, revised: &Revised, verdict: &mut Verdict) {
-        for step in &revised.steps {
-            let claim = step.after.spots.iter().find_map(|spot| match spot {
-                Spot::Claim(claim) => Some(Held {
-                    worker: claim.worker.as_str().to_owned(),
-                    fence: claim.fence,
-                    losses: claim.count.losses,
-                }),
-                Spot::Entry { .. } | Spot::Delayed { .. } | Spot::Unreadable { .. } => None,
-            });
-            let Some(claim) = claim else {
-                self.claims.remove(&step.task);
-                if step.after.spots.is_empty() {
-                    self.waiting.remove(&step.task);
-                }
-                continue;
-            };
-            let again = |(held, ..): &(Held, Nanos, Loss)| claim.fence > held.fence;
-            if self.waiting.get(&step.task).is_some_and(again)
-                && let Some((held, since, loss)) = self.waiting.remove(&step.task)
-                // What its worker gave back by itself was not lost.
-                && claim.losses > held.losses
-            {
-                let took = Duration::from_nanos(at.saturating_sub(since));
-                match loss {
-                    Loss::Killed { alone } => {
-                        verdict.reclaimed.push(took);
-                        if alone {
-                            verdict.reclaimed_alone.push(took);
-                        }
-                    }
-                    Loss::Frozen => verdict.reclaimed_frozen.push(took),
-                }
-            }
-            self.claims.insert(step.task, claim);
-        }
-    }
 }

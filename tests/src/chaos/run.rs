@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
-use windlass_sim::core::ids::LeaseId;
 use windlass_sim::core::keyspace::{Key, Meaning};
 use windlass_sim::core::rng::Rng;
 use windlass_sim::fact::{Fact, Phase};
@@ -24,12 +22,11 @@ use super::nemesis::{Done, Nemesis};
 use super::plan::{Kind, Plan};
 use super::store::Store;
 use super::timeline::Meta;
+use super::watchman::Watchman;
 use crate::binary;
 
 /// How many tasks the healed cluster is given.
 const SERVICE: usize = 60;
-/// How long a node that has ended by itself stays down.
-const RESTART_AFTER: Duration = Duration::from_millis(300);
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -140,7 +137,7 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
         scope.spawn(|| watch.keep_up());
         scope.spawn(|| watch.leases());
         let stats = hurt_and_heal(options, &plan, &nemesis, &load, &mut ran);
-        watch.over.store(true, Ordering::SeqCst);
+        watch.stop();
         stats
     })?;
     is_recorded(&store, &recorder)?;
@@ -168,14 +165,7 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .clone();
-    ran.exits = watch
-        .exits
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    ran.store_size_max = watch
-        .size_max
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    (ran.exits, ran.store_size_max) = watch.seen();
     Ok(ran)
 }
 
@@ -277,97 +267,6 @@ fn is_recorded(store: &Store, recorder: &Recorder) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     recorder.flush()
-}
-
-/// Starts what ends by itself again, and sees leases end.
-#[derive(Debug)]
-struct Watchman<'a> {
-    cluster: &'a Cluster,
-    journal: &'a Journal,
-    store: Store,
-    over: AtomicBool,
-    exits: Mutex<BTreeMap<(String, i32), u64>>,
-    size_max: Mutex<i64>,
-}
-
-impl<'a> Watchman<'a> {
-    fn new(cluster: &'a Cluster, journal: &'a Journal) -> anyhow::Result<Self> {
-        Ok(Self {
-            cluster,
-            journal,
-            store: Store::new(cluster.endpoints())?,
-            over: AtomicBool::new(false),
-            exits: Mutex::default(),
-            size_max: Mutex::default(),
-        })
-    }
-
-    fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
-    }
-
-    /// What a service manager does.
-    fn keep_up(&self) {
-        let mut down: BTreeMap<usize, Instant> = BTreeMap::new();
-        while !self.is_over() {
-            for node in self.cluster.nodes.iter().filter(|it| !it.is_held()) {
-                if let Some(code) = node.look() {
-                    let mut exits = self.exits.lock().unwrap_or_else(PoisonError::into_inner);
-                    *exits
-                        .entry((node.id.as_str().to_owned(), code))
-                        .or_default() += 1;
-                    down.insert(node.ix, Instant::now());
-                }
-            }
-            let due = |(_, since): &(&usize, &Instant)| since.elapsed() > RESTART_AFTER;
-            let due: Vec<usize> = down.iter().filter(due).map(|(ix, _)| *ix).collect();
-            for ix in due {
-                down.remove(&ix);
-                // Somebody may hold it down by now: then that one starts it.
-                if !self.cluster.nodes[ix].is_held() {
-                    let started = self.cluster.nodes[ix].start();
-                    started.expect("what was started once starts again");
-                }
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// A lease that was there, is missing twice, and is unknown to the leader has ended.
-    fn leases(&self) {
-        let mut known: BTreeMap<i64, u32> = BTreeMap::new();
-        while !self.is_over() {
-            std::thread::sleep(Duration::from_secs(1));
-            let largest = self.store.sizes().into_iter().max().unwrap_or_default();
-            let mut size_max = self.size_max.lock().unwrap_or_else(PoisonError::into_inner);
-            *size_max = largest.max(*size_max);
-            drop(size_max);
-            let Ok(leases) = self.store.leases() else {
-                continue;
-            };
-            let there: BTreeSet<i64> = leases.into_iter().collect();
-            for (lease, missing) in &mut known {
-                *missing = if there.contains(lease) {
-                    0
-                } else {
-                    *missing + 1
-                };
-            }
-            known.extend(there.iter().map(|lease| (*lease, 0)));
-            let missing: Vec<i64> = known
-                .iter()
-                .filter(|it| *it.1 > 1)
-                .map(|it| *it.0)
-                .collect();
-            for lease in missing {
-                if self.store.is_over(lease).unwrap_or_default() {
-                    known.remove(&lease);
-                    let lease = LeaseId(lease);
-                    self.journal.note(&Fact::LeaseEnded { lease });
-                }
-            }
-        }
-    }
 }
 
 /// Looks for panics in what processes wrote, and counts what they call errors.

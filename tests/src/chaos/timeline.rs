@@ -5,7 +5,7 @@
 //! there already (an acknowledgement of its task, a handler that starts under its fence) moves it forth: its time is the
 //! earliest at which it is known to have been made, and so no cause comes after its effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub struct Timeline {
     pub meta: Meta,
     /// Facts of the journal and the ledgers, in order.
     pub facts: Vec<(Nanos, Fact)>,
+    /// The attempts whose handler did all that it should, by its own word.
+    pub done: BTreeSet<(TaskId, Fence)>,
     /// By when each revision was there.
     times: BTreeMap<u64, Nanos>,
     history: std::path::PathBuf,
@@ -66,12 +68,12 @@ impl Timeline {
         let meta = fs::read_to_string(folder.join("meta.json")).context("meta.json")?;
         let meta: Meta = serde_json::from_str(&meta)?;
         let mut facts = Journal::read(&folder.join("journal.jsonl"))?;
-        let mut runs = 0;
+        let (mut runs, mut done) = (0, BTreeSet::new());
         for (worker, node) in &meta.workers {
             let path = folder.join(format!("{worker}.ledger"));
             // A worker that never ran anything has none.
             let text = fs::read_to_string(path).unwrap_or_default();
-            facts.extend(of_ledger(*node, &text, &mut runs)?);
+            facts.extend(of_ledger(*node, &text, &mut runs, &mut done)?);
         }
         facts.sort_by_key(|(at, _)| *at);
         let history = folder.join("history.jsonl");
@@ -81,6 +83,7 @@ impl Timeline {
         Ok(Self {
             meta,
             facts,
+            done,
             times,
             history,
         })
@@ -117,6 +120,7 @@ fn of_ledger(
     node: NodeIx,
     text: &str,
     runs: &mut u64,
+    done: &mut BTreeSet<(TaskId, Fence)>,
 ) -> anyhow::Result<impl Iterator<Item = (Nanos, Fact)> + use<>> {
     let mut facts = Vec::new();
     let mut open: BTreeMap<(String, u64, u32), (OpId, Nanos)> = BTreeMap::new();
@@ -148,6 +152,9 @@ fn of_ledger(
             }
             Mark::Done | Mark::Failed => {
                 let (run, _) = open.remove(&key).context("an end before its start")?;
+                if line.mark == Mark::Done {
+                    done.insert((task, fence));
+                }
                 facts.push((line.at, ended(node, run, task, fence)));
             }
         }
@@ -276,7 +283,9 @@ mod tests {
     #[test]
     fn a_handler_that_was_killed_ended_after_its_last_sign_of_life() {
         let ledger = format!("start 5 {TASK} 7 1 99\nbeat 8 {TASK} 7 1 99\nbeat 9 {TASK} 7");
-        let facts: Vec<_> = of_ledger(3, &ledger, &mut 0).unwrap().collect();
+        let facts: Vec<_> = of_ledger(3, &ledger, &mut 0, &mut BTreeSet::new())
+            .unwrap()
+            .collect();
         let times: Vec<Nanos> = facts.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [5, 8]);
         assert!(matches!(facts[1].1, Fact::HandlerEnded { node: 3, .. }));
@@ -289,7 +298,9 @@ mod tests {
             ..Index::default()
         };
         let ledger = format!("start 20 {TASK} 3 1 99\n");
-        let facts: Vec<_> = of_ledger(0, &ledger, &mut 0).unwrap().collect();
+        let facts: Vec<_> = of_ledger(0, &ledger, &mut 0, &mut BTreeSet::new())
+            .unwrap()
+            .collect();
         let times = index.times(&facts);
         assert_eq!(times, [(2, 10), (3, 20), (4, 31)].into());
     }
