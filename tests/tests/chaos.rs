@@ -1,7 +1,7 @@
 //! A short run of chaos breaks no rule; and whoever tampers with its records is found out, by the rule that he broke.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -52,16 +52,18 @@ fn write(path: &Path, lines: &[Value]) {
     fs::write(path, lines.concat()).unwrap();
 }
 
-/// Where a revision writes a key that `is_it`, the first of its life: its line, and where in it.
+/// Where a revision first writes a key that `is_it` and that nothing touches later: its line, and where in it.
 fn find(history: &[Value], is_it: impl Fn(&str) -> bool) -> (usize, usize) {
-    let place = history.iter().enumerate().find_map(|(line, revision)| {
-        let writes = revision["e"].as_array().unwrap();
-        let at = writes
-            .iter()
-            .position(|it| is_it(it["k"].as_str().unwrap()) && it["n"] == 1);
-        Some((line, at?))
-    });
-    place.unwrap()
+    let mut last = BTreeMap::new();
+    for (line, revision) in history.iter().enumerate() {
+        for (at, written) in revision["e"].as_array().unwrap().iter().enumerate() {
+            let key = written["k"].as_str().unwrap();
+            last.insert(key.to_owned(), (line, at, written["n"] == 1));
+        }
+    }
+    let found = last.iter().find(|(key, (.., fresh))| *fresh && is_it(key));
+    let (line, at, _) = *found.expect("a run leaves such a key").1;
+    (line, at)
 }
 
 fn outcome(key: &str) -> bool {
@@ -150,8 +152,12 @@ fn a_short_run_breaks_no_rule_and_every_tampering_with_its_records_is_noticed() 
     // A worker's key outlives its worker.
     noticed("S16", &|folder| {
         in_history(folder, |history| {
-            let (line, at) = find(history, |key| key.starts_with("/nodes/worker/"));
-            history[line]["e"][at].as_object_mut().unwrap().remove("l");
+            let mut writes = history
+                .iter_mut()
+                .flat_map(|it| it["e"].as_array_mut().unwrap());
+            let is_node = |it: &&mut Value| it["k"].as_str().unwrap().starts_with("/nodes/worker/");
+            let node = writes.find(is_node).unwrap();
+            node.as_object_mut().unwrap().remove("l");
         });
     });
     // A task is accepted, and no lane counts it.
