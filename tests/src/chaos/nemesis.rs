@@ -253,8 +253,7 @@ impl Nemesis<'_> {
         let member = &self.cluster.members[ix];
         member.process().kill();
         std::thread::sleep(lasts);
-        let started = member.process().start();
-        started
+        member.process().start()
     }
 
     fn freeze_member(&self, ix: usize, lasts: Duration) -> anyhow::Result<()> {

@@ -109,9 +109,8 @@ impl Report {
             .into_iter()
             .filter(|it| !ran.done.hits.contains_key(it));
         let not_hit: Vec<Kind> = not_hit.collect();
-        if options.lasts >= LONG
-            && !(not_hit.is_empty() && !ran.impossible.contains_key(&Kind::JumpClock))
-        {
+        let incomplete = !not_hit.is_empty() || ran.impossible.contains_key(&Kind::JumpClock);
+        if options.lasts >= LONG && incomplete {
             let what = format!("never hit: {not_hit:?}; impossible: {:?}", ran.impossible);
             let violation = judge::violation(Rule::Harness, Mono::ZERO, what);
             verdict.violations.push(violation);

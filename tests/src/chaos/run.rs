@@ -95,12 +95,7 @@ pub fn clock_library() -> Option<PathBuf> {
 /// # Errors
 /// When the run itself fails: then nothing is proved.
 pub fn run(options: &Options) -> anyhow::Result<Ran> {
-    let folder = &options.folder;
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
-    fs::create_dir_all(folder)?;
-    let folder = &folder.canonicalize()?;
+    let folder = &fresh(&options.folder)?;
     let clock = clock_library();
     let (kinds, impossible) = possible(options.members, clock.as_deref());
     let plan = Plan::draw(options.seed, options.lasts, &kinds);
@@ -167,6 +162,15 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
         .clone();
     (ran.exits, ran.store_size_max) = watch.seen();
     Ok(ran)
+}
+
+/// An empty folder.
+fn fresh(folder: &Path) -> anyhow::Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    Ok(folder.canonicalize()?)
 }
 
 /// Everything between the start and the end. Returns what a gateway counts at the end.

@@ -76,6 +76,8 @@ impl Timeline {
             facts.extend(of_ledger(*node, &text, &mut runs, &mut done)?);
         }
         facts.sort_by_key(|(at, _)| *at);
+        antedate(&mut facts);
+        facts.sort_by_key(|(at, _)| *at);
         let history = folder.join("history.jsonl");
         let index = Index::of(History::open(&history)?)?;
         index.fill_bodies(&mut facts);
@@ -112,6 +114,28 @@ impl Timeline {
             other(*at, fact);
         }
         Ok(())
+    }
+}
+
+/// How long after its worker's death a handler that was about to start may still say so: its guardian kills it then.
+const GUARD_MAX: Nanos = 1_000_000_000;
+
+/// A handler that was started before its worker was killed, and said so only after that, started before.
+fn antedate(facts: &mut [(Nanos, Fact)]) {
+    let mut down: BTreeMap<NodeIx, Nanos> = BTreeMap::new();
+    for (at, fact) in facts {
+        if let Fact::Booted { node, .. } = fact {
+            down.remove(node);
+        }
+        if let Fact::Down { node, .. } = fact {
+            down.insert(*node, *at);
+        }
+        if let Fact::Started { node, .. } = fact
+            && let Some(died) = down.get(node)
+            && *at <= died + GUARD_MAX
+        {
+            *at = died.saturating_sub(1);
+        }
     }
 }
 
@@ -289,6 +313,22 @@ mod tests {
         let times: Vec<Nanos> = facts.iter().map(|(at, _)| *at).collect();
         assert_eq!(times, [5, 8]);
         assert!(matches!(facts[1].1, Fact::HandlerEnded { node: 3, .. }));
+    }
+
+    #[test]
+    fn a_handler_starts_before_the_death_of_its_worker_or_is_late() {
+        let down = Fact::Down {
+            node: 0,
+            exit: None,
+        };
+        let ledger = format!("start 20 {TASK} 3 1 99\nstart 2000000000 {TASK} 4 2 100\n");
+        let mut done = BTreeSet::new();
+        let starts = of_ledger(0, &ledger, &mut 0, &mut done).unwrap();
+        let mut facts = vec![(10, down)];
+        facts.extend(starts.filter(|(_, it)| matches!(it, Fact::Started { .. })));
+        antedate(&mut facts);
+        let times: Vec<Nanos> = facts.iter().map(|(at, _)| *at).collect();
+        assert_eq!(times, [10, 9, 2_000_000_000]);
     }
 
     #[test]
