@@ -18,6 +18,11 @@ EXPIRIES ?= 24
 REPLAY ?=
 # Which planted bugs; all when empty.
 BUGS ?=
+# Tier 4: which plan of faults, for how long, on how many members of etcd, under how many tasks a second.
+SEED ?= 0
+MINUTES ?= 5
+MEMBERS ?= 3
+RATE ?= 60
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 300
 
@@ -32,7 +37,6 @@ FUZZ_CORPUS := target/fuzz
 CLI := $(wildcard shell/src/main.rs)
 SIM := $(wildcard sim/src/main.rs sim/src/bin.rs sim/src/bin/*.rs)
 SIM_PORT := $(wildcard tests/tests/sim_port*.rs tests/tests/sim_port/main.rs)
-CHAOS := $(wildcard tests/tests/chaos*.rs tests/tests/chaos/main.rs)
 FUZZ := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
 # Says plainly that a thing does not exist yet, and fails.
@@ -99,9 +103,9 @@ sim-port: tools ## The real etcd client on a simulated network, tier 3: SEEDS ru
 	WINDLASS_SEEDS=$(FIRST)..$(LAST) $(CARGO) test --locked -p windlass-tests --test sim_port -- --nocapture the_port_keeps_its_promises
 
 .PHONY: chaos
-chaos: tools ## The real binary, a real etcd, real signals and cut networks, tier 4
-	@$(call need,CHAOS,the chaos suite)
-	WINDLASS_SEEDS=$(FIRST)..$(LAST) $(CARGO) nextest run --locked -p windlass-tests -E 'binary(/^chaos/)'
+chaos: tools ## Break a real cluster for MINUTES by the plan of SEED, with MEMBERS of etcd, and judge it, tier 4
+	$(CARGO) run --release --locked -p windlass-tests --bin windlass-chaos -- \
+	    run --seed $(SEED) --seconds $$(($(MINUTES) * 60)) --members $(MEMBERS) --rate $(RATE)
 
 .PHONY: compose-test
 compose-test: tools ## The Compose files as users call them, with containers killed; needs Docker, makes missing base images

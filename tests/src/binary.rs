@@ -29,11 +29,14 @@ pub(crate) fn windlass() -> &'static Path {
     })
 }
 
-/// `target/debug`, or wherever the running test was built into `deps`.
+/// `target/debug`, or wherever the running program was built: tests lie in `deps` there.
 fn profile_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own program");
-    let folder = test.parent().and_then(Path::parent);
-    folder.expect("tests lie in target/*/deps").to_owned()
+    let program = std::env::current_exe().expect("a program knows where it is");
+    let folder = program.parent().expect("a program lies in a folder");
+    match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().unwrap_or(folder).to_owned(),
+        Some(_) | None => folder.to_owned(),
+    }
 }
 
 fn build(folder: &Path) {

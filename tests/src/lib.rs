@@ -2,6 +2,7 @@
 
 mod binary;
 pub mod certificates;
+pub mod chaos;
 pub mod client;
 pub mod etcd;
 pub mod process;

@@ -159,7 +159,19 @@ async fn ask(
             Reply::Refused(Refusal::NoRoom) => {
                 vec![Submitted::Refused(Refusal::NoRoom); left.len()]
             }
-            _ => bail!("a submission was not taken"),
+            Reply::Task(_)
+            | Reply::Tasks { .. }
+            | Reply::Why(_)
+            | Reply::Stats(_)
+            | Reply::Queues(_)
+            | Reply::Nodes(_)
+            | Reply::Lock { .. }
+            | Reply::Done
+            | Reply::NotFound
+            | Reply::Forbidden { .. }
+            | Reply::Refused(_)
+            | Reply::NotReady
+            | Reply::TimedOut => bail!("a submission was not taken"),
         };
         let mut refused = Vec::new();
         for (fate, spec) in fates.into_iter().zip(left) {
