@@ -17,6 +17,22 @@ const TOOLS: [(&str, &str); 4] = [
     ("nft", "nftables"),
 ];
 
+/// Whether the machine lets chaos make its namespaces, cut networks and slow links in them; else why not.
+///
+/// # Errors
+/// When it does not, with what it said.
+pub fn possible() -> anyhow::Result<()> {
+    for (tool, package) in TOOLS {
+        if !on_path(tool) {
+            bail!("there is no `{tool}`; install {package}");
+        }
+    }
+    let attempt = "PATH=$PATH:/usr/sbin:/sbin; mount -t tmpfs tmpfs /run && mkdir /run/netns \
+        && ip netns add a && ip link add b type bridge && ip link add c type veth peer name d \
+        && nft add table inet e && tc qdisc add dev c root tbf rate 1mbit burst 32kbit latency 400ms";
+    run(unshare().args(["sh", "-c", attempt]))
+}
+
 /// Moves the process into namespaces of its own, by running itself again there with the same arguments. Returns inside.
 ///
 /// # Errors
@@ -31,26 +47,31 @@ pub fn enter() -> anyhow::Result<()> {
         }
     }
     let own = std::env::current_exe().context("a program knows where it is")?;
-    let mut unshare = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        unshare.arg("--map-root-user");
-    }
     // The shell is the first process of the namespace: it takes in orphans, and passes the exit code on.
-    let error = unshare
-        .args([
-            "--net",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "--mount-proc",
-        ])
+    let error = unshare()
         .args(["sh", "-c", r#""$0" "$@"; exit $?"#])
         .arg(own)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
         .exec();
     Err(error).context("chaos cannot run here: `unshare` does not start")
+}
+
+/// What runs the command that follows in namespaces of its own.
+fn unshare() -> Command {
+    let mut unshare = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        unshare.arg("--map-root-user");
+    }
+    unshare.args([
+        "--net",
+        "--mount",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+    ]);
+    unshare
 }
 
 /// Names of network namespaces live below `/run`: an own one keeps them apart from the machine's.
