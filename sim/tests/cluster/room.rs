@@ -22,7 +22,7 @@ fn share(world: &World, quota: u64) -> u64 {
 
 #[test]
 fn a_small_store_keeps_the_youngest_of_what_has_ended_and_only_as_many_as_fit() {
-    const QUOTA: u64 = 200_000;
+    const QUOTA: u64 = 400_000;
     let mut world = World::new(31, Rudeness::default());
     world.set_quota(Some(QUOTA));
     let server = world.add_server("s1", |_| {});
