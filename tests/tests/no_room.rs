@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use etcd_client::{AlarmAction, AlarmType, Client as Raw, DeleteOptions, Error};
+use etcd_client::{AlarmAction, AlarmType, Client as Raw, CompactionOptions, DeleteOptions, Error};
 use reqwest::blocking::Client as Http;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -59,7 +59,9 @@ impl Stranger {
             let all = DeleteOptions::new().with_prefix();
             let gone = raw.delete("stranger/", Some(all)).await.unwrap();
             let at = gone.header().unwrap().revision();
-            raw.compact(at, None).await.unwrap();
+            // Else the file is tidied before there is anything to tidy, and is as large as before.
+            let wait_for_the_room = CompactionOptions::new().with_physical();
+            raw.compact(at, Some(wait_for_the_room)).await.unwrap();
             raw.defragment().await.unwrap();
             raw.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
                 .await

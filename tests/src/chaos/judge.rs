@@ -257,6 +257,12 @@ impl<'a> Court<'a> {
 
     fn close(mut self, meta: &Meta) -> Verdict {
         let end = self.mono(meta.over);
+        // One that came and went between two looks at the list was seen by its keys only.
+        for lease in std::mem::take(&mut self.leases) {
+            if !meta.leases.contains(&lease.0) {
+                self.show(meta.over, &Fact::LeaseEnded { lease });
+            }
+        }
         self.checkers.finish(end, &mut self.found);
         let mut verdict = self.verdict;
         verdict.acknowledged = self.acknowledged.len();

@@ -147,6 +147,7 @@ pub fn run(options: &Options) -> anyhow::Result<Ran> {
         epoch_ms,
         over: clock::now(),
         workers: workers.collect(),
+        leases: store.leases()?,
         stats,
     };
     journal.flush();

@@ -41,6 +41,8 @@ pub struct Meta {
     pub over: Nanos,
     /// The workers' numbers, by name.
     pub workers: BTreeMap<String, NodeIx>,
+    /// The leases that lived then.
+    pub leases: Vec<i64>,
     /// What a gateway counted at the end.
     pub stats: serde_json::Value,
 }
