@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use etcd_client::{AlarmAction, AlarmType, Client as Raw, CompactionOptions, DeleteOptions, Error};
+use etcd_client::{
+    AlarmAction, AlarmOptions, AlarmType, Client as Raw, CompactionOptions, DeleteOptions, Error,
+};
 use reqwest::blocking::Client as Http;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -63,9 +65,14 @@ impl Stranger {
             let wait_for_the_room = CompactionOptions::new().with_physical();
             raw.compact(at, Some(wait_for_the_room)).await.unwrap();
             raw.defragment().await.unwrap();
-            raw.alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
-                .await
-                .unwrap();
+            let raised = raw.alarm(AlarmAction::Get, AlarmType::None, None);
+            for alarm in raised.await.unwrap().alarms() {
+                let mut of = AlarmOptions::new();
+                of.with_member(alarm.member_id());
+                raw.alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(of))
+                    .await
+                    .unwrap();
+            }
         });
     }
 }
@@ -113,9 +120,13 @@ fn while_etcd_takes_nothing_new_tasks_are_refused_and_what_has_run_is_recorded_l
     stranger.fill();
     assert_eq!(stranger.alarms(), 1);
     let task = json!({"type": "noop"});
+    // Until the scheduler knows, the fate of what it has sent is unknown: such a task may be there in the end.
+    let mut unsure = 0;
     let (later, refusal) = eventually("new tasks are refused", || {
         let (status, later, body) = submit(&http, &client, &task);
-        (status == 503).then_some((later, body))
+        let is_refused = status == 503 && later.is_some();
+        unsure += u64::from(!is_refused);
+        is_refused.then_some((later, body))
     });
     assert_eq!(later.as_deref(), Some("5"));
     let detail = refusal["detail"].as_str().unwrap();
@@ -144,12 +155,16 @@ fn while_etcd_takes_nothing_new_tasks_are_refused_and_what_has_run_is_recorded_l
     assert_eq!(std::fs::read_to_string(&done).unwrap(), "ran\n", "once");
     // The other may have been removed already: a full store keeps what has ended for moments only.
     eventually("the other has ended", || {
-        (client.count("completed") == 2).then_some(())
+        (client.count("completed") >= 2).then_some(())
     });
     eventually("new tasks are taken again", || {
         (submit(&http, &client, &task).0 == 201).then_some(())
     });
-    assert_eq!(client.count("total"), 3, "what was refused is nowhere");
+    let total = client.count("total");
+    assert!(
+        (3..=3 + unsure).contains(&total),
+        "{total} with {unsure} of unknown fate: what was refused is nowhere"
+    );
     assert_eq!(stranger.alarms(), 0);
 }
 
