@@ -104,7 +104,7 @@ fn the_port_keeps_its_promises_under_all_faults() {
 }
 
 #[test]
-fn every_kind_of_fault_strikes() {
+fn every_kind_of_fault_is_drawn() {
     let drawn = |seed| Scenario::draw(seed).faults.into_iter();
     let kinds: Vec<&str> = (0..60)
         .flat_map(drawn)

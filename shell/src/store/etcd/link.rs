@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Error, GetOptions, KvClient, LeaseClient, MaintenanceClient, ResponseHeader,
-    WatchClient,
+    Client, Error, GetOptions, GetResponse, KvClient, LeaseClient, MaintenanceClient,
+    ResponseHeader, WatchClient,
 };
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
@@ -160,11 +160,6 @@ impl Link {
         Backoff::new(first, max, self.entropy.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A key that this user may read.
-    pub(super) fn probe_key(&self) -> &[u8] {
-        &self.probe_key
-    }
-
     pub(super) fn epoch(&self) -> &Epoch {
         &self.epoch
     }
@@ -178,7 +173,9 @@ impl Link {
     ) -> Result<Revision, Fate> {
         if self.epoch.take(known, header) {
             sleep(DOUBT).await;
-            self.epoch.confirm(known, self.newest_again().await);
+            let second = self.look(self.until()).await.ok();
+            let second = second.map(|answer| header_revision(answer.header()));
+            self.epoch.confirm(known, second);
             return Err(Fate::Unknown);
         }
         if self.epoch.is_over() {
@@ -187,14 +184,15 @@ impl Link {
         Ok(header_revision(header))
     }
 
-    async fn newest_again(&self) -> Option<Revision> {
-        let read = self.attempt(self.until(), Repeat::Always, || {
+    /// The least that can be asked of a quorum.
+    pub(super) async fn look(&self, until: Instant) -> Result<GetResponse, Fate> {
+        self.attempt(until, Repeat::Always, || {
             let mut kv = self.kv();
             let key = self.probe_key.as_slice();
             let options = GetOptions::new().with_count_only();
             async move { kv.get(key, Some(options)).await }
-        });
-        Some(header_revision(read.await.ok()?.header()))
+        })
+        .await
     }
 
     /// When a call that begins now must have been answered.

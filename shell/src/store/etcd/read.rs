@@ -97,13 +97,7 @@ async fn read_range(link: &Link, range: &Range, limit: u32, until: Instant) -> R
 /// The newest revision, by a linearizable read.
 pub(super) async fn newest(link: &Link, until: Instant) -> Result<Revision, Fate> {
     let known = link.epoch().highest();
-    let read = link.attempt(until, Repeat::Always, || {
-        let mut kv = link.kv();
-        let key = link.probe_key();
-        let options = GetOptions::new().with_count_only();
-        async move { kv.get(key, Some(options)).await }
-    });
-    let answer = read.await?;
+    let answer = link.look(until).await?;
     link.told(known, answer.header()).await
 }
 
