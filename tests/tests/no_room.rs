@@ -31,6 +31,17 @@ impl Stranger {
         Self { runtime, raw }
     }
 
+    /// A lease that nobody renews: etcd counts the seconds by the clock that it counts everybody's by.
+    fn hourglass(&mut self) -> i64 {
+        let granted = self.runtime.block_on(self.raw.lease_grant(600, None));
+        granted.unwrap().id()
+    }
+
+    fn seconds_left(&mut self, hourglass: i64) -> i64 {
+        let asked = self.raw.lease_time_to_live(hourglass, None);
+        self.runtime.block_on(asked).unwrap().ttl()
+    }
+
     /// Writes until etcd takes nothing any more.
     fn fill(&mut self) {
         let raw = &mut self.raw;
@@ -117,6 +128,7 @@ fn while_etcd_takes_nothing_new_tasks_are_refused_and_what_has_run_is_recorded_l
     client.runs_on(&running, "w1");
 
     let (http, mut stranger) = (http(), Stranger::of(&etcd));
+    let hourglass = stranger.hourglass();
     stranger.fill();
     assert_eq!(stranger.alarms(), 1);
     let task = json!({"type": "noop"});
@@ -141,8 +153,10 @@ fn while_etcd_takes_nothing_new_tasks_are_refused_and_what_has_run_is_recorded_l
     std::fs::write(&gate, "").unwrap();
     eventually("the handler ends", || std::fs::read(&done).ok());
     // Longer than leases live: those of the nodes must be renewed though nothing can be written.
-    let three_lives = Duration::from_secs(9);
-    std::thread::sleep(three_lives);
+    let three_lives_on = stranger.seconds_left(hourglass) - 9;
+    eventually("etcd has counted three lives of a node", || {
+        (stranger.seconds_left(hourglass) < three_lives_on).then_some(())
+    });
     assert_eq!(client.task(&running)["status"], "running", "as recorded");
     assert_eq!(submit(&http, &client, &task).0, 503);
 
@@ -171,7 +185,9 @@ fn while_etcd_takes_nothing_new_tasks_are_refused_and_what_has_run_is_recorded_l
 #[test]
 fn ended_tasks_make_room_for_new_ones_before_etcd_is_full() {
     const QUOTA: u64 = 64_000_000;
-    const TASKS: u64 = 20_000;
+    // Few and large ones: it is bytes that fill a store.
+    const TASKS: u64 = 5_000;
+    const BATCH: u64 = 25;
     let quota = QUOTA.to_string();
     let etcd = Etcd::start_with("http", &["--quota-backend-bytes", &quota]);
     let more = ["--etcd-quota", quota.as_str()];
@@ -181,15 +197,15 @@ fn ended_tasks_make_room_for_new_ones_before_etcd_is_full() {
     worker.takes_tasks();
     let (http, mut stranger) = (http(), Stranger::of(&etcd));
 
-    let task = json!({"type": "noop", "payload": "x".repeat(4_000)});
-    let batch = Value::Array(vec![task; 100]);
+    let task = json!({"type": "noop", "payload": "x".repeat(16_000)});
+    let batch = Value::Array(vec![task; usize::try_from(BATCH).unwrap()]);
     let (mut accepted, mut refused) = (0, 0);
     let patience = Duration::from_secs(300);
     within(patience, "every task is accepted", || {
         match submit(&http, &client, &batch) {
-            (201, ..) => accepted += 100,
+            (201, ..) => accepted += BATCH,
             (503, Some(_), _) => {
-                refused += 100;
+                refused += BATCH;
                 std::thread::sleep(Duration::from_millis(200));
             }
             other => panic!("{other:?}"),

@@ -5,6 +5,7 @@ use crate::keyspace::Role;
 use crate::lanes::LaneIx;
 use crate::machine::Exit;
 use crate::record::Totals;
+use crate::room;
 use crate::steps;
 use crate::store::{Batch, Call, StoreCall};
 
@@ -27,7 +28,14 @@ impl Server {
             if batch.is_empty() {
                 break;
             }
+            let is_full_now = self
+                .gauge
+                .on_sent(room::cost(batch.txn().bytes(), batch.len()));
             self.send(lane, batch, out);
+            if is_full_now {
+                self.gateway.on_room(self.room());
+                self.flush_soon();
+            }
         }
         while self.can_schedule() {
             let batch = self.scheduler.plan(now, &self.view, Job::Scheduler);

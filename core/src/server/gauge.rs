@@ -1,4 +1,4 @@
-//! How full is the store? Asks it again and again, and remembers what it said.
+//! How full is the store? Asks it again and again, remembers what it said, and adds what this process has sent since.
 
 use std::time::Duration;
 
@@ -18,9 +18,21 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Gauge {
     level: Level,
     usage: Option<Usage>,
-    asked: Option<(OpId, Mono)>,
+    asked: Option<Asked>,
+    /// What this process has sent in all, in bytes.
+    sent: u64,
+    /// How much of it the store's answer may have counted.
+    sent_before: u64,
     /// When to ask next, or to give up waiting; nothing is asked before the process is registered.
     at: Option<Mono>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    op: OpId,
+    at: Mono,
+    /// What this process had sent by then.
+    sent: u64,
 }
 
 /// An answer of the store's.
@@ -60,7 +72,11 @@ impl Gauge {
             return;
         }
         let op = ops.fresh();
-        self.asked = Some((op, now));
+        self.asked = Some(Asked {
+            op,
+            at: now,
+            sent: self.sent,
+        });
         self.at = Some(now.after(ANSWER_MAX));
         let call = Call::Usage;
         out.push(StoreCall { op, call }.into());
@@ -73,12 +89,36 @@ impl Gauge {
         op: OpId,
         usage: Option<Usage>,
     ) -> Option<Reading> {
-        let (_, asked) = self.asked.take_if(|(own, _)| *own == op)?;
-        self.at = Some(asked.after(ASK_EVERY).max(now.after(ASK_EVERY / 4)));
+        let asked = self.asked.take_if(|asked| asked.op == op)?;
+        self.at = Some(asked.at.after(ASK_EVERY).max(now.after(ASK_EVERY / 4)));
         let usage = usage?;
-        self.level = self.level.after(&usage);
+        self.sent_before = asked.sent;
         self.usage = Some(usage);
-        Some(Reading { asked, usage })
+        self.level = self.level.after(&self.reckoned(usage));
+        Some(Reading {
+            asked: asked.at,
+            usage,
+        })
+    }
+
+    /// Something was sent that takes this many bytes, now or later. Whether that makes the store full: a small one fills
+    /// faster than it is asked.
+    pub(super) fn on_sent(&mut self, bytes: u64) -> bool {
+        self.sent = self.sent.saturating_add(bytes);
+        let before = self.level;
+        if let Some(usage) = self.usage {
+            self.level = before.max(before.after(&self.reckoned(usage)));
+        }
+        before < Level::Full && self.level == Level::Full
+    }
+
+    /// What the store said, and what it could not know.
+    fn reckoned(&self, usage: Usage) -> Usage {
+        let since = self.sent.saturating_sub(self.sent_before);
+        Usage {
+            used: usage.used.saturating_add(since),
+            ..usage
+        }
     }
 }
 
@@ -126,6 +166,24 @@ mod tests {
         let again = ask(&mut gauge, ms(6_002)).unwrap();
         assert!(gauge.on_answer(ms(6_003), lost, usage(99)).is_none());
         assert!(gauge.on_answer(ms(6_004), again, usage(99)).is_some());
+    }
+
+    #[test]
+    fn what_was_sent_since_the_store_was_asked_counts() {
+        let mut gauge = Gauge::default();
+        assert!(!gauge.on_sent(1_000), "nobody knows the quota yet");
+        gauge.begin(ms(1));
+        let op = ask(&mut gauge, ms(2)).unwrap();
+        assert!(!gauge.on_sent(30), "on its way while the store is asked");
+        gauge.on_answer(ms(3), op, usage(40)).unwrap();
+        assert_eq!(gauge.level(), Level::Tight);
+        assert!(!gauge.on_sent(9));
+        assert!(gauge.on_sent(1));
+        assert!(!gauge.on_sent(1), "it was full before");
+        assert_eq!(gauge.usage(), usage(40), "what it said stays what it said");
+        let op = ask(&mut gauge, ms(2_000)).unwrap();
+        gauge.on_answer(ms(2_001), op, usage(60)).unwrap();
+        assert_eq!(gauge.level(), Level::Tight, "it has counted everything");
     }
 
     #[test]

@@ -93,6 +93,11 @@ impl Txn {
         &self.guards
     }
 
+    /// Its size, as [`TXN_BYTES_MAX`] counts it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What changes.
     pub fn writes(&self) -> &[Write] {
         &self.writes
