@@ -38,4 +38,6 @@ pub enum Exit {
     Usurped,
     /// A handler runs on though the session is over.
     HandlerWedged,
+    /// It was told to stop, and the store did not answer: what it held is taken over once its lease ends.
+    Unheard,
 }

@@ -37,6 +37,7 @@ pub enum Mark {
     Deposed,
     Usurped,
     Wedged,
+    Unheard,
     StartedAgain,
     Tight,
     NoRoom,
@@ -44,7 +45,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Dispatched,
         Self::HandedBack,
         Self::Lost,
@@ -66,6 +67,7 @@ impl Mark {
         Self::Deposed,
         Self::Usurped,
         Self::Wedged,
+        Self::Unheard,
         Self::StartedAgain,
         Self::Tight,
         Self::NoRoom,
@@ -95,6 +97,7 @@ impl Mark {
             Self::Deposed => "deposed",
             Self::Usurped => "usurped",
             Self::Wedged => "wedged",
+            Self::Unheard => "unheard",
             Self::StartedAgain => "started_again",
             Self::Tight => "tight",
             Self::NoRoom => "no_room",
@@ -135,6 +138,7 @@ impl Marks {
                 Exit::Deposed => Mark::Deposed,
                 Exit::Usurped => Mark::Usurped,
                 Exit::HandlerWedged => Mark::Wedged,
+                Exit::Unheard => Mark::Unheard,
             }),
             Fact::Room {
                 level: Level::Tight,

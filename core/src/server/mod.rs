@@ -189,7 +189,9 @@ impl Server {
         // Who ended its lease itself is not surprised that its keys are gone.
         let reason = match reason {
             Exit::Deposed | Exit::Usurped if self.revocation.is_some() => Exit::Drained,
-            Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged => reason,
+            Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged | Exit::Unheard => {
+                reason
+            }
         };
         if !self.exited {
             self.exited = true;

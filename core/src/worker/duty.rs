@@ -20,6 +20,8 @@ pub(super) struct Duty {
     offered: Option<Revision>,
     /// An offer or its withdrawal is in a transaction.
     changing: bool,
+    /// The grace to leave is over.
+    impatient: bool,
     /// The revocation of the lease, on leaving.
     revocation: Option<OpId>,
 }
@@ -43,6 +45,11 @@ impl Duty {
 
     pub(super) fn has_revoked(&self) -> bool {
         self.revocation.is_some()
+    }
+
+    /// The grace to leave is over; whether it was already.
+    pub(super) fn lose_patience(&mut self) -> bool {
+        std::mem::replace(&mut self.impatient, true)
     }
 
     /// Takes what an operator wrote; no orders for this life of the worker means: serve.

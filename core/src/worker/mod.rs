@@ -188,7 +188,9 @@ impl Worker {
         // Who ended its lease itself is not surprised that its keys are gone.
         let reason = match reason {
             Exit::Deposed | Exit::Usurped if self.duty.has_revoked() => Exit::Drained,
-            Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged => reason,
+            Exit::Drained | Exit::Deposed | Exit::Usurped | Exit::HandlerWedged | Exit::Unheard => {
+                reason
+            }
         };
         if !self.exited {
             self.exited = true;
@@ -340,11 +342,18 @@ impl Worker {
         self.flush_soon(now.mono);
     }
 
+    /// The grace of a drain is over, or the store has not answered for a while since.
     fn on_patience(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.duty.has_revoked() {
             return self.exit(Exit::Drained, out);
         }
+        let no_grace = self.duty.lose_patience();
+        if no_grace && self.session.lease().is_none() {
+            return self.exit(Exit::Unheard, out);
+        }
         self.stop_all(StopReason::Shutdown, out);
+        self.timers
+            .arm(now.mono, Timer::Patience, now.mono.after(self.config.ttl));
         self.flush_soon(now.mono);
     }
 

@@ -96,7 +96,7 @@ pub enum Timer {
     TimeOut(OpId),
     /// A claim has waited long enough for its slot.
     Waiting,
-    /// The drain's grace is over, or the lease's end was not confirmed.
+    /// The drain's grace is over, or the store has not answered since, or the lease's end was not confirmed.
     Patience,
     /// The margin for handlers that do not stop is over.
     Wedged,

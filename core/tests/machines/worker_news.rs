@@ -121,7 +121,7 @@ fn stops(rig: &Rig<Worker>) -> usize {
     rig.wanted.iter().filter(stop).count()
 }
 
-fn started(n: u8) -> Rig<Worker> {
+pub(crate) fn started(n: u8) -> Rig<Worker> {
     let mut rig = up(Limits::default(), config());
     claim(&mut rig, n);
     rig.settle();

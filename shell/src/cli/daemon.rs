@@ -183,6 +183,9 @@ pub(super) fn code_of(exit: core::worker::Exit) -> anyhow::Result<ExitCode> {
         core::worker::Exit::Deposed => "the cluster believes this node dead: its lease has ended",
         core::worker::Exit::Usurped => "another process uses this node's id",
         core::worker::Exit::HandlerWedged => "a handler did not stop when the session was over",
+        core::worker::Exit::Unheard => {
+            "the store did not answer: what this node held is taken over when its lease ends"
+        }
     };
     Err(CliError::new(Exit::Failed, why).into())
 }
