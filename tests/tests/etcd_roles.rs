@@ -87,6 +87,15 @@ fn lost_and_drained(client: &Client, workers: &mut [Process]) {
     });
 }
 
+/// Only root may ask etcd's own protocol for it.
+fn knows_how_full_etcd_is(client: &Client) {
+    eventually("the scheduler knows how full etcd is", || {
+        let store = &client.get("/api/v1/stats")["store"];
+        let is_told = store["size_bytes"].as_u64() > Some(0);
+        is_told.then(|| assert_eq!(store["quota_bytes"], rig::QUOTA, "{store}"))
+    });
+}
+
 #[test]
 fn nodes_can_do_all_of_their_work_with_the_rights_of_the_table() {
     let rig = Rig::start(Way::Password);
@@ -97,6 +106,7 @@ fn nodes_can_do_all_of_their_work_with_the_rights_of_the_table() {
         rig.worker("w2", "fleet", &["--queues", "default,w2"]),
     ];
     workers.iter_mut().for_each(Process::takes_tasks);
+    knows_how_full_etcd_is(&client);
     whole_life(&client, &mut workers);
     scheduler.terminate();
     assert_eq!(scheduler.ended(), 0);
@@ -115,6 +125,7 @@ fn nodes_can_do_all_of_their_work_by_certificates_and_passwords() {
         rig.worker("w2", "fleet", &["--queues", "default,w2"]),
     ];
     workers.iter_mut().for_each(Process::takes_tasks);
+    knows_how_full_etcd_is(&client);
     whole_life(&client, &mut workers);
 }
 
@@ -177,6 +188,30 @@ fn a_workers_user_can_only_touch_what_a_worker_touches() {
     ] {
         denied(range.0, one.get_range(range.0, range.1));
     }
+    // What only seems to be another way.
+    for key in ["/queues/@w2/x", "/unique/abc", "/nodes/worker/w2"] {
+        denied(key, one.put_in_txn(key));
+        denied(key, one.put_in_nested_txn(key));
+        denied(key, one.get_in_nested_txn(key));
+        denied(key, one.watch(key, None));
+    }
+    // It may write there, and learn nothing of what was there before.
+    denied(
+        "the former value",
+        one.put_for_the_former_value("/dead/default/x"),
+    );
+    denied(
+        "the former value",
+        one.delete_for_the_former_value("/dead/default/x"),
+    );
+    for (from, to) in [
+        ("/queues/@w1/", "/queues/@w2"),
+        ("/tasks/", "/u"),
+        ("/", "0"),
+    ] {
+        denied(from, one.watch(from, Some(to)));
+    }
+    one.watch("/queues/@w1/", Some("/queues/@w10")).unwrap();
     // What prefixes cannot keep apart: the README says so.
     one.put(TASK).unwrap();
     one.put(&format!("{TASK}/outcome")).unwrap();

@@ -4,11 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use etcd_client::{Certificate, Client, ConnectOptions, Error, GetOptions, Identity, TlsOptions};
+use etcd_client::{
+    Certificate, Client, ConnectOptions, DeleteOptions, Error, GetOptions, Identity, PutOptions,
+    TlsOptions, Txn, TxnOp, WatchOptions,
+};
 use tempfile::TempDir;
+use tonic::Status;
 use windlass_tests::certificates::Certificates;
 use windlass_tests::etcd::Etcd;
 use windlass_tests::process::Process;
+
+/// How large etcd's file may become: unlike what nodes believe that nobody told.
+pub(crate) const QUOTA: u64 = 512 * 1_024 * 1_024;
 
 /// How nodes and etcd know each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +37,10 @@ impl Rig {
     pub(crate) fn start(way: Way) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificates = (way == Way::Certificates).then(|| Certificates::make(folder.path()));
+        let quota = QUOTA.to_string();
+        let quota = ["--quota-backend-bytes", &quota];
         let etcd = match &certificates {
-            None => Etcd::start(),
+            None => Etcd::start_with("http", &quota),
             Some(made) => {
                 let [ca, cert, key] = made.paths();
                 let args = [
@@ -42,7 +51,8 @@ impl Rig {
                     "--key-file",
                     key,
                 ];
-                Etcd::start_with("https", &[&["--client-cert-auth"][..], &args].concat())
+                let asked = ["--client-cert-auth"];
+                Etcd::start_with("https", &[&quota[..], &asked, &args].concat())
             }
         };
         let rig = Self {
@@ -169,6 +179,50 @@ impl Raw {
         self.runtime
             .block_on(self.client.get(from, options))
             .map(drop)
+    }
+
+    pub(crate) fn put_for_the_former_value(&mut self, key: &str) -> Result<(), Error> {
+        let options = Some(PutOptions::new().with_prev_key());
+        let done = self.runtime.block_on(self.client.put(key, "{}", options));
+        done.map(drop)
+    }
+
+    pub(crate) fn delete_for_the_former_value(&mut self, key: &str) -> Result<(), Error> {
+        let options = Some(DeleteOptions::new().with_prev_key());
+        let done = self.runtime.block_on(self.client.delete(key, options));
+        done.map(drop)
+    }
+
+    pub(crate) fn put_in_txn(&mut self, key: &str) -> Result<(), Error> {
+        self.commit(Txn::new().and_then([TxnOp::put(key, "{}", None)]))
+    }
+
+    pub(crate) fn put_in_nested_txn(&mut self, key: &str) -> Result<(), Error> {
+        let inner = Txn::new().and_then([TxnOp::put(key, "{}", None)]);
+        self.commit(Txn::new().and_then([TxnOp::txn(inner)]))
+    }
+
+    pub(crate) fn get_in_nested_txn(&mut self, key: &str) -> Result<(), Error> {
+        let inner = Txn::new().and_then([TxnOp::get(key, None)]);
+        self.commit(Txn::new().and_then([TxnOp::txn(inner)]))
+    }
+
+    fn commit(&mut self, txn: Txn) -> Result<(), Error> {
+        self.runtime.block_on(self.client.txn(txn)).map(drop)
+    }
+
+    /// Watches a key, or all from it up to `to`.
+    pub(crate) fn watch(&mut self, from: &str, to: Option<&str>) -> Result<(), Error> {
+        let options = to.map(|to| WatchOptions::new().with_range(to));
+        let client = &mut self.client;
+        self.runtime.block_on(async {
+            let mut stream = client.watch(from, options).await?;
+            let told = stream.message().await?.expect("etcd answers a watch");
+            match told.canceled() {
+                true => Err(Status::permission_denied(told.cancel_reason()).into()),
+                false => Ok(()),
+            }
+        })
     }
 
     pub(crate) fn add_user(&mut self) -> Result<(), Error> {

@@ -152,7 +152,7 @@ pub enum EtcdError {
     },
     /// The user may not read our keys.
     #[error(
-        "etcd forbids this user the keys below '{prefix}/': {reason}; grant its role readwrite on that prefix"
+        "etcd forbids this user keys below '{prefix}/': {reason}; deploy/README.md names the rights that each kind of node needs, and deploy/etcd-roles.sh grants them"
     )]
     Denied {
         /// The prefix of the keys.

@@ -20,7 +20,7 @@ use windlass_core::store::Refusal;
 use super::config::EtcdConfig;
 use super::epoch::Epoch;
 use super::fate::Fate;
-use super::members::Members;
+use super::members::{Line, Members};
 use super::probe;
 use super::wire::{Prefix, header_revision};
 
@@ -127,6 +127,11 @@ impl Link {
     /// How many members there are.
     pub(super) fn count(&self) -> usize {
         self.members.count()
+    }
+
+    /// A use of the connection to the member at `index`.
+    pub(super) fn line(&self, index: usize) -> Line {
+        self.members.line(Some(index))
     }
 
     /// The quota of members that do not tell it.

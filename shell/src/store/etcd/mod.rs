@@ -13,6 +13,7 @@ mod fate;
 mod lease;
 mod link;
 mod members;
+mod metrics;
 mod probe;
 mod read;
 mod route;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use etcd_client::StatusResponse;
 use futures_util::future::join_all;
 use tokio::time::timeout;
-use windlass_core::store::Usage;
+use windlass_core::store::{Refusal, Usage};
 
-use super::fate::describe;
+use super::fate::{Fate, describe};
 use super::link::Link;
+use super::metrics;
 use super::route::pinned;
 
 /// How long one member may take. Those that are down must not keep the others' answers back.
@@ -18,11 +19,11 @@ const MEMBER_MAX: Duration = Duration::from_secs(2);
 /// How full the members are; `None` when none of them answers.
 pub(super) async fn usage(link: &Link) -> Option<Usage> {
     let asked = (0..link.count()).map(|member| async move {
-        let mut client = link.maintenance();
-        match timeout(MEMBER_MAX, pinned(member, client.status())).await {
-            Ok(Ok(status)) => Some(read(&status, link.quota())),
+        let told = timeout(MEMBER_MAX, of_member(link, member));
+        match told.await {
+            Ok(Ok(usage)) => Some(usage),
             Ok(Err(error)) => {
-                let error = describe(&error);
+                let error = format!("{error:#}");
                 tracing::debug!(member, error, "a member does not tell how full it is");
                 None
             }
@@ -30,6 +31,17 @@ pub(super) async fn usage(link: &Link) -> Option<Usage> {
         }
     });
     join_all(asked).await.into_iter().flatten().reduce(fuller)
+}
+
+async fn of_member(link: &Link, member: usize) -> anyhow::Result<Usage> {
+    let mut client = link.maintenance();
+    match pinned(member, client.status()).await {
+        Ok(status) => Ok(read(&status, link.quota())),
+        Err(error) if Fate::of(&error) == Fate::Refused(Refusal::Denied) => {
+            metrics::usage(link.line(member)).await
+        }
+        Err(error) => Err(anyhow::anyhow!(describe(&error))),
+    }
 }
 
 /// What one member says of itself.
