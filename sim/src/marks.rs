@@ -31,6 +31,8 @@ pub enum Mark {
     Repeated,
     KeyTaken,
     LockTaken,
+    LockHeld,
+    LockGivenUp,
     SessionFenced,
     TimedOut,
     Drained,
@@ -44,7 +46,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Dispatched,
         Self::HandedBack,
         Self::Lost,
@@ -60,6 +62,8 @@ impl Mark {
         Self::Repeated,
         Self::KeyTaken,
         Self::LockTaken,
+        Self::LockHeld,
+        Self::LockGivenUp,
         Self::SessionFenced,
         Self::TimedOut,
         Self::Drained,
@@ -89,6 +93,8 @@ impl Mark {
             Self::Repeated => "repeated",
             Self::KeyTaken => "key_taken",
             Self::LockTaken => "lock_taken",
+            Self::LockHeld => "lock_held",
+            Self::LockGivenUp => "lock_given_up",
             Self::SessionFenced => "session_fenced",
             Self::TimedOut => "timed_out",
             Self::Drained => "drained",
@@ -123,6 +129,8 @@ impl Marks {
                 ..
             } => self.add(Mark::Conflict),
             Fact::Answered { reply, .. } => self.reply(reply),
+            Fact::Locked { .. } => self.add(Mark::LockHeld),
+            Fact::Unlocked { .. } => self.add(Mark::LockGivenUp),
             Fact::StopOrdered { reason, .. } => match reason {
                 StopReason::Fenced => self.add(Mark::SessionFenced),
                 StopReason::TimeOut => self.add(Mark::TimedOut),

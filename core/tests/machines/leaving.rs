@@ -66,6 +66,8 @@ fn a_worker_whose_keys_are_gone_before_it_hears_that_it_has_left_has_left_as_tol
         worker::Effect::Store(_)
         | worker::Effect::Start(_)
         | worker::Effect::Stop { .. }
+        | worker::Effect::Locked { .. }
+        | worker::Effect::LockRefused { .. }
         | worker::Effect::Fence { .. } => None,
     });
     assert_eq!(exits.collect::<Vec<_>>(), [Exit::Drained]);
