@@ -1,6 +1,8 @@
 //! The rights that `deploy/etcd-roles.sh` gives are enough for real schedulers and workers, and no more than its table says.
 #![allow(clippy::unwrap_used)]
 
+#[path = "etcd_roles/handlers.rs"]
+mod handlers;
 #[path = "etcd_roles/rig.rs"]
 mod rig;
 
@@ -142,7 +144,6 @@ fn a_workers_user_can_only_touch_what_a_worker_touches() {
         "/config/queues/default",
         "/config/nodes/w1",
         "/config/nodes/w2",
-        "/locks/l/x",
         "/locks/@janitor/x",
         "/nodes/scheduler/s1",
         "/nodes/worker/w2",
@@ -174,8 +175,16 @@ fn a_workers_user_can_only_touch_what_a_worker_touches() {
         ("/config/", "/queues0"),
         ("/queues/", "/queues0"),
         ("/queues/@", "/queues/A"),
+        ("/locks/", "/locks0"),
+        ("/locks/@janitor/", "/locks/@janitor0"),
     ] {
         denied(range.0, one.get_range(range.0, range.1));
+    }
+    // Handlers take any lock, whatever its name begins with.
+    for lock in ["l", "Z", "_", "-", ".", "0", "9"] {
+        one.put(&format!("/locks/{lock}/x")).unwrap();
+        let (from, to) = (format!("/locks/{lock}/"), format!("/locks/{lock}0"));
+        one.get_range(&from, &to).unwrap();
     }
     // What prefixes cannot keep apart: the README says so.
     one.put(TASK).unwrap();
