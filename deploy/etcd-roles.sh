@@ -77,6 +77,9 @@ worker() {
     below write /dead/
     below write /delayed/
     below readwrite /tasks/
+    # Locks of users, which handlers take, and not the janitor's, `@janitor`, which lies between.
+    between readwrite /locks/ /locks/@
+    between readwrite /locks/A /locks0
 }
 
 case "${1:-} $#" in

@@ -288,6 +288,17 @@ impl fmt::Display for Fence {
     }
 }
 
+/// Counts the questions of one execution for locks: names each, and what is answered to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LockAsk(pub u32);
+
+impl fmt::Display for LockAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The create revision of a node's key: names one life of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -343,6 +343,11 @@ impl Range {
         Self::of_folder(format!("/queues/@{worker}/"))
     }
 
+    /// Everybody who holds or waits for a lock of users.
+    pub fn waiters_of(lock: &LockName) -> Self {
+        Self::of_folder(format!("/locks/{lock}/"))
+    }
+
     /// The lanes of one node.
     pub fn lanes_of(node: &NodeId) -> Self {
         Self::of_folder(format!("/stats/{node}/"))

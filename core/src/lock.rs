@@ -10,7 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{Fence, NodeId, Revision};
+use crate::ids::{Fence, LockAsk, NodeId, Revision, TaskId};
 use crate::keyspace::Key;
 use crate::planted::planted;
 use crate::store::Guard;
@@ -21,6 +21,21 @@ pub fn guard(waiter: Key, fence: Fence) -> Guard {
         key: waiter,
         since: fence.0,
     }
+}
+
+/// Who an attempt's handler is in a line: a name that nobody ever had. No client's token names it: those end with a
+/// hyphen and the number of a lease of the client's own, and here a dot follows the last hyphen.
+pub fn waiter_of(task: TaskId, fence: Fence, ask: LockAsk) -> NodeId {
+    let name = format!("{task}-{fence}.{ask}");
+    NodeId::new(&name).expect("a task's id, two numbers, hyphens and a dot make a name")
+}
+
+/// The attempt whose handler this waiter is, if it is one's.
+pub fn attempt_of(waiter: &NodeId) -> Option<(TaskId, Fence)> {
+    let (attempt, ask) = waiter.as_str().rsplit_once('.')?;
+    let (task, fence) = attempt.rsplit_once('-')?;
+    let _: u32 = ask.parse().ok()?;
+    Some((task.parse().ok()?, Fence(Revision(fence.parse().ok()?))))
 }
 
 /// The waiters of one lock, its holder among them, as a view knows them.
@@ -125,6 +140,19 @@ mod tests {
             (waiters.fence_of(&node(1)), waiters.rank(&node(1))),
             (None, None)
         );
+    }
+
+    #[test]
+    fn an_attempt_in_line_is_known_by_its_name_and_a_client_is_none() {
+        let task: TaskId = "00000000-0000-7000-8000-000000000001".parse().unwrap();
+        let fence = Fence(Revision(77));
+        let waiter = waiter_of(task, fence, LockAsk(2));
+        assert_eq!(attempt_of(&waiter), Some((task, fence)));
+        let longest = waiter_of(task, Fence(Revision(u64::MAX)), LockAsk(u32::MAX));
+        assert_eq!(attempt_of(&longest).unwrap().0, task);
+        for client in ["node-1", "s1-7-1f", "s1.2", "a-1.2"] {
+            assert_eq!(attempt_of(&client.parse().unwrap()), None, "{client}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use windlass_sim::core::config::WorkerConfig;
-use windlass_sim::core::ids::{Fence, OpId, TaskId};
+use windlass_sim::core::ids::{Fence, LockAsk, LockName, OpId, TaskId};
 use windlass_sim::core::keyspace::{Key, Meaning, Range};
 use windlass_sim::core::record::{Json, Record};
 use windlass_sim::core::retry::Verdict;
@@ -86,7 +86,11 @@ impl Handlers {
                     assert!(self.running.len() <= SLOTS, "more handlers than slots");
                 }
                 Effect::Exit(_) => self.has_exited = true,
-                Effect::Store(_) | Effect::Stop { .. } | Effect::Fence { .. } => {}
+                Effect::Store(_)
+                | Effect::Stop { .. }
+                | Effect::Locked { .. }
+                | Effect::LockRefused { .. }
+                | Effect::Fence { .. } => {}
             }
         }
     }
@@ -111,7 +115,11 @@ fn happen(rig: &mut Rig<Worker>, c: &mut Choices<'_>, handlers: &mut Handlers) {
             let event = event(c);
             let running: Vec<OpId> = handlers.running.iter().copied().collect();
             let run = c.pick(&running).copied().unwrap_or(OpId(1_000_000));
-            if !matches!(event, RunEvent::Progress(_)) {
+            let goes_on = matches!(
+                event,
+                RunEvent::Progress(_) | RunEvent::Lock { .. } | RunEvent::Unlock { .. }
+            );
+            if !goes_on {
                 handlers.running.remove(&run);
             }
             rig.give(Input::Run { run, event });
@@ -160,7 +168,13 @@ fn event(c: &mut Choices<'_>) -> RunEvent {
             verdict,
         })
     };
-    match c.below(8) {
+    let ask = LockAsk(c.below(12) as u32);
+    match c.below(11) {
+        8 | 9 => RunEvent::Lock {
+            ask,
+            lock: LockName::new(&format!("l{}", ask.0 % 5)).expect("a legal name"),
+        },
+        10 => RunEvent::Unlock { ask },
         0..=2 => RunEvent::Completed(Json::string("done")),
         3 => failed(Verdict::Retry),
         4 => failed(Verdict::FailNow),

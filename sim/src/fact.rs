@@ -5,7 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::gateway::{Reply, Request, RequestId};
-use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, OpId, Revision, TaskId};
+use windlass_core::ids::{
+    Attempt, Fence, LeaseId, LockAsk, LockName, NodeId, OpId, Revision, TaskId,
+};
 use windlass_core::keyspace::Role;
 use windlass_core::machine::Exit;
 use windlass_core::record::StopReason;
@@ -112,6 +114,28 @@ pub enum Fact {
         /// Under which fence.
         fence: Fence,
     },
+    /// A handler was told that it holds a lock.
+    Locked {
+        /// Where.
+        node: NodeIx,
+        /// Which execution.
+        run: OpId,
+        /// Which of its questions.
+        ask: LockAsk,
+        /// Which lock.
+        lock: LockName,
+        /// Under which fence.
+        fence: Fence,
+    },
+    /// A handler gave a lock back before its end, or waits for it no more.
+    Unlocked {
+        /// Where.
+        node: NodeIx,
+        /// Which execution.
+        run: OpId,
+        /// Which of its questions.
+        ask: LockAsk,
+    },
     /// A client asked something.
     Asked {
         /// Names the reply.
@@ -210,6 +234,8 @@ impl Fact {
             | Self::Started { .. }
             | Self::StopOrdered { .. }
             | Self::HandlerEnded { .. }
+            | Self::Locked { .. }
+            | Self::Unlocked { .. }
             | Self::Asked { .. }
             | Self::Answered { .. }
             | Self::Read { .. }

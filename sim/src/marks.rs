@@ -31,6 +31,8 @@ pub enum Mark {
     Repeated,
     KeyTaken,
     LockTaken,
+    LockHeld,
+    LockGivenUp,
     SessionFenced,
     TimedOut,
     Drained,
@@ -45,7 +47,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Dispatched,
         Self::HandedBack,
         Self::Lost,
@@ -61,6 +63,8 @@ impl Mark {
         Self::Repeated,
         Self::KeyTaken,
         Self::LockTaken,
+        Self::LockHeld,
+        Self::LockGivenUp,
         Self::SessionFenced,
         Self::TimedOut,
         Self::Drained,
@@ -91,6 +95,8 @@ impl Mark {
             Self::Repeated => "repeated",
             Self::KeyTaken => "key_taken",
             Self::LockTaken => "lock_taken",
+            Self::LockHeld => "lock_held",
+            Self::LockGivenUp => "lock_given_up",
             Self::SessionFenced => "session_fenced",
             Self::TimedOut => "timed_out",
             Self::Drained => "drained",
@@ -126,6 +132,8 @@ impl Marks {
                 ..
             } => self.add(Mark::Conflict),
             Fact::Answered { reply, .. } => self.reply(reply),
+            Fact::Locked { .. } => self.add(Mark::LockHeld),
+            Fact::Unlocked { .. } => self.add(Mark::LockGivenUp),
             Fact::StopOrdered { reason, .. } => match reason {
                 StopReason::Fenced => self.add(Mark::SessionFenced),
                 StopReason::TimeOut => self.add(Mark::TimedOut),

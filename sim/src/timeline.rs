@@ -120,6 +120,8 @@ impl Timeline {
             Fact::Phase(phase) => self.phases.push((at, *phase)),
             Fact::Leased { .. }
             | Fact::LeaseEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }
             | Fact::Handled { .. }

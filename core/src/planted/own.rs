@@ -196,11 +196,21 @@ super::bugs! {
         breaks ["L4" "L1"] needs "a store with a small quota, long retention, and more tasks than it holds at a time";
     // Locks.
     "P-lock-two-holders" Core("lock::fence_of"): "every waiter of a lock is told that it holds it"
-        breaks ["S15" "S10"] needs "two clients that take one lock";
+        breaks ["S15" "S10" "S4"] needs "two clients or handlers that take one lock";
     "P-lock-fences-shared" Core("gateway::advance"): "two waiters of a lock may share a transaction"
         breaks ["S4" "S15"] needs "two clients that take one lock through one gateway at the same time: equal fences";
     "P-lock-key-unleased" Core("gateway::locks::take"): "a waiter's key has no lease"
         breaks ["S16" "L10"] needs "a lock's holder that dies";
+    "P-lock-kept-at-end" Core("worker::locks::removals"): "the end of an attempt does not remove its handler's keys in the lines of locks"
+        breaks ["L10" "L1"] needs "a handler that holds a lock to its end, on a worker that lives on";
+    "P-lock-told-too-early" Core("worker::lines::turn_of"): "a handler is told that it holds a lock as soon as it is in line"
+        breaks ["S4" "S15"] needs "two handlers that take one lock at the same time";
+    "P-lock-wait-kept" Core("worker::locks::give_up"): "a handler that waits for a lock no more is left in line"
+        breaks ["L10" "L1"] needs "a handler that gives up waiting, or is stopped while it waits, on a worker that lives on";
+    "P-lock-fences-shared-by-worker" Core("worker::locking::add_locks"): "two handlers' keys in one line may share a transaction"
+        breaks ["S4" "S15"] needs "two handlers of one worker that ask for one lock at the same moment: equal fences";
+    "P-lock-claim-unguarded" Core("steps::lock::get_in_line"): "a handler gets in line without guarding its attempt's claim"
+        breaks ["L10" "L1"] needs "a handler that ends while its question is on its way, which lands after the record of its end";
     "P-lock-renewal-missing" Core("gateway::advance"): "a waiter's lease is not renewed while it waits"
         breaks ["L10"] needs "a client that waits for a lock for longer than its TTL: later ones overtake it";
 }

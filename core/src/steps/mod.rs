@@ -4,11 +4,13 @@
 //! What *ends* a task guards its claim `Alive`; what *keeps or returns* it guards `Unchanged`, so that no flag is lost.
 //! Every transaction guards and writes its writer's lane as well; [`crate::lanes`] adds that.
 
+mod lock;
 mod node;
 mod take;
 
 use std::sync::Arc;
 
+pub use self::lock::{get_in_line, leave_line};
 pub use self::node::{beat, configure_node, configure_queue, offer, withdraw};
 pub use self::take::{TakenFrom, Takeover, take};
 use crate::ids::{Fence, NodeId, Priority, QueueName, Registration, Revision, TaskId};

@@ -70,6 +70,15 @@ impl Feed {
         }
     }
 
+    /// Nobody wants to know any more: gives the watch up.
+    pub fn end<E: From<StoreCall>>(self, ops: &mut OpIds, out: &mut Vec<E>) {
+        if let Some(watch) = self.watch {
+            let op = ops.fresh();
+            let call = Call::Unwatch { watch };
+            out.push(StoreCall { op, call }.into());
+        }
+    }
+
     /// The revision up to which everything is known; `None` while there is a gap.
     pub fn at(&self) -> Option<Revision> {
         self.at

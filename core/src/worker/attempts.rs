@@ -107,21 +107,30 @@ impl Worker {
                 now.mono
                     .after(Duration::from(task.timeout).max(Duration::from_nanos(1))),
             );
-            self.runs.start(run, place, task, now.wall);
+            self.runs.start(run, (place, held.fence), task, now.wall);
             out.push(Effect::Start(Box::new(start)));
         }
     }
 
-    pub(super) fn on_run(&mut self, now: Now, run: OpId, event: RunEvent) {
-        if let RunEvent::Progress(json) = event {
-            return self.on_progress(now, run, json);
+    pub(super) fn on_run(&mut self, now: Now, run: OpId, event: RunEvent, out: &mut Vec<Effect>) {
+        match event {
+            RunEvent::Progress(json) => self.on_progress(now, run, json),
+            RunEvent::Lock { ask, lock } => self.on_lock(now, run, ask, lock, out),
+            RunEvent::Unlock { ask } => self.on_unlock(now, run, ask),
+            RunEvent::Completed(_) | RunEvent::Failed(_) | RunEvent::Stopped => {
+                self.on_ended(now, run, event);
+            }
         }
+    }
+
+    fn on_ended(&mut self, now: Now, run: OpId, event: RunEvent) {
         let Some(ended) = self.runs.end(run) else {
             return;
         };
         self.timers.disarm(Timer::TimeOut(run));
         self.flush_soon(now.mono);
         let place = ended.place;
+        self.locks.give_up_all(place, ended.fence);
         let ours = self
             .claims
             .get(place)

@@ -135,7 +135,7 @@ impl Worker {
         };
         let reason = held.record.stop.expect("the caller saw the flag");
         match held.phase {
-            Phase::Running(run) => self.runs.stop(run, reason, out),
+            Phase::Running(run) => self.stop(run, reason, out),
             Phase::Fresh | Phase::Fetching | Phase::Ready(_) | Phase::Unreadable => {
                 let end = match reason {
                     StopReason::Cancel => End::Final(Ending {
@@ -168,7 +168,7 @@ impl Worker {
             return;
         };
         match held.phase {
-            Phase::Running(run) => self.runs.stop(run, StopReason::Fenced, out),
+            Phase::Running(run) => self.stop(run, StopReason::Fenced, out),
             Phase::Ended(End::Final(_) | End::Failure(_)) => self.owed.refused_stale += 1,
             Phase::Ended(End::HandBack)
             | Phase::Fresh

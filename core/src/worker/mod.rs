@@ -9,6 +9,9 @@ mod claims;
 mod duty;
 mod freshness;
 mod held;
+mod lines;
+mod locking;
+mod locks;
 mod news;
 mod port;
 mod record;
@@ -20,6 +23,8 @@ use std::time::Duration;
 use self::duty::Duty;
 use self::freshness::Freshness;
 use self::held::{Claims, End, Phase};
+use self::locks::Locks;
+pub use self::locks::{LOCKS_MAX, LockRefusal};
 pub use self::port::{Effect, Input, Timer};
 use self::record::Job;
 use self::run::Runs;
@@ -67,6 +72,7 @@ pub struct Worker {
     /// The claims that the parts of a full read have shown, until the last part.
     rereading: Option<BTreeSet<Place>>,
     runs: Runs,
+    locks: Locks,
     fetches: BTreeMap<OpId, Vec<Place>>,
     /// Conflicted claims that wait until the view has reached a revision.
     parked: Vec<(Revision, Place)>,
@@ -127,6 +133,8 @@ impl Worker {
             beat_due: false,
             owed: Totals::default(),
             retry_rng: rng.fork("retry jitter"),
+            // The last to be drawn: what was recorded before there were locks plays back.
+            locks: Locks::new(rng.fork("locks")),
             exited: false,
             config,
         }
@@ -200,7 +208,9 @@ impl Worker {
     }
 
     fn stop_all(&mut self, reason: StopReason, out: &mut Vec<Effect>) {
-        self.runs.stop_all(reason, out);
+        for run in self.runs.all() {
+            self.stop(run, reason, out);
+        }
     }
 
     fn on_session(&mut self, now: Now, news: SessionNews, out: &mut Vec<Effect>) {
@@ -324,7 +334,7 @@ impl Worker {
                     self.on_fetched(now, places, ReadAnswer::Failed);
                 }
             }
-            Timer::TimeOut(run) => self.runs.stop(run, StopReason::TimeOut, out),
+            Timer::TimeOut(run) => self.stop(run, StopReason::TimeOut, out),
             Timer::Waiting => self.hand_back_overdue(now),
             Timer::Patience => self.on_patience(now, out),
             Timer::Wedged => self.on_wedged(out),
@@ -371,6 +381,7 @@ impl Worker {
         self.fetch(now, out);
         self.start_ready(now, out);
         self.record(now, out);
+        self.locks.close_lines(&mut self.ops, out);
         self.leave_when_empty(now, out);
         match self.claims.oldest_waiting() {
             Some((seen, _)) if !planted!("P-wait-handback-missing") => {
@@ -403,6 +414,7 @@ impl Worker {
             ] {
                 feed.on_time(now.mono, &mut self.ops, out);
             }
+            self.locks.on_time(now.mono, &mut self.ops, out);
         }
         while let Some(timer) = self.timers.pop_due(now.mono) {
             self.on_timer(now, timer, out);
@@ -425,7 +437,7 @@ impl Machine for Worker {
         match input {
             Input::Elapsed => {}
             Input::Store { op, answer } => self.on_store(now, op, answer, out),
-            Input::Run { run, event } => self.on_run(now, run, event),
+            Input::Run { run, event } => self.on_run(now, run, event, out),
             Input::Load {
                 cpu_permille,
                 memory_bytes,
@@ -452,6 +464,7 @@ impl Machine for Worker {
         let feeds = feeds
             .into_iter()
             .filter_map(Feed::deadline)
+            .chain(self.locks.deadline())
             .min()
             .filter(|_| self.registration().is_some());
         earliest([

@@ -19,6 +19,9 @@ impl Worker {
         } else if self.orders_feed.is_watch(op) {
             let fed = self.orders_feed.on_event(now.mono, op, event);
             self.on_orders(now, fed);
+        } else if let Some(lock) = self.locks.watched_by(op) {
+            self.locks.hear(now.mono, op, &lock, event, out);
+            self.flush_soon(now.mono);
         }
     }
 

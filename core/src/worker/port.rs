@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::locks::LockRefusal;
 use super::run::{RunEvent, Start};
-use crate::ids::OpId;
+use crate::ids::{Fence, LockAsk, OpId};
 use crate::machine::Elapsed;
 use crate::machine::Exit;
 use crate::record::StopReason;
@@ -59,6 +60,24 @@ pub enum Effect {
         run: OpId,
         /// Why.
         reason: StopReason,
+    },
+    /// A handler holds the lock that it asked for, until it gives it back or ends, and no longer than the session lasts.
+    Locked {
+        /// Which execution.
+        run: OpId,
+        /// Which of its questions.
+        ask: LockAsk,
+        /// Larger than that of every earlier holder.
+        fence: Fence,
+    },
+    /// A handler does not get the lock that it asked for.
+    LockRefused {
+        /// Which execution.
+        run: OpId,
+        /// Which of its questions.
+        ask: LockAsk,
+        /// Why.
+        why: LockRefusal,
     },
     /// Every handler must be dead by then, even if this process does not run.
     Fence {

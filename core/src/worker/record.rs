@@ -1,6 +1,7 @@
 //! Recording: how ended attempts become transactions, and what their fates teach.
 
 use super::held::{End, Failed, Phase};
+use super::locks::Id;
 use super::{Effect, Exit, PART, Timer, Worker};
 use crate::ids::{Fence, NodeId, Revision};
 use crate::keyspace::{Place, Role};
@@ -34,13 +35,22 @@ pub(super) enum Job {
     Withdraw,
     /// Counts what happened outside of transactions.
     Owed(Totals),
+    /// Makes a handler's key in the line of a lock.
+    GetInLine(Id),
+    /// Removes it.
+    LeaveLine(Id),
 }
 
 impl Job {
     fn totals(&self) -> Totals {
         match self {
             Self::End { totals, .. } | Self::Owed(totals) => *totals,
-            Self::Progress { .. } | Self::Beat | Self::Offer | Self::Withdraw => Totals::default(),
+            Self::Progress { .. }
+            | Self::Beat
+            | Self::Offer
+            | Self::Withdraw
+            | Self::GetInLine(_)
+            | Self::LeaveLine(_) => Totals::default(),
         }
     }
 }
@@ -71,6 +81,7 @@ impl Worker {
         let mut batch = Batch::default();
         self.adjust_offer(&mut batch);
         self.add_ends(now, &mut batch);
+        self.add_locks(&mut batch);
         self.add_progress(&mut batch);
         if self.beat_due {
             self.add_beat(&mut batch);
@@ -112,7 +123,9 @@ impl Worker {
                 unreachable!("the index of ended claims holds nothing else")
             };
             let (end, fence) = (end.clone(), held.fence);
-            let (step, totals) = self.step_of(now, place, &end);
+            let (mut step, totals) = self.step_of(now, place, &end);
+            // The attempt's end and the release of its locks are one thing.
+            step.writes.extend(self.locks.removals(place, fence));
             let job = Job::End {
                 place,
                 fence,
@@ -286,7 +299,7 @@ impl Worker {
             Settled::Committed { at, metas } => {
                 self.freshness.wrote(now.mono, at);
                 for job in metas {
-                    self.on_committed(at, job);
+                    self.on_committed(at, job, out);
                 }
             }
             Settled::Conflict { at, lost, spared } => {
@@ -310,9 +323,10 @@ impl Worker {
         }
     }
 
-    fn on_committed(&mut self, at: Revision, job: Job) {
+    fn on_committed(&mut self, at: Revision, job: Job, out: &mut Vec<Effect>) {
         match job {
             Job::End { place, fence, .. } => {
+                self.locks.forget(place, fence);
                 self.claims.bury(place, fence, at);
                 if self
                     .claims
@@ -333,6 +347,8 @@ impl Worker {
             }
             Job::Offer => self.duty.changed(Some(at)),
             Job::Withdraw => self.duty.changed(None),
+            Job::GetInLine(id) => self.locks.came(id, at, out),
+            Job::LeaveLine(id) => self.locks.gone(id),
             Job::Beat | Job::Owed(_) => {}
         }
     }
@@ -361,6 +377,8 @@ impl Worker {
             }
             Job::Beat => self.exit(Exit::Deposed, out),
             Job::Owed(_) => self.again(Some(at), disproved.meta),
+            Job::GetInLine(id) => self.locks.stale(*id, out),
+            Job::LeaveLine(id) => self.locks.remove_again(*id),
             Job::Offer => self.duty.unchanged(),
             Job::Withdraw => self.duty.changed(None),
         }
@@ -427,6 +445,8 @@ impl Worker {
             Job::Beat => self.beat_due = true,
             Job::Offer | Job::Withdraw => self.duty.unchanged(),
             Job::Owed(totals) => self.owed.add(&totals),
+            Job::GetInLine(id) => self.locks.make_again(id),
+            Job::LeaveLine(id) => self.locks.remove_again(id),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Effect;
 use super::held::{End, Failed};
-use crate::ids::{Attempt, Fence, OpId, Priority, QueueName, TaskId, TaskType};
+use crate::ids::{Attempt, Fence, LockAsk, LockName, OpId, Priority, QueueName, TaskId, TaskType};
 use crate::keyspace::Place;
 use crate::planted::planted;
 use crate::record::{Json, Outcome, StopReason, TaskRecord};
@@ -55,6 +55,18 @@ pub enum RunEvent {
     Stopped,
     /// It goes on, and wants people to see this.
     Progress(Json),
+    /// It goes on, and wants a lock: it will be told [`Effect::Locked`] or [`Effect::LockRefused`].
+    Lock {
+        /// Names the question; larger than those before.
+        ask: LockAsk,
+        /// Which lock.
+        lock: LockName,
+    },
+    /// It goes on, and gives back the lock that it asked for, or waits for it no more.
+    Unlock {
+        /// The question that it asked.
+        ask: LockAsk,
+    },
 }
 
 /// Why a handler failed, and what it advises.
@@ -73,6 +85,7 @@ pub(super) struct Runs(BTreeMap<OpId, Running>);
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) place: Place,
+    pub(super) fence: Fence,
     task: Box<TaskRecord>,
     started_at: Wall,
     stopping: Option<StopReason>,
@@ -94,11 +107,28 @@ impl Runs {
         self.0.get(&run).map(|running| running.place)
     }
 
-    pub(super) fn start(&mut self, run: OpId, place: Place, task: Box<TaskRecord>, wall: Wall) {
+    /// The attempt that the run is of.
+    pub(super) fn attempt(&self, run: OpId) -> Option<(Place, Fence)> {
+        let running = self.0.get(&run)?;
+        Some((running.place, running.fence))
+    }
+
+    pub(super) fn is_stopping(&self, run: OpId) -> bool {
+        self.0.get(&run).is_some_and(|it| it.stopping.is_some())
+    }
+
+    pub(super) fn start(
+        &mut self,
+        run: OpId,
+        (place, fence): (Place, Fence),
+        task: Box<TaskRecord>,
+        wall: Wall,
+    ) {
         let before = self.0.insert(
             run,
             Running {
                 place,
+                fence,
                 task,
                 started_at: wall,
                 stopping: None,
@@ -125,11 +155,8 @@ impl Runs {
         }
     }
 
-    pub(super) fn stop_all(&mut self, reason: StopReason, out: &mut Vec<Effect>) {
-        let all: Vec<OpId> = self.0.keys().copied().collect();
-        for run in all {
-            self.stop(run, reason, out);
-        }
+    pub(super) fn all(&self) -> Vec<OpId> {
+        self.0.keys().copied().collect()
     }
 }
 
@@ -167,7 +194,13 @@ impl Running {
                 Some(StopReason::Fenced | StopReason::Shutdown),
             ) => End::HandBack,
             (RunEvent::Failed(error), None) => failure(Some(error.message), error.verdict),
-            (RunEvent::Stopped | RunEvent::Progress(_), _) => failure(
+            (
+                RunEvent::Stopped
+                | RunEvent::Progress(_)
+                | RunEvent::Lock { .. }
+                | RunEvent::Unlock { .. },
+                _,
+            ) => failure(
                 Some("the handler stopped without a result".into()),
                 Verdict::Retry,
             ),

@@ -70,6 +70,8 @@ fn worker_exits(rig: &Rig<Worker>) -> Vec<Exit> {
         worker::Effect::Store(_)
         | worker::Effect::Start(_)
         | worker::Effect::Stop { .. }
+        | worker::Effect::Locked { .. }
+        | worker::Effect::LockRefused { .. }
         | worker::Effect::Fence { .. } => None,
     });
     exits.collect()

@@ -5,4 +5,5 @@ mod clients;
 mod leaving;
 mod random;
 mod rig;
+mod worker_locks;
 mod worker_news;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use windlass_core::config::{ServerConfig, WorkerConfig};
-use windlass_core::ids::{LeaseId, OpId, Revision};
+use windlass_core::ids::{LeaseId, LockAsk, OpId, Revision};
 use windlass_core::keyspace::Key;
 use windlass_core::kv::Limits;
 use windlass_core::record::{Json, Record, StopReason};
@@ -273,7 +273,13 @@ fn worker_own(rig: &mut Rig<Worker>, kind: u8, n: u8, pick: &Index) {
             verdict,
         })
     };
-    let event = match kind % 8 {
+    let ask = LockAsk(u32::from(n) % 12);
+    let event = match kind % 11 {
+        8 | 9 => RunEvent::Lock {
+            ask,
+            lock: format!("l{}", ask.0 % 5).parse().unwrap(),
+        },
+        10 => RunEvent::Unlock { ask },
         0 | 1 => RunEvent::Completed(Json::string("done")),
         2 => failed(Verdict::Retry),
         3 => failed(Verdict::FailNow),

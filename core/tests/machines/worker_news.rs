@@ -111,7 +111,12 @@ fn flag_for(rig: &mut Rig<Worker>, n: u8, reason: StopReason) {
 pub(crate) fn starts(rig: &Rig<Worker>) -> Vec<(TaskId, Fence, OpId)> {
     let start = |effect: &Effect| match effect {
         Effect::Start(start) => Some((start.task, start.fence, start.run)),
-        Effect::Store(_) | Effect::Stop { .. } | Effect::Fence { .. } | Effect::Exit(_) => None,
+        Effect::Store(_)
+        | Effect::Stop { .. }
+        | Effect::Locked { .. }
+        | Effect::LockRefused { .. }
+        | Effect::Fence { .. }
+        | Effect::Exit(_) => None,
     };
     rig.wanted.iter().filter_map(start).collect()
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use windlass_core::ids::{Attempt, Fence, OpId, QueueName, TaskId, TaskType};
 use windlass_core::record::{Json, StopReason};
 use windlass_core::worker::{RunEvent, Start};
+
+use super::locks::{self, Asks, LockError, LockGuard};
 
 /// Where the events of all runs go.
 pub(super) type Events = Arc<dyn Fn(OpId, RunEvent) + Send + Sync>;
@@ -21,6 +23,7 @@ pub(super) struct Control {
     events: Events,
     /// Held while an event is sent, so that nothing follows the ending.
     ended: Mutex<bool>,
+    asks: Mutex<Asks>,
 }
 
 impl Control {
@@ -31,6 +34,7 @@ impl Control {
             reason: OnceLock::new(),
             events,
             ended: Mutex::new(false),
+            asks: Mutex::default(),
         }
     }
 
@@ -49,11 +53,22 @@ impl Control {
         }
     }
 
-    fn progress(&self, progress: Json) {
+    /// Tells something of a run that goes on, unless it has ended.
+    pub(super) fn say(&self, event: RunEvent) {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if !*ended {
-            (self.events)(self.run, RunEvent::Progress(progress));
+            (self.events)(self.run, event);
         }
+    }
+
+    /// The run's questions for locks.
+    pub(super) fn asks(&self) -> MutexGuard<'_, Asks> {
+        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when the handler is to stop.
+    pub(super) async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     pub(super) fn run(&self) -> OpId {
@@ -100,12 +115,21 @@ impl Context {
 
     /// Shows `progress` to people. The newest wins; some may be skipped; none is shown once the attempt has ended.
     pub fn progress(&self, progress: Json) {
-        self.0.control.progress(progress);
+        self.0.control.say(RunEvent::Progress(progress));
+    }
+
+    /// Takes the lock `name`, which one holder at a time has in the whole cluster, clients of the API included. Waits in
+    /// line, in order of arrival, until it has it; whoever gives up waiting leaves the line by dropping the future. An
+    /// attempt may hold and wait for [`LOCKS_MAX`](windlass_core::worker::LOCKS_MAX) locks at a time; take them in one
+    /// order everywhere, or two attempts wait for each other until their time is over. [`LockGuard`] says what a lock
+    /// promises, and what it cannot. A command has no context; it runs `windlass lock run`.
+    pub async fn lock(&self, name: &str) -> Result<LockGuard, LockError> {
+        locks::take(&self.0.control, name).await
     }
 
     /// Resolves when the handler is to stop.
     pub async fn cancelled(&self) {
-        self.0.control.stop.cancelled().await;
+        self.0.control.stopped().await;
     }
 
     /// Whether the handler is to stop.

@@ -8,6 +8,7 @@ mod context;
 mod failure;
 pub mod guardian;
 mod handlers;
+mod locks;
 mod process;
 mod stock;
 
@@ -20,15 +21,16 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
-use windlass_core::ids::OpId;
+use windlass_core::ids::{Fence, LockAsk, OpId};
 use windlass_core::record::{Json, StopReason};
-use windlass_core::worker::{RunEvent, Start};
+use windlass_core::worker::{LockRefusal, RunEvent, Start};
 
 pub use self::context::Context;
 use self::context::{Control, Events};
 pub use self::failure::{ERROR_LEN_MAX, HandlerFailure};
 use self::handlers::{Handler, Trouble};
 pub use self::handlers::{Handlers, RegisterError};
+pub use self::locks::{LockError, LockGuard};
 use crate::node::Runner;
 
 /// The default of [`ExecutorOptions::result_len_max`].
@@ -137,6 +139,14 @@ impl Executor {
         }
     }
 
+    /// Answers a run's question for a lock. Never waits; an answer to nobody is dropped.
+    pub fn locked(&self, run: OpId, ask: LockAsk, answer: Result<Fence, LockRefusal>) {
+        let control = lock(&self.runs).get(&run).map(Arc::clone);
+        if let Some(control) = control {
+            control.asks().answer(ask, answer);
+        }
+    }
+
     /// Tells that the worker's session lasts for `remaining` from now. Commands are killed when that time is over and
     /// was not renewed, even if this process cannot do anything by then. Before the first call they run unbounded.
     pub fn renew(&self, remaining: Duration) {
@@ -173,6 +183,10 @@ impl Runner for Executor {
 
     fn stop(&self, run: OpId, reason: StopReason) {
         self.stop(run, reason);
+    }
+
+    fn locked(&self, run: OpId, ask: LockAsk, answer: Result<Fence, LockRefusal>) {
+        self.locked(run, ask, answer);
     }
 
     fn renew(&self, remaining: Duration) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, debug, info, info_span, warn};
 use windlass_core::config::WorkerConfig;
-use windlass_core::ids::OpId;
+use windlass_core::ids::{Fence, LockAsk, OpId};
 use windlass_core::record::StopReason;
 use windlass_core::time::Mono;
-use windlass_core::worker::{Effect, Exit, Input, RunEvent, Start, Worker};
+use windlass_core::worker::{Effect, Exit, Input, LockRefusal, RunEvent, Start, Worker};
 
 use super::{Load, Reins};
 use crate::clock::Clock;
@@ -93,6 +93,8 @@ pub trait Runner: Send + 'static {
     fn start(&self, start: Start);
     /// Orders a run to stop. Never waits; a run that has ended is left alone.
     fn stop(&self, run: OpId, reason: StopReason);
+    /// Answers a run's question for a lock: its fence, or why it does not get it. Never waits.
+    fn locked(&self, run: OpId, ask: LockAsk, answer: Result<Fence, LockRefusal>);
     /// Tells that the worker's session lasts for `remaining` from now.
     fn renew(&self, remaining: Duration);
 }
@@ -229,6 +231,8 @@ impl<R: Runner, C: Clock> Ports<Worker> for WorkerPorts<R, C> {
                     self.runner.start(*start);
                 }
                 Effect::Stop { run, reason } => self.runner.stop(run, reason),
+                Effect::Locked { run, ask, fence } => self.runner.locked(run, ask, Ok(fence)),
+                Effect::LockRefused { run, ask, why } => self.runner.locked(run, ask, Err(why)),
                 Effect::Fence { at } => {
                     let ends = at.as_nanos();
                     self.status.session_ends.store(ends, Ordering::Relaxed);

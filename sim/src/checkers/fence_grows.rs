@@ -1,5 +1,5 @@
 //! S4: the fences of a task strictly increase, from claim to claim and from start to start. So do those of a lock, from
-//! waiter to waiter; and whoever is told a lock's fence is told that of the waiter's own key, once it was first in line.
+//! waiter to waiter; and whoever, client or handler, is told a lock's fence is told that of the waiter's own key, once it was first in line.
 //!
 //! No fault suspends it in the store. That a handler does not start under an older fence than another did is not asked of
 //! a worker whose lease was ended early (`ExpireLease`, `ExpireAll`), whose clock ran wrong (`Drift`), or whose news are
@@ -8,9 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::gateway::{Reply, Request, RequestId};
-use windlass_core::ids::{Fence, LockName, NodeId, Revision, TaskId};
+use windlass_core::ids::{Fence, LockAsk, LockName, NodeId, OpId, Revision, TaskId};
+use windlass_core::lock::waiter_of;
 use windlass_core::time::Mono;
 
+use super::holders::Holders;
 use super::roster::Roster;
 use super::{Checker, Findings, Rule};
 use crate::book::{Life, Other, Spot};
@@ -24,6 +26,7 @@ pub(super) struct FenceGrows {
     started: BTreeMap<TaskId, Fence>,
     locks: BTreeMap<Option<LockName>, Line>,
     asked: BTreeMap<RequestId, LockName>,
+    handlers: Holders,
 }
 
 /// Those who wait for a lock.
@@ -96,13 +99,35 @@ impl FenceGrows {
         let Reply::Lock { fence, token, .. } = reply else {
             return;
         };
-        let what = format!("lock {lock} was given under fence {fence}, which did not hold it");
-        let held = self
-            .locks
-            .get(&Some(lock))
-            .is_some_and(|line| line.held.contains(&(fence.0, token.waiter.clone())));
-        if !held {
+        self.given(at, &lock, *fence, &token.waiter, found);
+    }
+
+    fn given(
+        &self,
+        at: Mono,
+        lock: &LockName,
+        fence: Fence,
+        waiter: &NodeId,
+        found: &mut Findings,
+    ) {
+        let line = self.locks.get(&Some(lock.clone()));
+        if !line.is_some_and(|line| line.held.contains(&(fence.0, waiter.clone()))) {
+            let what = format!("lock {lock} was given under fence {fence}, which did not hold it");
             found.add(self, at, None, None, what);
+        }
+    }
+
+    fn told(
+        &self,
+        at: Mono,
+        handler: (NodeIx, OpId, LockAsk),
+        lock: &LockName,
+        fence: Fence,
+        found: &mut Findings,
+    ) {
+        let (node, run, ask) = handler;
+        if let Some((task, claimed)) = self.handlers.attempt(node, run) {
+            self.given(at, lock, fence, &waiter_of(task, claimed, ask), found);
         }
     }
 }
@@ -117,6 +142,7 @@ impl Checker for FenceGrows {
     }
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        self.handlers.observe(at, fact);
         match fact {
             Fact::Stored(revised) => {
                 for step in &revised.steps {
@@ -149,6 +175,13 @@ impl Checker for FenceGrows {
                     self.asked.insert(*id, lock.clone());
                 }
             }
+            Fact::Locked {
+                node,
+                run,
+                ask,
+                lock,
+                fence,
+            } => self.told(at, (*node, *run, *ask), lock, *fence, found),
             Fact::Answered { id, reply, .. } => self.answer(at, *id, reply, found),
             Fact::Booted { .. } | Fact::Fault { .. } => self.roster.observe(at, fact),
             Fact::Leased { .. }
@@ -160,6 +193,7 @@ impl Checker for FenceGrows {
             | Fact::SessionUntil { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Unlocked { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
             | Fact::Read { .. }
@@ -246,6 +280,35 @@ mod tests {
         let second = h.wait_in_line("b", 2);
         h.answer(1, granted(second, "b", 2));
         h.assert_tripped("did not hold it");
+    }
+
+    #[test]
+    fn a_handler_is_told_that_it_holds_a_lock_once_it_is_first_in_line() {
+        for first in [true, false] {
+            let mut h = History::of(FenceGrows::default());
+            h.worker(0, "w1");
+            let task = h.submit(None);
+            let claimed = h.dispatch(task, "w1");
+            h.start(0, 1, task, claimed);
+            if !first {
+                h.wait_in_line("a", 1);
+            }
+            let ask = LockAsk(3);
+            let waiter = waiter_of(task, claimed, ask);
+            let fence = h.wait_in_line(waiter.as_str(), 2);
+            h.fact(Fact::Locked {
+                node: 0,
+                run: OpId(1),
+                ask,
+                lock: "l".parse().unwrap(),
+                fence,
+            });
+            if first {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("did not hold it");
+            }
+        }
     }
 
     #[test]

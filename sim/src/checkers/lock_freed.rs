@@ -1,8 +1,11 @@
 //! L10: once healed, a waiter or holder of a lock of whom nothing is heard any more is out of the line after the time to
 //! live of its lease and two seconds.
 //!
+//! A handler is heard of for as long as it runs; one that gave its lock back is not.
+//!
 //! Judged from the phase of liveness on. Time counts from the last sign of life (a reply about the lock, the end of a
-//! wait or a renewal that may be under way; for the janitor's lock, the end of the process), or from when the healed
+//! wait or a renewal that may be under way; for the janitor's lock, the end of the process; for a handler, its end, or that
+//! of the last fault that concerned its node), or from when the healed
 //! nodes are on their feet, or from the end of the last fault that concerned everybody, whichever is latest.
 
 use std::collections::BTreeMap;
@@ -10,12 +13,14 @@ use std::time::Duration;
 
 use windlass_core::gateway::{Reply, Request};
 use windlass_core::ids::{LeaseId, LockName, NodeId};
+use windlass_core::lock::{attempt_of, waiter_of};
 use windlass_core::time::Mono;
 
+use super::holders::Holders;
 use super::roster::Roster;
 use super::{Checker, Findings, Rule, Terms};
 use crate::book::{Life, Other};
-use crate::fact::{Fact, Phase};
+use crate::fact::{Fact, NodeIx, Phase};
 
 /// How long a gateway works on a request that waits for nothing but the store.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
@@ -30,6 +35,9 @@ pub(super) struct LockFreed {
     /// Until when a question about a lock may keep some waiter alive.
     asked_until: BTreeMap<LockName, Mono>,
     healed: Option<Mono>,
+    handlers: Holders,
+    /// Handlers that gave a lock back, or wait for it no more, and when.
+    released: BTreeMap<NodeId, (NodeIx, Mono)>,
 }
 
 #[derive(Debug)]
@@ -47,6 +55,8 @@ impl LockFreed {
             waiters: BTreeMap::new(),
             asked_until: BTreeMap::new(),
             healed: None,
+            handlers: Holders::default(),
+            released: BTreeMap::new(),
         }
     }
 
@@ -84,6 +94,15 @@ impl LockFreed {
                 since.max().unwrap_or(waiter.heard)
             };
         };
+        if let Some((task, fence)) = attempt_of(id) {
+            let (node, left) = match (self.released.get(id), self.handlers.life_of(task, fence)) {
+                (Some((node, left)), _) => (*node, Some(*left)),
+                (None, Some(life)) => (life.node, life.ended),
+                (None, None) => return waiter.heard,
+            };
+            let left = left.unwrap_or(at);
+            return waiter.heard.max(left).max(self.roster.hurt_until(node));
+        }
         let asked = self.asked_until.get(lock).copied().unwrap_or_default();
         waiter.heard.max(asked)
     }
@@ -151,6 +170,7 @@ impl Checker for LockFreed {
     }
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
+        self.handlers.observe(at, fact);
         match fact {
             Fact::Stored(revised) => {
                 for other in &revised.others {
@@ -170,17 +190,24 @@ impl Checker for LockFreed {
             Fact::Phase(Phase::Liveness) => {
                 self.healed.get_or_insert(at);
             }
-            Fact::Booted { .. } | Fact::Down { .. } | Fact::Fault { .. } => {
-                self.roster.observe(at, fact);
-            }
-            Fact::Phase(_)
+            Fact::Booted { .. }
+            | Fact::Down { .. }
             | Fact::Frozen { .. }
             | Fact::Thawed { .. }
+            | Fact::Fault { .. } => self.roster.observe(at, fact),
+            Fact::Unlocked { node, run, ask } => {
+                if let Some((task, fence)) = self.handlers.attempt(*node, *run) {
+                    let waiter = waiter_of(task, fence, *ask);
+                    self.released.insert(waiter, (*node, at));
+                }
+            }
+            Fact::Phase(_)
             | Fact::Draining { .. }
             | Fact::SessionUntil { .. }
             | Fact::Started { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }
             | Fact::Read { .. }
@@ -199,6 +226,7 @@ impl Checker for LockFreed {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::ids::{Fence, LockAsk, OpId, TaskId};
     use windlass_core::keyspace::Role;
 
     use super::super::testing::{History, TERMS, granted, take_lock};
@@ -232,6 +260,54 @@ mod tests {
     fn a_silent_holder_that_stays_is_found() {
         let mut h = history();
         h.wait_in_line("a", 1);
+        h.pass(5_001);
+        h.finish();
+        h.assert_tripped("silent for 5001 ms");
+    }
+
+    /// A handler that holds the lock `l` under the name that is returned.
+    fn handler_in_line(h: &mut History) -> (TaskId, Fence, String) {
+        h.worker(0, "w1");
+        let task = h.submit(None);
+        let fence = h.dispatch(task, "w1");
+        h.start(0, 1, task, fence);
+        let waiter = waiter_of(task, fence, LockAsk(0)).to_string();
+        h.wait_in_line(&waiter, 1);
+        (task, fence, waiter)
+    }
+
+    #[test]
+    fn a_handler_may_hold_to_its_end_and_then_leaves_the_line() {
+        let mut h = history();
+        let (task, fence, _) = handler_in_line(&mut h);
+        h.pass(60_000);
+        h.finish();
+        h.assert_clean();
+        h.handler_ends(0, 1, task, fence);
+        h.pass(5_001);
+        h.finish();
+        h.assert_tripped("silent for 5001 ms");
+    }
+
+    #[test]
+    fn a_handler_that_gave_its_lock_back_leaves_the_line_though_it_runs_on() {
+        let mut h = history();
+        let (_, _, waiter) = handler_in_line(&mut h);
+        h.fact(Fact::Unlocked {
+            node: 0,
+            run: OpId(1),
+            ask: LockAsk(0),
+        });
+        h.pass(4_999);
+        h.leave_line(&waiter);
+        h.finish();
+        h.assert_clean();
+        let (_, _, _) = handler_in_line(&mut h);
+        h.fact(Fact::Unlocked {
+            node: 0,
+            run: OpId(1),
+            ask: LockAsk(0),
+        });
         h.pass(5_001);
         h.finish();
         h.assert_tripped("silent for 5001 ms");

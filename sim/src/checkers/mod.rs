@@ -19,12 +19,14 @@ mod bounds;
 mod conflicts_bounded;
 mod fence_grows;
 mod graceful_stop;
+mod holders;
 mod idempotency;
 mod janitor_alone;
 mod leased_keys;
 mod legal_steps;
 mod lock_freed;
 mod lock_order;
+mod locks_apart;
 mod no_orphans;
 mod not_early;
 mod nothing_lost;
@@ -332,6 +334,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(not_early::NotEarly::new(terms)),
         Box::new(slots_kept::SlotsKept::default()),
         Box::new(lock_order::LockOrder::default()),
+        Box::new(locks_apart::LocksApart::new(terms)),
         Box::new(janitor_alone::JanitorAlone::default()),
         Box::new(leased_keys::LeasedKeys::default()),
         Box::new(view_sound::ViewSound),

@@ -137,6 +137,8 @@ impl Checker for NothingLost {
             | Fact::Started { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }

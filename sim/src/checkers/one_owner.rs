@@ -300,6 +300,8 @@ impl Checker for OneOwner {
                 self.asleep.insert(*node, Some(at));
             }
             Fact::Leased { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Draining { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }

@@ -255,6 +255,8 @@ impl Checker for PriorityOrder {
             | Fact::Started { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }
             | Fact::Handled { .. }

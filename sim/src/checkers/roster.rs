@@ -155,6 +155,8 @@ impl Roster {
             | Fact::Started { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }
             | Fact::Handled { .. }

@@ -157,6 +157,8 @@ impl Checker for StartsAfterCommit {
             | Fact::Draining { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }
             | Fact::Handled { .. }

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 use windlass::node::{RunEvents, Runner};
-use windlass_core::ids::OpId;
+use windlass_core::ids::{Fence, LockAsk, OpId};
 use windlass_core::record::{Json, StopReason};
 use windlass_core::retry::Verdict;
-use windlass_core::worker::{HandlerError, RunEvent, Start};
+use windlass_core::worker::{HandlerError, LockRefusal, RunEvent, Start};
 
 use super::world::{Who, World, lock};
 
@@ -65,6 +65,12 @@ impl Runner for Handlers {
             // A run that has just ended needs no stopping.
             let _ = stop.send(reason);
         }
+    }
+
+    fn locked(&self, run: OpId, ask: LockAsk, answer: Result<Fence, LockRefusal>) {
+        // No handler of this tier asks for locks.
+        self.world
+            .note(format_args!("{} {run:?} {ask} {answer:?}", self.who));
     }
 
     fn renew(&self, remaining: Duration) {

@@ -9,6 +9,7 @@ use windlass_core::retry::Verdict;
 use windlass_core::time::Millis;
 use windlass_core::worker::{self, HandlerError, RunEvent, Start};
 
+use super::lockers::{LOCKER, Locker};
 use super::{Happening, NodeIx, World};
 use crate::fact::Fact;
 use crate::nemesis::FaultKind;
@@ -16,25 +17,27 @@ use crate::node::AnyInput;
 use crate::scenario::ADVICE;
 
 /// The types that simulated workers run: the stock ones, and those that no worker should have to suffer.
-pub(super) const KINDS: [&str; 9] = [
-    "noop", "echo", "sleep", "fail", "hang", "deaf", "exit", "lie", "chatty",
+pub(super) const KINDS: [&str; 10] = [
+    "noop", "echo", "sleep", "fail", "hang", "deaf", "exit", "lie", "chatty", "locker",
 ];
 
 /// How long a handler takes at least.
-const MOMENT: Duration = Duration::from_micros(10);
+pub(super) const MOMENT: Duration = Duration::from_micros(10);
 /// How long a well-behaved handler takes to stop.
 const STOP: Duration = Duration::from_micros(100);
 
 /// A handler that runs.
 #[derive(Debug)]
 pub(super) struct Handler {
-    start: Box<Start>,
-    stopped: Option<StopReason>,
+    pub(super) start: Box<Start>,
+    pub(super) stopped: Option<StopReason>,
     /// Signs of life that it still wants to give.
     chatter: u32,
+    /// How far it is, if it is about a lock.
+    pub(super) locker: Option<Locker>,
 }
 
-fn argument(start: &Start, name: &str, default: u64) -> u64 {
+pub(super) fn argument(start: &Start, name: &str, default: u64) -> u64 {
     let arguments = start.payload.to::<BTreeMap<String, u64>>().ok();
     arguments
         .and_then(|map| map.get(name).copied())
@@ -69,9 +72,11 @@ impl World {
         } else {
             0
         };
+        let locker = (start.kind.as_str() == LOCKER).then_some(Locker::Begins);
         self.handlers.insert(
             (node, life, run),
             Handler {
+                locker,
                 start,
                 stopped: None,
                 chatter,
@@ -92,8 +97,13 @@ impl World {
             return;
         };
         handler.stopped = Some(reason);
-        let wait = if handler.start.kind.as_str() == "deaf" {
-            let wait = Duration::from_millis(argument(&handler.start, "deaf_ms", 1_000));
+        let deaf_ms = match handler.start.kind.as_str() {
+            "deaf" => Some(argument(&handler.start, "deaf_ms", 1_000)),
+            LOCKER => Some(argument(&handler.start, "deaf_ms", 0)).filter(|ms| *ms > 0),
+            _ => None,
+        };
+        let wait = if let Some(millis) = deaf_ms {
+            let wait = Duration::from_millis(millis);
             self.hit(
                 FaultKind::HandlerIgnoresStop,
                 Some(node),
@@ -129,6 +139,9 @@ impl World {
             );
             return self.say(node, run, RunEvent::Progress(progress));
         }
+        if handler.locker.is_some() && self.locker_goes_on(node, life, run) {
+            return;
+        }
         let Some(handler) = self.handlers.remove(&key) else {
             return;
         };
@@ -161,7 +174,7 @@ impl World {
         }
     }
 
-    fn say(&mut self, node: NodeIx, run: OpId, event: RunEvent) {
+    pub(super) fn say(&mut self, node: NodeIx, run: OpId, event: RunEvent) {
         self.give(node, AnyInput::Worker(worker::Input::Run { run, event }));
     }
 
@@ -201,6 +214,7 @@ fn end_of(handler: &Handler) -> RunEvent {
         ("deaf", Some(_)) if argument(start, "fails", 0) > 0 => failure("too late"),
         ("deaf" | "lie", Some(_)) => RunEvent::Completed(Json::null()),
         (_, Some(_)) => RunEvent::Stopped,
+        (LOCKER, None) if handler.locker == Some(Locker::Refused) => failure("it got no lock"),
         ("echo", None) => RunEvent::Completed(start.payload.clone()),
         ("fail", None) if u64::from(start.attempt.0) <= argument(start, "times", 1) => {
             fail_as_told(start)

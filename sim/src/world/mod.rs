@@ -3,6 +3,7 @@
 mod compare;
 mod handlers;
 mod lives;
+mod lockers;
 mod news;
 mod queue;
 mod run;
@@ -301,6 +302,10 @@ impl World {
             worker::Effect::Exit(exit) => self.exit(node, exit),
             worker::Effect::Start(start) => self.start(node, life, start),
             worker::Effect::Stop { run, reason } => self.stop(node, life, run, reason),
+            worker::Effect::Locked { run, ask, fence } => {
+                self.locked(node, life, run, ask, fence);
+            }
+            worker::Effect::LockRefused { run, .. } => self.lock_refused(node, life, run),
             worker::Effect::Fence { at } => {
                 self.nodes[node].session_until = Some(at);
                 self.tell_session(node);

@@ -234,6 +234,8 @@ impl<'a> Court<'a> {
             | Fact::SessionUntil { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Handled { .. }
             | Fact::Sent { .. }

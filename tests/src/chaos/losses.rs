@@ -76,6 +76,8 @@ impl Losses {
             | Fact::Started { .. }
             | Fact::StopOrdered { .. }
             | Fact::HandlerEnded { .. }
+            | Fact::Locked { .. }
+            | Fact::Unlocked { .. }
             | Fact::Asked { .. }
             | Fact::Answered { .. }
             | Fact::Handled { .. }

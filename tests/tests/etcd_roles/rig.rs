@@ -10,6 +10,8 @@ use etcd_client::{
 };
 use tempfile::TempDir;
 use tonic::Status;
+use windlass::core::keyspace::Range;
+use windlass::store::etcd::{EtcdConfig, Login};
 use windlass_tests::certificates::Certificates;
 use windlass_tests::etcd::Etcd;
 use windlass_tests::process::Process;
@@ -131,6 +133,17 @@ impl Rig {
         let access: Vec<&str> = access.iter().map(String::as_str).collect();
         let brief = ["--drain-grace", "1s"];
         Process::worker(&self.etcd, id, &[&access[..], &brief, more].concat())
+    }
+
+    /// How a worker in this process gets in as `user`.
+    pub(crate) fn config(&self, user: &str, probe: Range) -> EtcdConfig {
+        let mut config = EtcdConfig::new([self.etcd.endpoint()]);
+        config.login = Some(Login {
+            user: user.to_owned(),
+            password_file: self.password(user).into(),
+        });
+        config.probe = probe;
+        config
     }
 
     /// A bare client of etcd.

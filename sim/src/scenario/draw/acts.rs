@@ -276,6 +276,26 @@ impl Draw<'_, '_> {
         }
     }
 
+    /// Mostly short, so that many hold and wait within a run; some around the length of a session.
+    fn locker(&mut self) -> String {
+        let ms = if self.from.chance(25) {
+            self.span().get()
+        } else {
+            self.from.below(400)
+        };
+        let wait = self.from.one_of(&[0, 0, 5, 1_500]);
+        let early = self.from.one_of(&[0, 0, 20, 2_000]);
+        let deaf = if self.rough && self.from.chance(20) {
+            self.deafness()
+        } else {
+            0
+        };
+        format!(
+            "{{\"lock\":{},\"ms\":{ms},\"wait_ms\":{wait},\"early_ms\":{early},\"deaf_ms\":{deaf}}}",
+            self.from.below(3)
+        )
+    }
+
     fn kind(&mut self) -> (&'static str, String) {
         let ms = self.span().get();
         if self.rough && self.from.chance(25) {
@@ -299,6 +319,9 @@ impl Draw<'_, '_> {
                 ),
                 _ => ("lie", format!("{{\"ms\":{}}}", self.from.below(3_000))),
             };
+        }
+        if self.locking && self.from.chance(50) {
+            return ("locker", self.locker());
         }
         match self.from.below(10) {
             0 => ("fail", "{\"times\":1}".to_owned()),

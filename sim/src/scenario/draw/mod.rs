@@ -57,6 +57,8 @@ struct Draw<'a, 'b> {
     advised: bool,
     /// Handlers misbehave.
     rough: bool,
+    /// Handlers take locks.
+    locking: bool,
 }
 
 impl<'a, 'b> Draw<'a, 'b> {
@@ -73,6 +75,7 @@ impl<'a, 'b> Draw<'a, 'b> {
         let rough = from.chance(50);
         let advised = from.chance(25);
         let clustered = from.chance(40);
+        let locking = from.chance(40);
         Self {
             from,
             ttl,
@@ -83,6 +86,7 @@ impl<'a, 'b> Draw<'a, 'b> {
             clustered,
             advised,
             rough,
+            locking,
         }
     }
 
