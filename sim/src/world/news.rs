@@ -249,3 +249,18 @@ impl World {
             .collect()
     }
 }
+
+/// Whether a call goes by the connection of a watch.
+pub(super) fn is_watch(call: &Call) -> bool {
+    match call {
+        Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. } => true,
+        Call::Commit(_)
+        | Call::Read(_)
+        | Call::Audit(_)
+        | Call::Grant { .. }
+        | Call::Renew { .. }
+        | Call::Revoke { .. }
+        | Call::Compact { .. }
+        | Call::Usage => false,
+    }
+}
