@@ -158,6 +158,7 @@ impl Marks {
             | Fact::Read { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }

@@ -166,6 +166,7 @@ impl Checker for FenceGrows {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }

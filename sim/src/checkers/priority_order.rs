@@ -263,6 +263,7 @@ impl Checker for PriorityOrder {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }

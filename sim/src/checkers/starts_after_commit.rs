@@ -165,6 +165,7 @@ impl Checker for StartsAfterCommit {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }

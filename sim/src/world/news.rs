@@ -33,10 +33,11 @@ impl World {
             }
             return;
         }
-        let event = match self.reread(node, life, op, event) {
+        let mut event = match self.reread(node, life, op, event) {
             Some(event) => self.overlap(node, op, event),
             None => return,
         };
+        self.swallow(node, &mut event);
         // A part of a full read never comes again: its stream has ended, and another begins with the first part.
         let may_come_again = matches!(event, ViewEvent::Delta { .. });
         if may_come_again && self.network.hits(self.network.rudeness.duplicate_news) {
