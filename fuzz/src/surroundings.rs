@@ -7,7 +7,8 @@ use std::time::Duration;
 use windlass_sim::core::ids::{LeaseId, OpId, Revision};
 use windlass_sim::core::keyspace::{Key, Meaning, Range};
 use windlass_sim::core::store::{
-    Answer, Call, Change, LeaseAnswer, ReadAnswer, Refusal, TxnOutcome, Usage, ViewEvent, Write,
+    Answer, AuditAnswer, Call, Change, LeaseAnswer, ReadAnswer, Refusal, TxnOutcome, Usage,
+    ViewEvent, Write,
 };
 use windlass_sim::core::time::Wall;
 
@@ -118,6 +119,7 @@ where
         let lost = match answer {
             Answer::Txn(_) => Answer::Txn(TxnOutcome::Unknown),
             Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
+            Answer::Audited(_) => Answer::Audited(AuditAnswer::Failed),
             Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
             Answer::Compacted(_) => Answer::Compacted(false),
             Answer::Usage(_) => Answer::Usage(None),

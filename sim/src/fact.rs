@@ -202,6 +202,11 @@ pub enum Fact {
         /// The level.
         level: Level,
     },
+    /// A process found that what it knew was not what the store holds, and reads it anew.
+    Repaired {
+        /// Which process.
+        node: NodeIx,
+    },
     /// Something was broken on purpose.
     Fault {
         /// What kind.
@@ -241,6 +246,7 @@ impl Fact {
             | Self::Read { .. }
             | Self::Viewed { .. }
             | Self::Room { .. }
+            | Self::Repaired { .. }
             | Self::Fault { .. }
             | Self::Phase(_) => false,
         }

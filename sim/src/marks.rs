@@ -170,6 +170,7 @@ impl Marks {
             | Fact::Read { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }

@@ -79,6 +79,10 @@ pub struct Link {
     pub news_late_until: Mono,
     /// Watches say nothing until then.
     pub mute_until: Mono,
+    /// Of the next put nothing is ever told.
+    pub loses_put: bool,
+    /// Of the next delete nothing is ever told.
+    pub loses_delete: bool,
     /// News were dropped: the watches are as good as lost.
     pub gap: bool,
 }

@@ -124,6 +124,8 @@ pub struct Node {
     pub rereads: BTreeSet<OpId>,
     /// How far a worker knew its claims before the input that it handled last: what it started, it started knowing that.
     pub view_before: Option<Revision>,
+    /// How often its process has found that it knew something wrong.
+    pub repaired: u64,
     /// The last changes that a watch told: from which revision, and to which.
     pub told: Option<(OpId, Revision, Revision, Vec<Change>)>,
 }
@@ -145,6 +147,7 @@ impl Node {
             watches: BTreeMap::new(),
             rereads: BTreeSet::new(),
             view_before: None,
+            repaired: 0,
             told: None,
         }
     }
@@ -184,6 +187,14 @@ impl Brain {
         match self {
             Self::Server(_) => None,
             Self::Worker(worker) => worker.view_at(),
+        }
+    }
+
+    /// How often it found that what it knew was not what the store holds.
+    pub fn drift_repaired(&self) -> u64 {
+        match self {
+            Self::Server(server) => server.drift_repaired(),
+            Self::Worker(worker) => worker.drift_repaired(),
         }
     }
 

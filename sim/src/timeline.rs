@@ -129,7 +129,8 @@ impl Timeline {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
-            | Fact::Room { .. } => {}
+            | Fact::Room { .. }
+            | Fact::Repaired { .. } => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! What follows for a request from what was read and what the view shows. Pure; the view has reached what was read.
 
+use super::Own;
 use super::errand::{Errand, Next};
 use super::request::{Reply, TaskState};
 use super::show;
@@ -9,7 +10,6 @@ use crate::ids::{NodeId, QueueName, TaskId};
 use crate::keyspace::{Key, Meaning, Range};
 use crate::planted::planted;
 use crate::record::{LaneRecord, NodeConfig, Record, StopReason, Totals, Version};
-use crate::room::Room;
 use crate::scheduler::Scheduler;
 use crate::steps;
 use crate::store::{Call, Query};
@@ -216,7 +216,7 @@ pub(super) fn why(
     })))
 }
 
-pub(super) fn stats(errand: &mut Errand, view: &ClusterView, room: &Room) -> Next {
+pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next {
     let Some(read) = errand.read.take() else {
         return Next::Ask(Call::Read(Query::Range {
             range: Range::all_lanes(),
@@ -271,7 +271,8 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView, room: &Room) -> Nex
             .map(|offer| u64::from(offer.record.slots))
             .sum(),
         foreign: view.foreign() + unreadable,
-        room: *room,
+        drift_repaired: own.drift_repaired,
+        room: own.room,
     })))
 }
 

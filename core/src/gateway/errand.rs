@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::Own;
 use super::request::{LockToken, Reply, Request};
 use super::{decide, list, locks};
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
 use crate::record::Totals;
-use crate::room::Room;
 use crate::scheduler::Scheduler;
 use crate::store::{Call, Item, LeaseAnswer, Refusal, Step};
 use crate::time::Now;
@@ -147,7 +147,7 @@ impl Errand {
         now: Now,
         view: &ClusterView,
         scheduler: &Scheduler,
-        room: &Room,
+        own: &Own,
     ) -> Next {
         if let Some(reason) = self.refused.take() {
             return Next::Reply(Reply::Refused(reason));
@@ -158,7 +158,7 @@ impl Errand {
             Request::Why(task) => decide::why(self, task, view, scheduler),
             Request::Cancel(task) => decide::cancel(self, task, now, view),
             Request::Rerun(task) => decide::rerun(self, task, now, view),
-            Request::Stats => decide::stats(self, view, room),
+            Request::Stats => decide::stats(self, view, own),
             Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
             Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
             Request::ConfigureQueue {

@@ -64,11 +64,18 @@ impl Job {
     }
 }
 
+/// What the process knows beside its view, for people.
+#[derive(Debug, Default)]
+struct Own {
+    room: Room,
+    drift_repaired: u64,
+}
+
 /// The gateway part of a scheduler process.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     request_max: Duration,
-    room: Room,
+    own: Own,
     rng: Rng,
     submissions: Submissions,
     errands: BTreeMap<RequestId, Errand>,
@@ -94,7 +101,7 @@ impl Gateway {
     pub(crate) fn new(request_max: Duration, mut rng: Rng) -> Self {
         Self {
             request_max,
-            room: Room::default(),
+            own: Own::default(),
             submissions: Submissions::new(rng.fork("task ids")),
             rng,
             errands: BTreeMap::new(),
@@ -114,14 +121,19 @@ impl Gateway {
 
     /// Takes what is known of the room in the store. New tasks that were not sent yet are refused while there is none.
     pub(crate) fn on_room(&mut self, room: Room) {
-        self.room = room;
+        self.own.room = room;
         if self.is_full() {
             self.submissions.refuse_unsent();
         }
     }
 
+    /// The view was found to differ from the store so many times.
+    pub(crate) fn on_drift(&mut self, repaired: u64) {
+        self.own.drift_repaired = repaired;
+    }
+
     fn is_full(&self) -> bool {
-        self.room.level == Level::Full && !planted!("P-full-ignored")
+        self.own.room.level == Level::Full && !planted!("P-full-ignored")
     }
 
     /// Requests that were not answered.
@@ -392,7 +404,7 @@ impl Gateway {
                 self.awaiting_view.insert((wanted, id));
                 continue;
             }
-            match errand.next(now, view, scheduler, &self.room) {
+            match errand.next(now, view, scheduler, &self.own) {
                 Next::Reply(reply) => {
                     errand.keep_lease();
                     self.end_errand(id);

@@ -139,6 +139,8 @@ pub struct StatsView {
     pub slots: u64,
     /// Records of a later version, or corrupt, that were skipped.
     pub foreign: u64,
+    /// How often this process's view was found to differ from the store, and was read anew.
+    pub drift_repaired: u64,
     /// The room in the store.
     pub room: Room,
 }

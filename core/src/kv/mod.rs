@@ -41,8 +41,8 @@ use crate::ids::{LeaseId, OpId, Revision};
 use crate::keyspace::{Key, Range};
 use crate::machine::{Elapsed, Machine};
 use crate::store::{
-    Answer, Call, Change, LeaseAnswer, OPS_MAX, Query, ReadAnswer, Refusal, Txn, TxnOutcome, Usage,
-    Write,
+    Answer, AuditAnswer, Call, Change, Digest, LeaseAnswer, OPS_MAX, Query, ReadAnswer, Refusal,
+    Txn, TxnOutcome, Usage, Write,
 };
 use crate::time::{Mono, Now};
 
@@ -279,6 +279,7 @@ impl Kv {
                 return self.watches.progress(client, watch, self.revision, out);
             }
             Call::Read(query) => Answer::Read(self.read(query)),
+            Call::Audit(range) => Answer::Audited(self.audit(&range)),
             Call::Grant { ttl } => Answer::Lease(self.grant(ttl, out)),
             Call::Renew { lease } => Answer::Lease(self.leases.renew(self.now, lease)),
             Call::Revoke { lease } => {
@@ -390,6 +391,14 @@ impl Kv {
                 let more = rest.next().is_some();
                 ReadAnswer::Items { at, items, more }
             }
+        }
+    }
+
+    fn audit(&self, range: &Range) -> AuditAnswer {
+        let held = self.table.range(range);
+        AuditAnswer::Held {
+            at: self.revision,
+            digest: Digest::of(held.map(|(key, entry)| (key, entry.found.modified))),
         }
     }
 

@@ -142,6 +142,7 @@ impl Reference {
                 items.truncate(limit as usize);
                 Answer::Read(ReadAnswer::Items { at, items, more })
             }
+            Call::Audit(range) => Answer::Audited(self.audit(&range)),
             Call::Grant { ttl } => Answer::Lease(self.grant(ttl)),
             Call::Renew { lease } => Answer::Lease(match self.leases.get_mut(&lease) {
                 Some((ttl, ends)) => {
@@ -160,16 +161,27 @@ impl Reference {
                 }
                 Answer::Compacted(to <= at)
             }
-            Call::Usage => {
-                let quota = self.limits.quota_bytes;
-                Answer::Usage(Some(Usage {
-                    used: self.bytes(),
-                    size: self.bytes(),
-                    quota: (quota < u64::MAX).then_some(quota),
-                    full: false,
-                }))
-            }
+            Call::Usage => Answer::Usage(Some(self.usage())),
         })
+    }
+
+    fn usage(&self) -> Usage {
+        let quota = self.limits.quota_bytes;
+        Usage {
+            used: self.bytes(),
+            size: self.bytes(),
+            quota: (quota < u64::MAX).then_some(quota),
+            full: false,
+        }
+    }
+
+    fn audit(&self, range: &Range) -> AuditAnswer {
+        let items = self.items(range);
+        let held = items.iter().map(|it| (&it.key, it.found.modified));
+        AuditAnswer::Held {
+            at: self.revision(),
+            digest: Digest::of(held),
+        }
     }
 
     fn grant(&mut self, asked: Duration) -> LeaseAnswer {
@@ -381,6 +393,7 @@ enum Act {
     LeaderChanged,
     ReadKeys(Vec<u8>),
     ReadRange(u8, u8, u32),
+    Audit(u8, u8),
     Grant(u64),
     Renew(i64),
     Revoke(i64),
@@ -401,6 +414,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::LeaderChanged),
         1 => prop::collection::vec(0_u8..8, 0..5).prop_map(Act::ReadKeys),
         1 => (0_u8..9, 0_u8..9, 0_u32..5).prop_map(|(a, b, limit)| Act::ReadRange(a, b, limit)),
+        1 => (0_u8..9, 0_u8..9).prop_map(|(a, b)| Act::Audit(a, b)),
         2 => (0_u64..12).prop_map(Act::Grant),
         2 => (0_i64..6).prop_map(Act::Renew),
         1 => (0_i64..6).prop_map(Act::Revoke),
@@ -492,6 +506,7 @@ impl Reference {
                 range: range(a, b),
                 limit,
             }),
+            Act::Audit(a, b) => Call::Audit(range(a, b)),
             Act::Grant(seconds) => Call::Grant {
                 ttl: Duration::from_secs(seconds),
             },

@@ -173,6 +173,12 @@ super::bugs! {
         breaks ["S17" "S7" "S12"] needs "a store's member that lags when a watch is asked for anew";
     "P-progress-never-asked" Core("view::feed::want"): "nobody asks how far the watch is when a revision is awaited"
         breaks ["L1" "L7" "S8" "L4"] needs "a read or conflict at a revision that no event of the watched range will reach: a quiet store";
+    "P-reconcile-never" Core("view::reconcile::on_time"): "nobody compares a view with the store"
+        breaks ["S17" "L1" "L7"] needs "an event that is lost without a word, its key not written again, and a comparison after the next audit was due";
+    "P-digest-ignores-deletes" Core("view::known::remove"): "the digest of a view keeps what was deleted"
+        breaks ["S17"] needs "a delete, then an audit: what is known rightly is read anew, though no event was lost";
+    "P-audit-any-revision" Core("view::reconcile::judge"): "an audit is compared with what the view holds by then, whatever its revision"
+        breaks ["S17"] needs "news that arrive between an audit and its answer: what is known rightly is read anew";
     // The gateway.
     "P-ack-before-commit" Core("gateway::submit::fill"): "a submission is acknowledged when it is sent"
         breaks ["S1" "S8"] needs "a crash or a lost request between sending and commit";

@@ -33,7 +33,7 @@ use crate::session::{Session, SessionConfig, SessionNews};
 use crate::store::{Answer, TxnOutcome, Usage, ViewEvent};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::{Timers, earliest};
-use crate::view::{ClusterView, Fed, Feed, News};
+use crate::view::{ClusterView, Fed, Feed, News, Reconcile};
 
 /// The letters of the lanes.
 const GATEWAY: char = 'g';
@@ -51,6 +51,7 @@ pub struct Server {
     registering: Registering,
     lanes: Lanes<Job>,
     feed: Feed,
+    reconcile: Reconcile,
     view: ClusterView,
     news: Vec<News>,
     scheduler: Scheduler,
@@ -111,6 +112,7 @@ impl Server {
             gateway: Gateway::new(config.request_max, rng.fork("task ids")),
             janitor: Janitor::new(&config, rng.fork("janitor")),
             gauge: Gauge::default(),
+            reconcile: Reconcile::new(rng.fork("reconcile")),
             node: NodeRecord {
                 v: Version,
                 life,
@@ -162,6 +164,11 @@ impl Server {
             usage: self.gauge.usage(),
             kept: self.janitor.kept(),
         }
+    }
+
+    /// How often its view was found to differ from the store, and was read anew.
+    pub fn drift_repaired(&self) -> u64 {
+        self.reconcile.repaired()
     }
 
     /// What its transactions are known to have done.
@@ -225,6 +232,11 @@ impl Server {
                     self.gateway.on_read(now, op, answer, &mut self.feed);
                     self.flush_soon();
                 }
+            }
+            Answer::Audited(answer) => {
+                let known = self.view.known();
+                self.reconcile.on_answer(now.mono, op, &answer, known);
+                self.compare();
             }
             Answer::Lease(answer) => {
                 if self.revocation == Some(op) {
@@ -311,12 +323,24 @@ impl Server {
         }
         news.clear();
         self.news = news;
+        self.compare();
         if let Some(at) = self.feed.at() {
             self.scheduler.on_view_at(now, at, &self.view);
             self.gateway.on_view_at(at);
             self.janitor.on_view_at(now.mono, at);
         }
         self.flush_soon();
+    }
+
+    /// Compares the view with the store, if it is known what the store holds.
+    fn compare(&mut self) {
+        let before = self.reconcile.repaired();
+        let known = self.view.known();
+        self.reconcile.judge(self.now.mono, &mut self.feed, known);
+        let repaired = self.reconcile.repaired();
+        if repaired != before {
+            self.gateway.on_drift(repaired);
+        }
     }
 
     fn on_txn(&mut self, op: OpId, outcome: TxnOutcome, out: &mut Vec<Effect>) {
@@ -369,6 +393,9 @@ impl Server {
             .on_time(now.mono, &self.lanes, &mut self.ops, out);
         self.lanes.on_time(now.mono, &mut self.ops, out);
         self.feed.on_time(now.mono, &mut self.ops, out);
+        let (feed, known) = (&self.feed, self.view.known());
+        self.reconcile
+            .on_time(now.mono, feed, known, &mut self.ops, out);
         self.gauge.on_time(now.mono, &mut self.ops, out);
         let something_due = self.can_schedule() && self.scheduler.on_time(now, &self.view);
         if something_due | self.gateway.on_time(now, out) | self.janitor.on_time(now.mono) {
@@ -391,7 +418,8 @@ impl Server {
                 | Timer::Scheduler
                 | Timer::Gateway
                 | Timer::Janitor
-                | Timer::Gauge => {}
+                | Timer::Gauge
+                | Timer::Reconcile => {}
             }
         }
     }
@@ -463,6 +491,7 @@ impl Machine for Server {
             after(self.gateway.deadline(), Timer::Gateway),
             after(self.janitor.deadline(), Timer::Janitor),
             after(self.gauge.deadline(), Timer::Gauge),
+            after(self.reconcile.deadline(), Timer::Reconcile),
             self.timers.earliest(),
         ])
     }

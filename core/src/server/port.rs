@@ -90,6 +90,8 @@ pub enum Timer {
     Janitor,
     /// The store is to be asked how full it is.
     Gauge,
+    /// The view is to be compared with the store.
+    Reconcile,
     /// There is something to send.
     Flush,
     /// The node's key is to be written again.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::Digest;
 use super::guard::{Found, Value};
 use super::txn::{Refusal, Txn, TxnOutcome};
 use crate::ids::{LeaseId, OpId, Revision};
@@ -30,6 +31,8 @@ pub enum Call {
     },
     /// Read at one revision. Answered by [`Answer::Read`].
     Read(Query),
+    /// Tell what the range holds at one revision, in sum. Answered by [`Answer::Audited`].
+    Audit(Range),
     /// Grant a lease. Answered by [`Answer::Lease`].
     Grant {
         /// The time to live that is asked for; the store may give more.
@@ -153,6 +156,8 @@ pub enum Answer {
     View(ViewEvent),
     /// What was read, if it could be.
     Read(ReadAnswer),
+    /// What a range holds, in sum, if that could be read.
+    Audited(AuditAnswer),
     /// What became of a request about a lease.
     Lease(LeaseAnswer),
     /// Whether history was forgotten, and its room can be used again.
@@ -190,6 +195,20 @@ pub enum ReadAnswer {
     Failed,
 }
 
+/// What a range holds, in sum. As every read, it is linearizable: nothing that was known before it was asked for is newer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AuditAnswer {
+    /// What it held at one revision.
+    Held {
+        /// The revision.
+        at: Revision,
+        /// The sum.
+        digest: Digest,
+    },
+    /// The store did not answer. Ask again.
+    Failed,
+}
+
 /// What became of a request about a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaseAnswer {
@@ -216,6 +235,7 @@ impl Call {
             Self::Commit(_) => Some(Answer::Txn(TxnOutcome::Unknown)),
             Self::Watch(_) => Some(Answer::View(ViewEvent::Lost)),
             Self::Read(_) => Some(Answer::Read(ReadAnswer::Failed)),
+            Self::Audit(_) => Some(Answer::Audited(AuditAnswer::Failed)),
             Self::Grant { .. } | Self::Renew { .. } | Self::Revoke { .. } => {
                 Some(Answer::Lease(LeaseAnswer::Unknown))
             }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::known::{Known, is_apart};
 use super::news::News;
 use crate::ids::{LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType};
-use crate::keyspace::{Meaning, Place, Role};
+use crate::keyspace::{Key, Meaning, Place, Role};
 use crate::lock::Waiters;
 use crate::planted::planted;
 use crate::record::{
@@ -119,6 +120,7 @@ pub struct ClusterView {
     kinds: BTreeSet<TaskType>,
     pub(super) running: BTreeMap<QueueName, u64>,
     foreign: u64,
+    pub(super) known: Known,
     now: Mono,
 }
 
@@ -148,6 +150,11 @@ impl ClusterView {
         self.foreign
     }
 
+    /// What it holds, in sum.
+    pub fn known(&mut self) -> &mut Known {
+        &mut self.known
+    }
+
     /// The settings of a queue.
     pub fn config(&self, queue: &QueueName) -> QueueConfig {
         self.queue_configs
@@ -169,10 +176,12 @@ impl ClusterView {
         self.now = now;
         let before = self.foreign;
         for change in changes {
+            let at = change.at();
             match change {
                 Change::Put(item) => self.put(item, news),
-                Change::Delete { key, .. } => self.delete(Meaning::of(&key), news),
+                Change::Delete { key, .. } => self.delete(&key, news),
             }
+            self.known.passed(at);
             if planted!("M-36") && self.foreign > before {
                 return;
             }
@@ -181,44 +190,52 @@ impl ClusterView {
 
     fn put(&mut self, item: Item, news: &mut Vec<News>) {
         let meaning = Meaning::of(&item.key);
-        if self.put_known(meaning, &item.found, news).is_err() {
+        let apart = is_apart(&meaning);
+        if self
+            .put_known(&item.key, meaning, &item.found, news)
+            .is_err()
+        {
             self.foreign += 1;
             // What was known under this key does not hold any more.
-            self.delete(Meaning::of(&item.key), news);
+            self.delete(&item.key, news);
+            self.known.put_unread(&item.key, item.found.modified);
             self.note_stranger(Meaning::of(&item.key), &item.found);
+        } else if apart {
+            self.known.put_apart(&item.key, item.found.modified);
         }
     }
 
     fn put_known(
         &mut self,
+        key: &Key,
         meaning: Meaning,
         found: &Found,
         news: &mut Vec<News>,
     ) -> Result<(), DecodeError> {
         match meaning {
-            Meaning::Entry(queue, place) => self.put_entry(queue, place, found, news)?,
-            Meaning::Claim(worker, place) => self.put_claim(worker, place, found, news)?,
+            Meaning::Entry(queue, place) => self.put_entry(key, queue, place, found, news)?,
+            Meaning::Claim(worker, place) => self.put_claim(key, worker, place, found, news)?,
             Meaning::Delayed(due, task) => {
                 let record = Box::new(DelayedRecord::decode(&found.value)?);
-                self.delayed.insert(
-                    (due, task),
-                    Delayed {
-                        since: found.modified,
-                        record,
-                    },
-                );
+                let delayed = Delayed {
+                    since: found.modified,
+                    record,
+                };
+                let before = self.delayed.insert((due, task), delayed);
+                let before = before.map(|it| it.since);
+                self.known.put(key, before, found.modified);
                 self.spots.insert(task, Spot::Delayed(due));
                 news.push(News::DelayedCame(due, task));
             }
             Meaning::Dead(queue, task) => {
                 let record = Box::new(DeadRecord::decode(&found.value)?);
-                self.dead.entry(queue.clone()).or_default().insert(
-                    task,
-                    Dead {
-                        since: found.modified,
-                        record,
-                    },
-                );
+                let dead = Dead {
+                    since: found.modified,
+                    record,
+                };
+                let queued = self.dead.entry(queue.clone()).or_default();
+                let before = queued.insert(task, dead).map(|it| it.since);
+                self.known.put(key, before, found.modified);
                 self.spots.insert(task, Spot::Dead(queue));
                 news.push(News::PlaceLost(task));
             }
@@ -270,6 +287,7 @@ impl ClusterView {
 
     fn put_entry(
         &mut self,
+        key: &Key,
         queue: QueueName,
         place: Place,
         found: &Found,
@@ -285,10 +303,9 @@ impl ClusterView {
             since: found.modified,
             carry,
         };
-        self.entries
-            .entry(queue.clone())
-            .or_default()
-            .insert(place, waiting);
+        let queued = self.entries.entry(queue.clone()).or_default();
+        let before = queued.insert(place, waiting).map(|it| it.since);
+        self.known.put(key, before, found.modified);
         self.spots
             .insert(place.task, Spot::Entry(queue.clone(), place));
         news.push(News::EntryCame(queue, place));
@@ -306,6 +323,7 @@ impl ClusterView {
 
     fn put_claim(
         &mut self,
+        key: &Key,
         worker: NodeId,
         place: Place,
         found: &Found,
@@ -346,10 +364,9 @@ impl ClusterView {
             }
             (None, _) => news.push(News::ClaimCame(worker.clone(), place)),
         }
-        self.claims
-            .entry(worker)
-            .or_default()
-            .insert(place, claimed);
+        let held = self.claims.entry(worker).or_default();
+        let before = held.insert(place, claimed).map(|it| it.since);
+        self.known.put(key, before, found.modified);
         Ok(())
     }
 

@@ -100,6 +100,18 @@ impl Feed {
         }
     }
 
+    /// What is watched.
+    pub fn range(&self) -> &Range {
+        &self.range
+    }
+
+    /// What is known is not what the store holds: it is read anew, and frozen until then.
+    pub fn doubt(&mut self, now: Mono) {
+        self.loading = None;
+        self.at = None;
+        self.wake = Some(now.after(Duration::from_nanos(1)));
+    }
+
     /// When [`Feed::on_time`] must be called.
     pub fn deadline(&self) -> Option<Mono> {
         self.wake

@@ -2,10 +2,16 @@
 
 mod cluster;
 mod feed;
+mod known;
 mod news;
+mod reconcile;
 mod removal;
 mod strangers;
+#[cfg(test)]
+mod sums;
 
 pub use self::cluster::{Claimed, ClusterView, Dead, Delayed, Node, Offer, Spot, Waiting};
 pub use self::feed::{Fed, Feed};
+pub use self::known::Known;
 pub use self::news::News;
+pub use self::reconcile::{AUDIT_MAX, CheckedFeed, RECONCILE_EVERY, Reconcile};

@@ -3,36 +3,24 @@
 use std::collections::BTreeMap;
 
 use super::cluster::{ClusterView, Spot};
+use super::known::is_apart;
 use super::news::News;
 use crate::ids::{LockName, NodeId, QueueName, TaskId};
-use crate::keyspace::{Meaning, Role};
+use crate::keyspace::{Key, Meaning, Place, Role};
 
 impl ClusterView {
-    pub(super) fn delete(&mut self, meaning: Meaning, news: &mut Vec<News>) {
+    pub(super) fn delete(&mut self, key: &Key, news: &mut Vec<News>) {
+        let meaning = Meaning::of(key);
+        if is_apart(&meaning) {
+            self.known.remove_apart(key);
+        }
         match meaning {
-            Meaning::Entry(queue, place) => {
-                if let Some(waiting) = remove_inner(&mut self.entries, &queue, &place) {
-                    self.leave(
-                        place.task,
-                        |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place),
-                        news,
-                    );
-                    news.push(News::EntryWent(queue, place, waiting.carry.kind));
-                }
-            }
-            Meaning::Claim(worker, place) => {
-                if let Some(claimed) = remove_inner(&mut self.claims, &worker, &place) {
-                    self.count_out(&claimed.record.queue);
-                    self.leave(
-                        place.task,
-                        |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
-                        news,
-                    );
-                    news.push(News::ClaimWent(worker, place));
-                }
-            }
+            Meaning::Entry(queue, place) => self.delete_entry(key, queue, place, news),
+            Meaning::Claim(worker, place) => self.delete_claim(key, worker, place, news),
             Meaning::Delayed(due, task) => {
-                if self.delayed.remove(&(due, task)).is_some() {
+                let delayed = self.delayed.remove(&(due, task));
+                self.known.remove(key, delayed.as_ref().map(|it| it.since));
+                if delayed.is_some() {
                     self.leave(
                         task,
                         |spot| matches!(spot, Spot::Delayed(at) if *at == due),
@@ -42,7 +30,9 @@ impl ClusterView {
                 }
             }
             Meaning::Dead(queue, task) => {
-                if remove_inner(&mut self.dead, &queue, &task).is_some() {
+                let dead = remove_inner(&mut self.dead, &queue, &task);
+                self.known.remove(key, dead.as_ref().map(|it| it.since));
+                if dead.is_some() {
                     self.leave(
                         task,
                         |spot| matches!(spot, Spot::Dead(q) if *q == queue),
@@ -78,6 +68,33 @@ impl ClusterView {
             | Meaning::Run(_)
             | Meaning::Unique
             | Meaning::Foreign => {}
+        }
+    }
+
+    fn delete_entry(&mut self, key: &Key, queue: QueueName, place: Place, news: &mut Vec<News>) {
+        let entry = remove_inner(&mut self.entries, &queue, &place);
+        self.known.remove(key, entry.as_ref().map(|it| it.since));
+        if let Some(waiting) = entry {
+            self.leave(
+                place.task,
+                |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place),
+                news,
+            );
+            news.push(News::EntryWent(queue, place, waiting.carry.kind));
+        }
+    }
+
+    fn delete_claim(&mut self, key: &Key, worker: NodeId, place: Place, news: &mut Vec<News>) {
+        let claim = remove_inner(&mut self.claims, &worker, &place);
+        self.known.remove(key, claim.as_ref().map(|it| it.since));
+        if let Some(claimed) = claim {
+            self.count_out(&claimed.record.queue);
+            self.leave(
+                place.task,
+                |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
+                news,
+            );
+            news.push(News::ClaimWent(worker, place));
         }
     }
 
@@ -149,7 +166,6 @@ fn remove_inner<K: Ord, L: Ord, V>(
 mod tests {
     use super::*;
     use crate::ids::{Priority, Registration, Revision};
-    use crate::keyspace::{Key, Place};
     use crate::record::{Carry, ClaimRecord, Record, Version};
     use crate::store::{Change, Item};
     use crate::time::{Millis, Mono, Wall};

@@ -40,10 +40,10 @@ use crate::record::{NodeRecord, StopReason, Totals, Version};
 use crate::registration::Registering;
 use crate::rng::Rng;
 use crate::session::{Session, SessionConfig, SessionNews};
-use crate::store::{Answer, ReadAnswer, TxnOutcome};
+use crate::store::{Answer, Digest, ReadAnswer, TxnOutcome};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::{Timers, earliest};
-use crate::view::Feed;
+use crate::view::CheckedFeed;
 
 /// The letter of a worker's lanes.
 const PART: char = 'w';
@@ -64,9 +64,9 @@ pub struct Worker {
     session: Session,
     registering: Registering,
     lanes: Lanes<Job>,
-    claims_feed: Feed,
-    own_feed: Feed,
-    orders_feed: Feed,
+    claims_feed: CheckedFeed,
+    own_feed: CheckedFeed,
+    orders_feed: CheckedFeed,
     freshness: Freshness,
     claims: Claims,
     /// The claims that the parts of a full read have shown, until the last part.
@@ -106,9 +106,9 @@ impl Worker {
             registering: Registering::new(node_key.clone(), life, session.answer_max),
             session: Session::new(session),
             lanes: Lanes::new(&config.id, &[lane_spec], session.ttl, rng.fork("lanes")),
-            claims_feed: Feed::new(Range::claims_of(&config.id), rng.fork("claims feed")),
-            own_feed: Feed::new(Range::of_key(&node_key), rng.fork("own feed")),
-            orders_feed: Feed::new(
+            claims_feed: CheckedFeed::new(Range::claims_of(&config.id), rng.fork("claims feed")),
+            own_feed: CheckedFeed::new(Range::of_key(&node_key), rng.fork("own feed")),
+            orders_feed: CheckedFeed::new(
                 Range::of_key(&Key::node_config(&config.id)),
                 rng.fork("orders feed"),
             ),
@@ -155,9 +155,20 @@ impl Worker {
         self.claims_feed.at()
     }
 
+    /// How far it knows its claims, and what it knows of them, in sum.
+    pub fn knows(&self) -> (Option<Revision>, Digest) {
+        (self.claims_feed.at(), self.claims_feed.digest())
+    }
+
     /// What its transactions are known to have done.
     pub fn totals(&self) -> Totals {
         self.lanes.totals()
+    }
+
+    /// How often its view of its claims, its own key or its orders was found to differ from the store, and was read anew.
+    pub fn drift_repaired(&self) -> u64 {
+        let feeds = [&self.claims_feed, &self.own_feed, &self.orders_feed];
+        feeds.into_iter().map(CheckedFeed::repaired).sum()
     }
 
     /// Handlers that run.
@@ -250,6 +261,7 @@ impl Worker {
             Answer::View(event) => self.on_view(now, op, event, out),
             Answer::Txn(outcome) => self.on_txn(now, op, outcome, out),
             Answer::Read(answer) => self.on_read(now, op, answer, out),
+            Answer::Audited(answer) => self.on_audited(now, op, &answer),
             Answer::Lease(answer) => {
                 if self.duty.is_revocation(op) {
                     self.exit(Exit::Drained, out);
@@ -463,7 +475,7 @@ impl Machine for Worker {
         let feeds = [&self.claims_feed, &self.own_feed, &self.orders_feed];
         let feeds = feeds
             .into_iter()
-            .filter_map(Feed::deadline)
+            .filter_map(CheckedFeed::deadline)
             .chain(self.locks.deadline())
             .min()
             .filter(|_| self.registration().is_some());

@@ -4,7 +4,7 @@ use super::held::{End, Phase};
 use super::{Effect, Worker};
 use crate::ids::OpId;
 use crate::machine::Exit;
-use crate::store::{Change, ViewEvent};
+use crate::store::{AuditAnswer, Change, ViewEvent};
 use crate::time::Now;
 use crate::view::Fed;
 
@@ -22,6 +22,17 @@ impl Worker {
         } else if let Some(lock) = self.locks.watched_by(op) {
             self.locks.hear(now.mono, op, &lock, event, out);
             self.flush_soon(now.mono);
+        }
+    }
+
+    /// What the store holds in one of the watched ranges. The feed that asked knows its question.
+    pub(super) fn on_audited(&mut self, now: Now, op: OpId, answer: &AuditAnswer) {
+        for feed in [
+            &mut self.claims_feed,
+            &mut self.own_feed,
+            &mut self.orders_feed,
+        ] {
+            feed.on_audit(now.mono, op, answer);
         }
     }
 

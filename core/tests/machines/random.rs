@@ -13,8 +13,8 @@ use windlass_core::record::{Json, Record, StopReason};
 use windlass_core::retry::Verdict;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{
-    Answer, Change, LeaseAnswer, OPS_MAX, ReadAnswer, Refusal, Step, TxnOutcome, Usage, ViewEvent,
-    Write,
+    Answer, AuditAnswer, Change, LeaseAnswer, OPS_MAX, ReadAnswer, Refusal, Step, TxnOutcome,
+    Usage, ViewEvent, Write,
 };
 use windlass_core::time::Millis;
 use windlass_core::worker::{self, HandlerError, RunEvent, Worker};
@@ -171,6 +171,7 @@ where
         let lost = match answer {
             Answer::Txn(_) => Answer::Txn(TxnOutcome::Unknown),
             Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
+            Answer::Audited(_) => Answer::Audited(AuditAnswer::Failed),
             Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
             Answer::Compacted(_) => Answer::Compacted(false),
             Answer::Usage(_) => Answer::Usage(None),

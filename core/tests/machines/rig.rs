@@ -246,6 +246,7 @@ where
                     | Answer::View(_)
                     | Answer::Read(_)
                     | Answer::Lease(_)
+                    | Answer::Audited(_)
                     | Answer::Compacted(_)
                     | Answer::Usage(_)) => self.answers.push((op, answer)),
                 }

@@ -188,7 +188,8 @@ fn the_end_of_an_attempt_and_the_release_of_its_locks_are_one_revision() {
             | Call::Renew { .. }
             | Call::Revoke { .. }
             | Call::Compact { .. }
-            | Call::Usage => None,
+            | Call::Usage
+            | Call::Audit(_) => None,
         })
         .collect();
     let outcome = Key::outcome(place(1).task);

@@ -7,8 +7,8 @@ use windlass_sim::core::ids::{LeaseId, Revision};
 use windlass_sim::core::keyspace::Key;
 use windlass_sim::core::kv::{Entry, Input};
 use windlass_sim::core::store::{
-    Answer, Call, Failed, Found, Guard, GuardIx, LeaseAnswer, Query, ReadAnswer, Refusal, Txn,
-    TxnOutcome, Usage, Write,
+    Answer, AuditAnswer, Call, Digest, Failed, Found, Guard, GuardIx, LeaseAnswer, Query,
+    ReadAnswer, Refusal, Txn, TxnOutcome, Usage, Write,
 };
 use windlass_sim::core::time::Mono;
 
@@ -98,6 +98,11 @@ impl Map {
                 let more = items.len() > *limit as usize;
                 items.truncate(*limit as usize);
                 Answer::Read(ReadAnswer::Items { at, items, more })
+            }
+            Call::Audit(range) => {
+                let all = self.state.iter().filter(|(key, _)| range.contains(key));
+                let digest = Digest::of(all.map(|(key, entry)| (key, entry.found.modified)));
+                Answer::Audited(AuditAnswer::Held { at, digest })
             }
             Call::Grant { ttl } => Answer::Lease(self.grant(*ttl, last_lease)),
             Call::Renew { lease } => Answer::Lease(match self.leases.get_mut(lease) {

@@ -112,6 +112,10 @@ impl Rig {
                 self.call(c, call);
             }
             8 => {
+                if c.one_in(4) {
+                    let range = range(c);
+                    return self.call(c, Call::Audit(range));
+                }
                 let query = if c.one_in(2) {
                     Query::Range {
                         range: range(c),

@@ -170,6 +170,11 @@ fn register_counts(registry: &mut Registry, stats: &StatsView) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         registry.register(name, help, ConstGauge::new(bytes));
     }
+    registry.register(
+        "windlass_drift_repaired",
+        "Times this server's view was found to differ from the store, and was read anew",
+        ConstCounter::new(stats.drift_repaired),
+    );
     let ended = ByState {
         kind: MetricType::Counter,
         counts: vec![

@@ -230,6 +230,7 @@ pub(super) struct Stats {
     workers: u64,
     slots: u64,
     foreign_records: u64,
+    drift_repaired: u64,
     store: Store,
 }
 
@@ -307,6 +308,7 @@ impl Stats {
             workers: view.workers,
             slots: view.slots,
             foreign_records: view.foreign,
+            drift_repaired: view.drift_repaired,
             store: Store::of(&view.room),
         }
     }

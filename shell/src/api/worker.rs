@@ -66,6 +66,11 @@ fn render(status: &WorkerStatus, node: &str) -> axum::response::Response {
         "Ends of attempts that were refused because their claim was gone",
         ConstCounter::new(status.refused_stale()),
     );
+    registry.register(
+        "drift_repaired",
+        "Times what the worker knew was found to differ from the store, and was read anew",
+        ConstCounter::new(status.drift_repaired()),
+    );
     let mut text = String::new();
     match encode(&mut text, &registry) {
         Ok(()) => (

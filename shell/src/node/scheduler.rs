@@ -61,6 +61,7 @@ impl SchedulerNode {
             gateway: gateway.clone(),
             status: Arc::clone(&status),
             level: Level::Roomy,
+            repaired: 0,
             exit: Some(exit_sender),
         };
         let machine = Server::new(config, seed, clock.now());
@@ -134,10 +135,22 @@ struct SchedulerPorts {
     gateway: Gateway,
     status: Arc<Status>,
     level: Level,
+    repaired: u64,
     exit: Option<oneshot::Sender<Exit>>,
 }
 
 impl SchedulerPorts {
+    /// Tells an operator when the view was not what the store holds.
+    fn note_drift(&mut self, repaired: u64) {
+        if repaired > self.repaired {
+            self.repaired = repaired;
+            warn!(
+                repaired,
+                "the view was not what the store holds: the store has lost an event; reading anew"
+            );
+        }
+    }
+
     /// Tells an operator when the store's room has become another.
     fn note_room(&mut self, room: &Room) {
         if room.level == self.level {
@@ -181,6 +194,7 @@ impl Ports<Server> for SchedulerPorts {
             }
         }
         self.note_room(&machine.room());
+        self.note_drift(machine.drift_repaired());
         for effect in effects.drain(..) {
             match effect {
                 Effect::Store(call) => self.store.call(call.op, call.call),

@@ -35,6 +35,7 @@ pub struct WorkerStatus {
     completed: AtomicU64,
     failed: AtomicU64,
     refused_stale: AtomicU64,
+    drift_repaired: AtomicU64,
 }
 
 impl WorkerStatus {
@@ -73,6 +74,11 @@ impl WorkerStatus {
         self.refused_stale.load(Ordering::Relaxed)
     }
 
+    /// How often what it knew of its claims, its own key or its orders was found to differ from the store.
+    pub fn drift_repaired(&self) -> u64 {
+        self.drift_repaired.load(Ordering::Relaxed)
+    }
+
     fn look(&self, machine: &Worker) {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let totals = machine.totals();
@@ -84,6 +90,13 @@ impl WorkerStatus {
         self.failed.store(totals.failed, Ordering::Relaxed);
         self.refused_stale
             .store(totals.refused_stale, Ordering::Relaxed);
+        let repaired = machine.drift_repaired();
+        if self.drift_repaired.swap(repaired, Ordering::Relaxed) < repaired {
+            warn!(
+                repaired,
+                "what this worker knew was not what the store holds: the store has lost an event; reading anew"
+            );
+        }
     }
 }
 

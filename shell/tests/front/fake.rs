@@ -252,6 +252,7 @@ impl Memory {
             workers: 1,
             slots: 4,
             foreign: 0,
+            drift_repaired: 0,
             room: Room {
                 level: Level::Tight,
                 usage: Some(Usage {
@@ -407,7 +408,6 @@ fn view(id: TaskId, spec: TaskSpec) -> TaskView {
     }
 }
 
-/// An answer of the API.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) status: StatusCode,

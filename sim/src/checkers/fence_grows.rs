@@ -200,6 +200,7 @@ impl Checker for FenceGrows {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }

@@ -213,7 +213,8 @@ impl Checker for LockFreed {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
-            | Fact::Room { .. } => {}
+            | Fact::Room { .. }
+            | Fact::Repaired { .. } => {}
         }
     }
 

@@ -337,7 +337,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(locks_apart::LocksApart::new(terms)),
         Box::new(janitor_alone::JanitorAlone::default()),
         Box::new(leased_keys::LeasedKeys::default()),
-        Box::new(view_sound::ViewSound),
+        Box::new(view_sound::ViewSound::default()),
         Box::new(batch_matches::BatchMatches::default()),
         Box::new(idempotency::Idempotency::default()),
         Box::new(bounds::Bounds::new(terms)),

@@ -145,6 +145,7 @@ impl Checker for NothingLost {
             | Fact::Read { .. }
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }

@@ -265,6 +265,7 @@ impl Checker for PriorityOrder {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }

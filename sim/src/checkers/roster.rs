@@ -7,7 +7,7 @@ use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
 use crate::fact::{Fact, NodeIx};
-use crate::nemesis::FaultKind;
+use crate::nemesis::{FaultKind, REPAIR_MAX};
 
 /// One process slot.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(super) struct Member {
     frozen: bool,
     /// When the last fault is over that concerned it.
     hurt_until: Mono,
+    /// When an event was last lost that its watch should have told: from then on it knows something wrong, for a while.
+    lost: Option<Mono>,
     /// When a worker believes that its session ends.
     pub(super) session_until: Option<Mono>,
     /// Its lease was ended early within this life of the process.
@@ -59,10 +61,11 @@ struct Wounds {
 impl Member {
     /// When the last fault is over that concerned it; never, while it is frozen.
     fn hurt_until(&self) -> Mono {
-        if self.frozen {
-            Mono::from_nanos(u64::MAX)
-        } else {
-            self.hurt_until
+        match self.lost {
+            _ if self.frozen => Mono::from_nanos(u64::MAX),
+            None => self.hurt_until,
+            // What keeps it from asking, or from hearing the answer, keeps it from mending what it knows.
+            Some(lost) => self.hurt_until.max(lost).after(REPAIR_MAX),
         }
     }
 }
@@ -115,6 +118,13 @@ impl Roster {
         self.hurt_until
     }
 
+    /// Until when what a node knows may be wrong, because an event was lost; `None` when none was.
+    pub(super) fn misled_until(&self, node: NodeIx) -> Option<Mono> {
+        let member = self.members.get(&node)?;
+        member.lost?;
+        Some(member.hurt_until().max(self.hurt_until.after(REPAIR_MAX)))
+    }
+
     /// When the last fault that concerns a node is over.
     pub(super) fn hurt_until(&self, node: NodeIx) -> Mono {
         let own = self.members.get(&node).map(Member::hurt_until);
@@ -165,6 +175,7 @@ impl Roster {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Phase(_) => {}
         }
     }
@@ -188,6 +199,7 @@ impl Roster {
             since: at,
             frozen: false,
             hurt_until: wounds.hurt_until.max(again),
+            lost: None,
             session_until: None,
             cast_out: false,
             drifts_until: wounds.drifts_until,
@@ -214,6 +226,9 @@ impl Roster {
         };
         if kind == FaultKind::ExpireLease {
             self.cast_out(node);
+        }
+        if kind == FaultKind::LoseEvent {
+            return self.with(node, |member| member.lost = Some(at));
         }
         let wounds = self.wounds.entry(node).or_default();
         if matches!(
@@ -255,6 +270,7 @@ impl Roster {
             | FaultKind::MuteWatch
             | FaultKind::BreakWatch
             | FaultKind::BreakRead
+            | FaultKind::LoseEvent
             | FaultKind::DuplicateNews
             | FaultKind::LateNews
             | FaultKind::Compact

@@ -86,6 +86,7 @@ impl StorePort for Port {
             }
             Call::Commit(_)
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }

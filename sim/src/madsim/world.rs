@@ -210,6 +210,7 @@ impl World {
             Answer::Txn(_)
             | Answer::Read(_)
             | Answer::Lease(_)
+            | Answer::Audited(_)
             | Answer::Compacted(_)
             | Answer::Usage(_) => process.owed.remove(&op).is_some(),
         };

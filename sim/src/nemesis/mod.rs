@@ -8,6 +8,7 @@ mod store;
 use serde::{Deserialize, Serialize};
 use windlass_core::time::Millis;
 
+pub(crate) use self::network::REPAIR_MAX;
 pub(crate) use self::store::Outage;
 use crate::fact::NodeIx;
 use crate::world::World;
@@ -111,6 +112,13 @@ pub enum Fault {
         /// How long.
         lasts: Millis,
     },
+    /// An event that a node's watch should tell next is never told, and nothing shows that it is missing.
+    LoseEvent {
+        /// Whose.
+        node: NodeIx,
+        /// The next delete, or else the next put.
+        delete: bool,
+    },
     /// Every watch is lost, for one node or for all.
     BreakWatches {
         /// Whose; everybody's if nobody is named.
@@ -188,6 +196,7 @@ pub enum FaultKind {
     DuplicateAnswer,
     DelayWatch,
     MuteWatch,
+    LoseEvent,
     BreakWatch,
     BreakRead,
     DuplicateNews,
@@ -213,7 +222,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Crash,
         Self::Pause,
         Self::Double,
@@ -229,6 +238,7 @@ impl FaultKind {
         Self::DuplicateAnswer,
         Self::DelayWatch,
         Self::MuteWatch,
+        Self::LoseEvent,
         Self::BreakWatch,
         Self::BreakRead,
         Self::DuplicateNews,
@@ -270,6 +280,7 @@ impl FaultKind {
             Self::DuplicateAnswer => "duplicate_answer",
             Self::DelayWatch => "delay_watch",
             Self::MuteWatch => "mute_watch",
+            Self::LoseEvent => "lose_event",
             Self::BreakWatch => "break_watch",
             Self::BreakRead => "break_read",
             Self::DuplicateNews => "duplicate_news",
@@ -325,6 +336,7 @@ impl Fault {
             Self::Slow { .. } => FaultKind::SlowRequest,
             Self::DelayWatch { .. } => FaultKind::DelayWatch,
             Self::MuteWatch { .. } => FaultKind::MuteWatch,
+            Self::LoseEvent { .. } => FaultKind::LoseEvent,
             Self::BreakWatches { .. } => FaultKind::BreakWatch,
             Self::Compact => FaultKind::Compact,
             Self::MoveLeader => FaultKind::MoveLeader,
@@ -351,6 +363,7 @@ impl Fault {
             | Self::Slow { node, .. }
             | Self::DelayWatch { node, .. }
             | Self::MuteWatch { node, .. }
+            | Self::LoseEvent { node, .. }
             | Self::ExpireLease { node }
             | Self::JumpWall { node, .. }
             | Self::Drift { node, .. } => Some(*node),
@@ -383,6 +396,7 @@ impl Fault {
             | Self::Upgrade { lasts, .. } => *lasts,
             Self::Double { .. }
             | Self::LoseAnswers { .. }
+            | Self::LoseEvent { .. }
             | Self::BreakWatches { .. }
             | Self::Compact
             | Self::MoveLeader
@@ -411,6 +425,7 @@ impl World {
             } => self.slow(*node, *way, *by, *lasts),
             Fault::DelayWatch { node, by, lasts } => self.delay_watch(*node, *by, *lasts),
             Fault::MuteWatch { node, lasts } => self.mute_watch(*node, *lasts),
+            Fault::LoseEvent { node, delete } => self.lose_event(*node, *delete),
             Fault::BreakWatches { node } => self.break_watches(*node),
             Fault::Compact => self.compact(),
             Fault::MoveLeader => self.move_leader(),

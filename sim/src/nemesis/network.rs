@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
+use windlass_core::keyspace::Meaning;
+use windlass_core::store::{Change, ViewEvent};
 use windlass_core::time::Millis;
+use windlass_core::view::RECONCILE_EVERY;
 
 use super::{FaultKind, Way};
 use crate::fact::NodeIx;
 use crate::network::SLOW_MAX;
 use crate::world::World;
+
+/// How long after an event was lost, and after the last trouble that could keep an audit from its answer, what a node
+/// knows must be mended: the wait for the next audit, the audit, and a full read.
+pub(crate) const REPAIR_MAX: Duration = RECONCILE_EVERY.saturating_add(Duration::from_secs(10));
 
 impl World {
     pub(super) fn cut(&mut self, node: NodeIx, way: Way, lasts: Millis) {
@@ -62,6 +69,38 @@ impl World {
         self.hit(FaultKind::MuteWatch, Some(node), until);
         let link = &mut self.nodes[node].link;
         link.mute_until = link.mute_until.max(until);
+    }
+
+    pub(super) fn lose_event(&mut self, node: NodeIx, delete: bool) {
+        let link = &mut self.nodes[node].link;
+        link.loses_delete |= delete;
+        link.loses_put |= !delete;
+    }
+
+    /// What a piece of news tells when an event of it is lost.
+    pub(crate) fn swallow(&mut self, node: NodeIx, event: &mut ViewEvent) {
+        let link = &mut self.nodes[node].link;
+        let ViewEvent::Delta { changes, .. } = event else {
+            return;
+        };
+        let is_next = |change: &Change| match change {
+            // A node's report says the same again before anybody asks.
+            Change::Put(item) => {
+                let is_report = matches!(Meaning::of(&item.key), Meaning::Node(..));
+                link.loses_put && !is_report
+            }
+            Change::Delete { .. } => link.loses_delete,
+        };
+        let Some(ix) = changes.iter().position(is_next) else {
+            return;
+        };
+        match changes.remove(ix) {
+            Change::Put(_) => link.loses_put = false,
+            Change::Delete { .. } => link.loses_delete = false,
+        }
+        let now = self.now().mono;
+        self.lost_event = Some(now);
+        self.hit(FaultKind::LoseEvent, Some(node), now.after(REPAIR_MAX));
     }
 
     pub(super) fn break_watches(&mut self, node: Option<NodeIx>) {

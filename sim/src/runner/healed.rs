@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use windlass_core::gateway::Request;
 use windlass_core::ids::Priority;
+use windlass_core::keyspace::Range;
 use windlass_core::record::Json;
 use windlass_core::server::Server;
+use windlass_core::store::Digest;
 use windlass_core::time::{Millis, Mono};
 
 use super::Runner;
@@ -15,6 +17,7 @@ use crate::checkers::Rule;
 use crate::clients::queue_name;
 use crate::fact::{NodeIx, Phase};
 use crate::liveness;
+use crate::nemesis::REPAIR_MAX;
 use crate::scenario::{QUEUES, TaskPlan};
 
 /// How long new work may take once everything has come to its end: it may be given to a worker that stays broken and
@@ -24,11 +27,14 @@ const SERVICE_MAX: Duration = Duration::from_secs(180);
 const PLAIN: &str = "echo";
 /// How long a view may take to reach the store's revision when everything has come to rest.
 const CATCH_UP: Duration = Duration::from_secs(15);
+/// More than the time between the loss of an event and whatever else happens at that moment.
+const LITTLE: Duration = Duration::from_millis(100);
 
 impl Runner<'_> {
     pub(super) fn liveness(&mut self) {
         self.world.enter(Phase::Liveness);
         liveness::heal(&mut self.world, self.scenario);
+        self.healed = self.world.now().mono;
         let core = liveness::core(self.scenario);
         let end = self.world.now().mono.after(liveness::BUDGET);
         let mut asked = Mono::ZERO;
@@ -157,6 +163,7 @@ impl Runner<'_> {
     /// Everything comes to rest; then the whole is judged.
     pub(super) fn rest(&mut self) {
         let core = liveness::core(self.scenario);
+        self.await_repairs();
         loop {
             self.pass(Duration::from(self.scenario.ttl) * 2 + Duration::from_secs(2));
             if !self.is_sound() {
@@ -175,6 +182,7 @@ impl Runner<'_> {
             if self.world.server(node).is_some() && !self.compare(node) {
                 return;
             }
+            self.compare_claims(node);
         }
         self.judge();
         let now = self.world.now().mono;
@@ -204,6 +212,35 @@ impl Runner<'_> {
                     format!("{task} was acknowledged and is gone"),
                 );
             }
+        }
+    }
+
+    /// Waits until whoever knows something wrong, because an event was lost, must have noticed.
+    fn await_repairs(&mut self) {
+        let Some(lost) = self.world.lost_event else {
+            return;
+        };
+        // A little more, so that nothing is excused any more.
+        let end = lost.max(self.healed).after(REPAIR_MAX + LITTLE);
+        let left = end.since(self.world.now().mono);
+        self.pass(left);
+    }
+
+    /// A healed worker knows of its claims what the store holds.
+    fn compare_claims(&mut self, node: NodeIx) {
+        let Some(worker) = self.world.worker(node) else {
+            return;
+        };
+        let (at, held) = worker.knows();
+        let kv = self.world.kv();
+        let range = Range::claims_of(self.world.id_of(node));
+        let claims = kv.entries(&range);
+        let stored = Digest::of(claims.map(|(key, entry)| (key, entry.found.modified)));
+        // News of the last claims may be on their way.
+        let is_told = |at| kv.changes_since(&range, at).is_ok_and(|it| it.is_empty());
+        if at.is_some_and(is_told) && held != stored {
+            let what = format!("n{node} does not know its claims, and nothing tells it");
+            self.fail(Rule::S17, "knows_claims", what);
         }
     }
 

@@ -53,6 +53,8 @@ pub struct Runner<'a> {
     watch: Watch,
     /// When nodes that ended by themselves are started again.
     restarts: Vec<(Mono, NodeIx)>,
+    /// Since when a core of the deployment is healed.
+    healed: Mono,
     seen_exits: usize,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Runner<'a> {
             facts: Vec::new(),
             watch,
             restarts: Vec::new(),
+            healed: Mono::ZERO,
             seen_exits: 0,
         }
     }

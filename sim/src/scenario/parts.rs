@@ -158,6 +158,7 @@ impl crate::nemesis::Fault {
             | Self::Slow { node, .. }
             | Self::DelayWatch { node, .. }
             | Self::MuteWatch { node, .. }
+            | Self::LoseEvent { node, .. }
             | Self::BreakWatches { node: Some(node) }
             | Self::Upgrade {
                 node: Some(node), ..

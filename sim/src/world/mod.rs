@@ -125,6 +125,8 @@ pub struct World {
     pub aim: Aim,
     /// Where every task is, by the store.
     pub book: Book,
+    /// When an event was last lost without a word.
+    pub(crate) lost_event: Option<Mono>,
     /// How often each kind of fault had an effect.
     pub hits: BTreeMap<FaultKind, u64>,
     /// Everything that happens, as a hash.
@@ -164,6 +166,7 @@ impl World {
             events: 0,
             aim: Aim::default(),
             book: Book::default(),
+            lost_event: None,
             hits: BTreeMap::new(),
             trace: Trace::new(0),
             facts: None,
@@ -235,6 +238,7 @@ impl World {
             effects: effects.len(),
         });
         self.tell_room(node);
+        self.tell_repair(node);
         match effects {
             Effects::Server(all) => {
                 for effect in all {
@@ -248,6 +252,19 @@ impl World {
             }
         }
         self.wake_at(node, deadline);
+    }
+
+    fn tell_repair(&mut self, node: NodeIx) {
+        let state = &mut self.nodes[node];
+        let repaired = state.brain.as_ref().map_or(0, Brain::drift_repaired);
+        // A new process has found nothing yet.
+        if std::mem::replace(&mut state.repaired, repaired) < repaired {
+            self.trace
+                .note(self.now, Some(node), "repaired", &[repaired], || {
+                    repaired.to_string()
+                });
+            self.tell(|| Fact::Repaired { node });
+        }
     }
 
     fn tell_room(&mut self, node: NodeIx) {

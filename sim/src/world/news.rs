@@ -33,10 +33,11 @@ impl World {
             }
             return;
         }
-        let event = match self.reread(node, life, op, event) {
+        let mut event = match self.reread(node, life, op, event) {
             Some(event) => self.overlap(node, op, event),
             None => return,
         };
+        self.swallow(node, &mut event);
         // A part of a full read never comes again: its stream has ended, and another begins with the first part.
         let may_come_again = matches!(event, ViewEvent::Delta { .. });
         if may_come_again && self.network.hits(self.network.rudeness.duplicate_news) {
@@ -247,5 +248,20 @@ impl World {
                 | Happening::EndUpgrade => None,
             })
             .collect()
+    }
+}
+
+/// Whether a call goes by the connection of a watch.
+pub(super) fn is_watch(call: &Call) -> bool {
+    match call {
+        Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. } => true,
+        Call::Commit(_)
+        | Call::Read(_)
+        | Call::Audit(_)
+        | Call::Grant { .. }
+        | Call::Renew { .. }
+        | Call::Revoke { .. }
+        | Call::Compact { .. }
+        | Call::Usage => false,
     }
 }

@@ -6,10 +6,12 @@ use windlass_core::ids::OpId;
 use windlass_core::kv::{self, ClientId, Log};
 use windlass_core::machine::Machine as _;
 use windlass_core::store::{
-    Answer, Call, LeaseAnswer, Query, ReadAnswer, Refusal, TxnOutcome, Usage, ViewEvent, Write,
+    Answer, AuditAnswer, Call, LeaseAnswer, Query, ReadAnswer, Refusal, TxnOutcome, Usage,
+    ViewEvent, Write,
 };
 use windlass_core::time::Millis;
 
+use super::news::is_watch;
 use super::{Happening, NodeIx, World};
 use crate::fact::{Decision, Fact};
 use crate::nemesis::{FaultKind, Way};
@@ -192,6 +194,7 @@ impl World {
             Call::Commit(_)
             | Call::Progress { .. }
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
@@ -223,6 +226,7 @@ impl World {
             | Call::Unwatch { .. }
             | Call::Progress { .. }
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Renew { .. }
             | Call::Revoke { .. }
             | Call::Compact { .. }
@@ -426,24 +430,12 @@ impl World {
     }
 }
 
-fn is_watch(call: &Call) -> bool {
-    match call {
-        Call::Watch(_) | Call::Unwatch { .. } | Call::Progress { .. } => true,
-        Call::Commit(_)
-        | Call::Read(_)
-        | Call::Grant { .. }
-        | Call::Renew { .. }
-        | Call::Revoke { .. }
-        | Call::Compact { .. }
-        | Call::Usage => false,
-    }
-}
-
 /// What is said instead of an answer that is lost.
 fn unknown(answer: &Answer) -> Answer {
     match answer {
         Answer::Txn(_) => Answer::Txn(TxnOutcome::Unknown),
         Answer::Read(_) => Answer::Read(ReadAnswer::Failed),
+        Answer::Audited(_) => Answer::Audited(AuditAnswer::Failed),
         Answer::Lease(_) => Answer::Lease(LeaseAnswer::Unknown),
         Answer::Compacted(_) => Answer::Compacted(false),
         Answer::Usage(_) => Answer::Usage(None),
@@ -467,6 +459,7 @@ fn call_word(call: &Call) -> &'static str {
         Call::Unwatch { .. } => "unwatch",
         Call::Progress { .. } => "progress",
         Call::Read(_) => "read",
+        Call::Audit(_) => "audit",
         Call::Grant { .. } => "grant",
         Call::Renew { .. } => "renew",
         Call::Revoke { .. } => "revoke",
@@ -487,6 +480,8 @@ fn answer_word(answer: &Answer) -> (&'static str, u64) {
         Answer::View(ViewEvent::Lost) => ("lost", 0),
         Answer::Read(ReadAnswer::Items { at, .. }) => ("items", at.0),
         Answer::Read(ReadAnswer::Failed) => ("unread", 0),
+        Answer::Audited(AuditAnswer::Held { at, .. }) => ("audited", at.0),
+        Answer::Audited(AuditAnswer::Failed) => ("unaudited", 0),
         Answer::Lease(LeaseAnswer::Live { lease, .. }) => ("live", lease.0.unsigned_abs()),
         Answer::Lease(_) => ("lease", 0),
         Answer::Compacted(done) => ("compacted", u64::from(*done)),

@@ -243,6 +243,7 @@ impl<'a> Court<'a> {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
+            | Fact::Repaired { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }

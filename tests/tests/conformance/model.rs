@@ -188,6 +188,7 @@ impl Model {
                 Answer::Txn(_)
                 | Answer::Read(_)
                 | Answer::Lease(_)
+                | Answer::Audited(_)
                 | Answer::Compacted(_)
                 | Answer::Usage(_) => {
                     panic!("nobody asked for {answer:?}")

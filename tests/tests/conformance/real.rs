@@ -125,6 +125,7 @@ impl Real {
             | Call::Unwatch { .. }
             | Call::Progress { .. }
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Grant { .. } => call.clone(),
         }
     }
@@ -184,6 +185,7 @@ impl Real {
             | Answer::View(_)
             | Answer::Read(ReadAnswer::Failed)
             | Answer::Lease(LeaseAnswer::Gone | LeaseAnswer::Refused(_) | LeaseAnswer::Unknown)
+            | Answer::Audited(_)
             | Answer::Compacted(_)
             | Answer::Usage(_) => answer,
         }

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use windlass::core::ids::{LeaseId, OpId, OpIds, Revision};
 use windlass::core::keyspace::{Key, Range};
 use windlass::core::store::{
-    Answer, Call, Change, Found, Guard, Item, LeaseAnswer, Query, ReadAnswer, Step, Txn,
-    TxnOutcome, Value, ViewEvent, Write,
+    Answer, AuditAnswer, Call, Change, Found, Guard, Item, LeaseAnswer, Query, ReadAnswer, Step,
+    Txn, TxnOutcome, Value, ViewEvent, Write,
 };
 use windlass::store::etcd::EtcdStore;
 use windlass::store::{Answers, StorePort};
@@ -130,6 +130,11 @@ impl Client {
         let read = Call::Read(Query::Range { range, limit });
         self.insist(read, |answer| {
             matches!(answer, Answer::Read(ReadAnswer::Items { .. }))
+        })
+        .await;
+        let audit = Call::Audit(Range::cluster());
+        self.insist(audit, |answer| {
+            matches!(answer, Answer::Audited(AuditAnswer::Held { .. }))
         })
         .await;
         let is_live = |answer: &Answer| matches!(answer, Answer::Lease(LeaseAnswer::Live { .. }));
@@ -253,6 +258,7 @@ impl Client {
             }
             Act::ReadRange { from, to, limit } => {
                 let range = range(from, to);
+                self.begin(Call::Audit(range.clone()));
                 self.begin(Call::Read(Query::Range { range, limit }));
             }
             Act::Watch { slot, from, to } => {
@@ -397,7 +403,7 @@ impl Client {
             Answer::Read(read) => self.on_read(op, read),
             Answer::Lease(answer) => self.on_lease(op, answer),
             Answer::View(event) => self.on_view(event),
-            Answer::Txn(_) | Answer::Compacted(_) | Answer::Usage(_) => {}
+            Answer::Txn(_) | Answer::Audited(_) | Answer::Compacted(_) | Answer::Usage(_) => {}
         }
     }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use windlass::core::ids::{LeaseId, OpId, Revision};
+use windlass::core::keyspace::Range;
 use windlass::core::store::{
-    Answer, Call, LeaseAnswer, Query, ReadAnswer, Refusal, Txn, TxnOutcome,
+    Answer, AuditAnswer, Call, Digest, LeaseAnswer, Query, ReadAnswer, Refusal, Txn, TxnOutcome,
 };
 use windlass::core::time::Mono;
 
@@ -79,6 +80,7 @@ impl Judge {
             Call::Progress { .. } => {}
             Call::Commit(_)
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
@@ -146,6 +148,7 @@ impl Judge {
                 txns::judge(txn, outcome, asked.revision, ledger)
             }
             (Call::Read(query), Answer::Read(answer)) => read(query, answer, asked, ledger),
+            (Call::Audit(range), Answer::Audited(answer)) => audited(range, answer, asked, ledger),
             (Call::Grant { ttl }, Answer::Lease(answer)) => granted(*ttl, answer, asked, ledger),
             (Call::Renew { lease }, Answer::Lease(answer)) => {
                 self.renewed(*lease, answer, asked, ledger)
@@ -292,6 +295,26 @@ fn read(query: &Query, answer: &ReadAnswer, asked: &Asked, ledger: &Ledger) -> R
     Ok(())
 }
 
+fn audited(
+    range: &Range,
+    answer: &AuditAnswer,
+    asked: &Asked,
+    ledger: &Ledger,
+) -> Result<(), String> {
+    let AuditAnswer::Held { at, digest } = answer else {
+        return Ok(());
+    };
+    if *at < asked.revision || *at > ledger.revision() {
+        return Err(format!("an audit of {at}, asked at {}", asked.revision));
+    }
+    let state = ledger.state(*at);
+    let held = state.iter().filter(|(key, _)| range.contains(key));
+    if *digest != Digest::of(held.map(|(key, entry)| (key, entry.found.modified))) {
+        return Err("not the sum of what was stored".to_owned());
+    }
+    Ok(())
+}
+
 fn name(answer: &Answer) -> &'static str {
     match answer {
         Answer::Txn(TxnOutcome::Committed { .. }) => "committed",
@@ -307,6 +330,8 @@ fn name(answer: &Answer) -> &'static str {
         Answer::View(_) => "news",
         Answer::Read(ReadAnswer::Items { .. }) => "read",
         Answer::Read(ReadAnswer::Failed) => "unread",
+        Answer::Audited(AuditAnswer::Held { .. }) => "audited",
+        Answer::Audited(AuditAnswer::Failed) => "not audited",
         Answer::Lease(LeaseAnswer::Live { .. }) => "lease lives",
         Answer::Lease(LeaseAnswer::Gone) => "lease gone",
         Answer::Lease(LeaseAnswer::Refused(_)) => "lease refused",

@@ -36,6 +36,7 @@ impl Clients {
             Call::Commit(_)
             | Call::Progress { .. }
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Grant { .. }
             | Call::Renew { .. }
             | Call::Revoke { .. }
@@ -125,6 +126,7 @@ impl Group {
             Answer::Txn(_)
             | Answer::Read(_)
             | Answer::Lease(_)
+            | Answer::Audited(_)
             | Answer::Compacted(_)
             | Answer::Usage(_) => {
                 let owed = owed.expect("only the call that is handled gets an answer");

@@ -78,6 +78,7 @@ fn committed(answer: &Answer) -> Option<Revision> {
         | Answer::View(_)
         | Answer::Read(_)
         | Answer::Lease(_)
+        | Answer::Audited(_)
         | Answer::Compacted(_)
         | Answer::Usage(_) => None,
     }
@@ -449,6 +450,7 @@ fn a_watch_misses_nothing_however_changes_are_grouped() {
             | Answer::Txn(_)
             | Answer::Read(_)
             | Answer::Lease(_)
+            | Answer::Audited(_)
             | Answer::Compacted(_)
             | Answer::Usage(_)) => panic!("not news: {other:?}"),
         }

@@ -123,6 +123,7 @@ impl StorePort for Port {
             }
             Call::Commit(_)
             | Call::Read(_)
+            | Call::Audit(_)
             | Call::Grant { .. }
             | Call::Revoke { .. }
             | Call::Compact { .. }
@@ -161,6 +162,7 @@ async fn perform(link: &Link, call: Call) -> Option<Answer> {
     match call {
         Call::Commit(txn) => Some(Answer::Txn(commit::commit(link, &txn).await)),
         Call::Read(query) => Some(Answer::Read(read::read(link, &query).await)),
+        Call::Audit(range) => Some(Answer::Audited(read::audit(link, &range).await)),
         Call::Grant { ttl } => Some(Answer::Lease(lease::grant(link, ttl).await)),
         Call::Revoke { lease } => Some(Answer::Lease(lease::revoke(link, lease).await)),
         Call::Compact { at } => Some(Answer::Compacted(commit::compact(link, at).await)),

@@ -4,7 +4,8 @@ use etcd_client::{GetOptions, Txn as RawTxn, TxnOp};
 use tokio::time::Instant;
 use windlass_core::ids::Revision;
 use windlass_core::keyspace::{Key, Range};
-use windlass_core::store::{Item, Query, ReadAnswer};
+use windlass_core::store::{AuditAnswer, Digest, Item, KeyHash, Query, ReadAnswer};
+use windlass_core::view::AUDIT_MAX;
 
 use super::fate::Fate;
 use super::link::{Link, Repeat};
@@ -12,6 +13,8 @@ use super::wire::{ranges, raw_revision};
 
 /// How many keys are asked for at once: bounds how long one read keeps etcd from other work.
 const PAGE: u32 = 500;
+/// How many when only their revisions are wanted: they are smaller, and less is done with each.
+const AUDIT_PAGE: u32 = 1_000;
 
 /// Answers the query.
 pub(super) async fn read(link: &Link, query: &Query) -> ReadAnswer {
@@ -29,6 +32,38 @@ pub(super) async fn read(link: &Link, query: &Query) -> ReadAnswer {
         Err(fate) => {
             tracing::debug!(?fate, "etcd could not be read");
             ReadAnswer::Failed
+        }
+    }
+}
+
+/// Adds up what a range holds at one revision, of which nothing but keys and revisions is asked. An audit that history is
+/// compacted away under fails: machines ask again after a while.
+pub(super) async fn audit(link: &Link, range: &Range) -> AuditAnswer {
+    match audited(link, range).await {
+        Ok(held) => held,
+        Err(fate) => {
+            tracing::debug!(?fate, "etcd could not be audited");
+            AuditAnswer::Failed
+        }
+    }
+}
+
+async fn audited(link: &Link, range: &Range) -> Result<AuditAnswer, Fate> {
+    let mut pages = Pages::of_revisions(link, range);
+    let mut digest = Digest::default();
+    // By then nobody waits for it any more.
+    let end = Instant::now() + AUDIT_MAX;
+    loop {
+        let until = link.until().min(end);
+        let part = pages.next(link, u32::MAX, until).await?;
+        for item in &part.items {
+            digest.add(KeyHash::of(&item.key), item.found.modified);
+        }
+        if !part.more {
+            return Ok(AuditAnswer::Held {
+                at: part.at,
+                digest,
+            });
         }
     }
 }
@@ -116,6 +151,7 @@ pub(super) struct Pages {
     to: Vec<u8>,
     at: Option<Revision>,
     size: u32,
+    keys_only: bool,
 }
 
 impl Pages {
@@ -125,6 +161,16 @@ impl Pages {
             to: link.prefix().raw(&range.to),
             at: None,
             size: PAGE,
+            keys_only: false,
+        }
+    }
+
+    /// As [`Pages::new`], without values.
+    fn of_revisions(link: &Link, range: &Range) -> Self {
+        Self {
+            size: AUDIT_PAGE,
+            keys_only: true,
+            ..Self::new(link, range)
         }
     }
 
@@ -152,6 +198,9 @@ impl Pages {
             let mut options = GetOptions::new()
                 .with_range(self.to.as_slice())
                 .with_limit(size.into());
+            if self.keys_only {
+                options = options.with_keys_only();
+            }
             if let Some(at) = self.at {
                 options = options.with_revision(raw_revision(at));
             }

@@ -7,7 +7,9 @@ use super::Draw;
 use crate::nemesis::{Fault, Way};
 
 /// How many different planned faults there are to choose from.
-const FAULTS: u64 = 20;
+const FAULTS: u64 = 21;
+/// The one that is rare: what it does to a node excuses much of it for most of a run.
+const LOSE_EVENT: u64 = 19;
 
 impl Draw<'_, '_> {
     pub(super) fn faults(&mut self) -> Vec<Timed<Fault>> {
@@ -16,7 +18,11 @@ impl Draw<'_, '_> {
         }
         let rare = self.from.below(4);
         let kinds: Vec<u64> = (0..FAULTS)
-            .filter(|_| self.from.chance(25 + 10 * rare))
+            .filter(|kind| {
+                let usual = 25 + 10 * rare;
+                let chance = if *kind == LOSE_EVENT { 8 } else { usual };
+                self.from.chance(chance)
+            })
             .collect();
         if kinds.is_empty() {
             return Vec::new();
@@ -132,6 +138,10 @@ impl Draw<'_, '_> {
                 way: self.way(),
                 by: self.slowness(),
                 lasts: Millis::new(lasts.get() * 3),
+            },
+            LOSE_EVENT => Fault::LoseEvent {
+                node,
+                delete: self.from.chance(50),
             },
             _ => Fault::Upgrade {
                 node: self.from.chance(70).then_some(node),
