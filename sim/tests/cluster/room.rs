@@ -85,3 +85,28 @@ fn a_full_store_gets_no_new_tasks_until_what_it_holds_has_ended() {
     );
     assert_sound(&world, "after all");
 }
+
+#[test]
+fn a_small_store_is_not_filled_to_the_last_byte_between_two_looks() {
+    const QUOTA: u64 = 400_000;
+    let mut world = World::new(33, Rudeness::default());
+    world.set_quota(Some(QUOTA));
+    let server = world.add_server("s1", |_| {});
+    ready(&mut world, &[server]);
+    let told = world.run_until(Duration::from_secs(5), |world| {
+        world.server(server).unwrap().room().usage.is_some()
+    });
+    assert!(told, "it has looked once");
+    let payload = format!("{:?}", "x".repeat(5_000));
+    let refused = (0..100).filter(|_| {
+        let request = Request::Submit(vec![spec("noop", &payload)]);
+        world.ask(server, request) == Reply::Refused(Refusal::NoRoom)
+    });
+    assert!((30..70).contains(&refused.count()), "about half do not fit");
+    let share = share(&world, QUOTA);
+    assert!(
+        share < FULL_FROM,
+        "{share} thousandths, and room is left to end them"
+    );
+    assert_sound(&world, "after all");
+}

@@ -267,7 +267,7 @@ mod tests {
                 text.as_object().unwrap().keys().next().unwrap().clone()
             }));
         }
-        assert_eq!(faults.len(), 24, "{faults:?}");
+        assert_eq!(faults.len(), 25, "{faults:?}");
         assert!(faults.contains(&FaultKind::CutFromStore));
         assert_eq!(acts.len(), 16, "{acts:?}");
     }
