@@ -92,6 +92,40 @@ async fn a_login_that_etcd_forgot_is_renewed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signed_login_that_is_over_or_older_than_the_users_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Certificates::make(folder.path());
+    let [_, cert, key_file] = made.paths();
+    let token = format!("jwt,pub-key={cert},priv-key={key_file},sign-method=ES256,ttl=2s");
+    let etcd = Etcd::start_with("http", &["--auth-token", &token]);
+    with_logins(&etcd).await;
+    let store = EtcdStore::connect(as_user(&etcd, folder.path(), "secret")).await;
+    let mut client = Client::new(&store.unwrap());
+    let (lease, ttl) = client.grant(Duration::from_secs(60)).await;
+    let mut mirror = Mirror::watch(&mut client, Range::new(key("/w/"), key("/w0")));
+    mirror.reaches(&mut client, Revision(1)).await;
+    let options = etcd_client::ConnectOptions::new().with_user("root", "secret");
+    let mut root = etcd_client::Client::connect([etcd.endpoint()], Some(options))
+        .await
+        .unwrap();
+    // It never logs in again, so it tells when a login of that age is over.
+    while root.get("/", None).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let at = client.committed(vec![], vec![put("/w/1", "1")]).await;
+    mirror.reaches(&mut client, at).await;
+    root.refresh_token().await.unwrap();
+    root.user_add("another", "secret", None).await.unwrap();
+    let at = client.committed(vec![], vec![put("/w/2", "2")]).await;
+    mirror.reaches(&mut client, at).await;
+    assert_eq!(
+        client.ask(Call::Renew { lease }).await,
+        Answer::Lease(LeaseAnswer::Live { lease, ttl })
+    );
+    mirror.equals_the_store(&mut client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_taken_away_is_a_refusal() {
     let etcd = Etcd::start();
     with_logins(&etcd).await;
