@@ -11,6 +11,8 @@ use windlass_tests::process::Process;
 
 const TASKS: usize = 1_000;
 const CLIENTS: usize = 4;
+/// Those that are run again in time, however fast the janitor is.
+const EARLY: usize = 50;
 
 /// Several clients do this to one task after the other: for how many they were allowed to.
 fn for_each(client: &Client, ids: &[String], action: &str) -> usize {
@@ -43,19 +45,19 @@ fn a_task_is_run_again_or_removed_but_never_both() {
     let later = json!({"type": "noop", "delay": "1h"});
     let mut ids = client.submit_all(&vec![later; TASKS]);
     assert_eq!(for_each(&client, &ids, "cancel"), TASKS);
-
-    eventually("tasks are being removed", || {
-        let first = format!("/api/v1/tasks/{}", ids[0]);
-        let (status, _) = client.try_get(&client.servers()[0], &first)?;
-        (status == 404).then_some(())
-    });
     // The oldest go first: who begins with the youngest meets the janitor in the middle.
     ids.reverse();
-    let taken = for_each(&client, &ids, "rerun");
+    assert_eq!(for_each(&client, &ids[..EARLY], "rerun"), EARLY);
+    eventually("tasks are being removed", || {
+        let oldest = format!("/api/v1/tasks/{}", ids[TASKS - 1]);
+        let (status, _) = client.try_get(&client.servers()[0], &oldest)?;
+        (status == 404).then_some(())
+    });
+    let taken = EARLY + for_each(&client, &ids[EARLY..], "rerun");
     windlass_tests::tell(&format!(
         "{taken} of {TASKS} run again, the others were gone"
     ));
-    assert!((1..TASKS).contains(&taken), "neither side won all of it");
+    assert!(taken < TASKS, "the oldest was gone");
 
     let expected = u64::try_from(taken).unwrap();
     eventually("each that was taken ends", || {
