@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use windlass_sim::attempt::attempt;
+use windlass_sim::nemesis::FaultKind;
 use windlass_sim::report::{Report, Summary};
 use windlass_sim::scenario::Scenario;
 
@@ -73,4 +74,15 @@ fn scenarios_that_once_failed_do_not_fail_any_more() {
         let scenario: Scenario = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         assert_sound(&name, &attempt(&scenario));
     }
+}
+
+#[test]
+fn the_readme_counts_the_kinds_of_faults_that_there_are() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let kinds = FaultKind::ALL.len();
+    assert!(
+        readme.contains(&format!("whole deployments under {kinds} kinds of faults")),
+        "there are {kinds}"
+    );
 }
