@@ -10,6 +10,8 @@ pub mod api;
 pub mod bench;
 #[cfg(not(madsim))]
 pub mod cli;
+#[cfg(not(madsim))]
+pub mod client;
 pub mod clock;
 pub mod driver;
 #[cfg(not(madsim))]

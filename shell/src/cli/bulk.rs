@@ -12,9 +12,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
-use super::client::{Call, Client, Problem};
 use super::exit::{CliError, Exit};
 use super::output::{self, Output, Table};
+use super::servers::{Call, Client, Problem};
 use crate::api::TASKS_MAX;
 
 /// How many arrays are under way at the same time.

@@ -65,15 +65,3 @@ pub(super) fn of(error: &anyhow::Error) -> Exit {
         .downcast_ref::<CliError>()
         .map_or(Exit::Failed, |error| error.exit)
 }
-
-/// The exit code that an answer of the server with this status means, unless it is a success.
-pub(super) fn of_status(status: u16) -> Exit {
-    match status {
-        200..=299 => Exit::Done,
-        404 => Exit::NotFound,
-        408 | 504 => Exit::TimedOut,
-        400..=499 => Exit::Refused,
-        502 | 503 => Exit::Unreachable,
-        _ => Exit::Failed,
-    }
-}

@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
-use super::client::{Call, Client};
 use super::exit::{CliError, Exit};
 use super::output::{Output, Table, cell};
+use super::servers::{Call, Client};
 use super::values;
 use crate::host::Health;
 

@@ -16,9 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use windlass_core::ids::LockName;
 
-use super::client::{Call, Client};
 use super::exit::{CliError, Exit};
 use super::output::{self, Output};
+use super::servers::{Call, Client};
 use super::values;
 
 /// How long one request waits for the lock; longer waits are several requests.

@@ -2,7 +2,6 @@
 
 mod bench;
 mod bulk;
-mod client;
 mod daemon;
 mod demo;
 mod dev;
@@ -15,6 +14,7 @@ mod node;
 mod output;
 mod queue;
 mod scheduler;
+mod servers;
 mod stats;
 mod submit;
 mod task;
@@ -26,8 +26,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::bench::{BenchCommand, BenchOptions, BenchStore, LimitArgs, RunArgs};
-use self::client::Client;
-pub use self::client::ServerUrl;
 pub use self::dev::DevArgs;
 pub use self::etcd::{EtcdArgs, NodeArgs};
 pub use self::exit::{CliError, Exit};
@@ -38,9 +36,11 @@ pub use self::output::Format;
 use self::output::Output;
 pub use self::queue::QueueCommand;
 pub use self::scheduler::SchedulerArgs;
+use self::servers::Client;
 pub use self::submit::SubmitArgs;
 pub use self::task::TaskCommand;
 pub use self::worker::WorkerArgs;
+pub use crate::client::ServerUrl;
 use crate::logging::{self, LogFormat};
 
 /// A distributed task scheduler: at-least-once start, exactly-once recorded completion.

@@ -6,9 +6,9 @@ use clap::Subcommand;
 use serde_json::json;
 use windlass_core::ids::NodeId;
 
-use super::client::{Call, Client};
 use super::exit::Exit;
 use super::output::{Output, Table};
+use super::servers::{Call, Client};
 
 /// Show schedulers and workers, drain workers.
 #[derive(Debug, Subcommand)]

@@ -8,9 +8,9 @@ use serde_json::json;
 use windlass_core::balance::Strategy;
 use windlass_core::ids::QueueName;
 
-use super::client::{Call, Client};
 use super::exit::Exit;
 use super::output::{Output, Table};
+use super::servers::{Call, Client};
 
 /// Show, configure, pause and resume queues.
 #[derive(Debug, Subcommand)]

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::Value;
 
-use super::client::{Call, Client};
 use super::exit::Exit;
 use super::output::{Output, Table, cell};
+use super::servers::{Call, Client};
 
 /// Prints what is counted.
 pub(super) async fn run(client: &Client, output: Output) -> anyhow::Result<ExitCode> {

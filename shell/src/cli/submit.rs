@@ -13,9 +13,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use windlass_core::ids::{Priority, QueueName, TaskId, TaskType};
 
-use super::client::{Call, Client};
 use super::exit::{CliError, Exit};
 use super::output::{Output, Table};
+use super::servers::{Call, Client};
 use super::task::{deadline, task_table, wait_for};
 use super::{bulk, values};
 

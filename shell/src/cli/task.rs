@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use windlass_core::gateway::TaskState;
 use windlass_core::ids::{QueueName, TaskId, TaskType};
 
-use super::client::{Call, Client};
 use super::exit::Exit;
 use super::output::{Output, Table, cell};
+use super::servers::{Call, Client};
 use super::submit::{self, SubmitArgs};
 use super::values;
 

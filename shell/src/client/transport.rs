@@ -1,15 +1,16 @@
-//! The HTTP client behind the commands: one of several servers, the next one when one cannot be reached.
+//! How servers are asked: one of several, the next one when one cannot be reached. The commands and the typed client
+//! share it.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
-use reqwest::{Method, StatusCode, header};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::exit::{self, CliError, Exit};
+use super::error::{ClientError, ErrorKind};
 
 /// How long a connection may take to come about.
 const CONNECT_TIME_OUT: Duration = Duration::from_secs(5);
@@ -18,7 +19,7 @@ const ANSWER_TIME_OUT: Duration = Duration::from_secs(30);
 /// Shorter than the server's, so that no request is sent on a connection that is just being closed.
 const IDLE_TIME_OUT: Duration = Duration::from_secs(5);
 
-/// Where a server is: `http://host:port`, perhaps with a path in front of the API's.
+/// Where a server is: `http://host:port` or `https://host:port`, perhaps with a path in front of the API's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl(String);
 
@@ -28,8 +29,10 @@ impl FromStr for ServerUrl {
         let url: reqwest::Url = text.trim().parse().map_err(|error| {
             format!("a server is named by its URL, such as http://127.0.0.1:7070: {error}")
         })?;
-        if url.scheme() != "http" || !url.has_host() {
-            return Err("a server's URL starts with http:// and names a host".to_owned());
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(
+                "a server's URL starts with http:// or https:// and names a host".to_owned(),
+            );
         }
         Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
@@ -41,9 +44,54 @@ impl fmt::Display for ServerUrl {
     }
 }
 
+/// How servers are known, and how this side is known to them.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// What is sent as `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// The certificates, in PEM, that alone may sign a server's. Without them: those that the system trusts.
+    pub ca: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Options {
+    /// The token reaches no log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Options")
+    }
+}
+
+impl Options {
+    fn applied_to(
+        self,
+        mut builder: reqwest::ClientBuilder,
+    ) -> Result<reqwest::ClientBuilder, ClientError> {
+        // reqwest brings no provider of its own, and wants one even to talk in the clear.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            // Somebody else may just have been faster, which is as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let refuse = |told: String| ClientError::new(ErrorKind::Input, told);
+        if let Some(pem) = self.ca {
+            let trusted = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|error| refuse(format!("the CA is not PEM: {}", root_cause(&error))))?;
+            if trusted.is_empty() {
+                return Err(refuse("the CA holds no certificate".to_owned()));
+            }
+            builder = builder.tls_certs_only(trusted);
+        }
+        if let Some(token) = self.token {
+            let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))
+                .map_err(|_| refuse("the token has characters that none may have".to_owned()))?;
+            bearer.set_sensitive(true);
+            builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, bearer)]));
+        }
+        Ok(builder)
+    }
+}
+
 /// Asks servers. Remembers which one answered last.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Transport {
     http: reqwest::Client,
     servers: Vec<ServerUrl>,
     current: AtomicUsize,
@@ -51,7 +99,7 @@ pub(super) struct Client {
 
 /// One request.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(crate) struct Call {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
@@ -60,7 +108,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
+    pub(crate) fn new(method: Method, path: impl Into<String>) -> Self {
         Self {
             method,
             path: path.into(),
@@ -70,28 +118,28 @@ impl Call {
         }
     }
 
-    pub(super) fn get(path: impl Into<String>) -> Self {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
         Self::new(Method::GET, path)
     }
 
-    pub(super) fn post(path: impl Into<String>) -> Self {
+    pub(crate) fn post(path: impl Into<String>) -> Self {
         Self::new(Method::POST, path)
     }
 
     /// With this parameter, if there is one.
-    pub(super) fn query(mut self, name: &'static str, value: Option<String>) -> Self {
+    pub(crate) fn query(mut self, name: &'static str, value: Option<String>) -> Self {
         self.query.extend(value.map(|value| (name, value)));
         self
     }
 
     /// With this JSON as its body.
-    pub(super) fn body(mut self, json: String) -> Self {
+    pub(crate) fn body(mut self, json: String) -> Self {
         self.body = Some(json);
         self
     }
 
     /// The server itself may wait this long before it answers.
-    pub(super) fn waiting(self, wait: Duration) -> Self {
+    pub(crate) fn waiting(self, wait: Duration) -> Self {
         Self { wait, ..self }
     }
 }
@@ -99,22 +147,29 @@ impl Call {
 /// Why one server gave no answer that counts.
 enum Miss {
     /// Nothing was done there: another one may be asked.
-    Elsewhere(CliError),
+    Elsewhere(ClientError),
     /// Asking again might do it twice, or would get the same answer.
-    Final(CliError),
+    Final(ClientError),
 }
 
-impl Client {
-    /// A client of `servers`, the first of which is asked first.
-    pub(super) fn new(servers: &[ServerUrl]) -> anyhow::Result<Self> {
-        anyhow::ensure!(!servers.is_empty(), "there is no server to ask");
-        let http = reqwest::Client::builder()
+impl Transport {
+    /// Asks `servers`, the first of which is asked first.
+    pub(crate) fn new(servers: &[ServerUrl], options: Options) -> Result<Self, ClientError> {
+        if servers.is_empty() {
+            let told = "there is no server to ask";
+            return Err(ClientError::new(ErrorKind::Input, told));
+        }
+        let http = options
+            .applied_to(reqwest::Client::builder())?
             .no_proxy()
             .connect_timeout(CONNECT_TIME_OUT)
             .pool_idle_timeout(IDLE_TIME_OUT)
             .tcp_nodelay(true)
             .build()
-            .context("cannot start an HTTP client")?;
+            .map_err(|error| {
+                let told = format!("cannot start an HTTP client: {}", root_cause(&error));
+                ClientError::new(ErrorKind::Input, told)
+            })?;
         Ok(Self {
             http,
             servers: servers.to_vec(),
@@ -123,7 +178,7 @@ impl Client {
     }
 
     /// The body of the answer, which is a success.
-    pub(super) async fn ask(&self, call: &Call) -> Result<String, CliError> {
+    pub(crate) async fn ask(&self, call: &Call) -> Result<String, ClientError> {
         let start = self.current.load(Ordering::Relaxed);
         let mut last = None;
         for step in 0..self.servers.len() {
@@ -150,7 +205,7 @@ impl Client {
             .timeout(call.wait + ANSWER_TIME_OUT);
         if let Some(body) = &call.body {
             request = request
-                .header(header::CONTENT_TYPE, "application/json")
+                .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
         let failed = |error| unanswered(server, call, &error);
@@ -161,8 +216,8 @@ impl Client {
             return Ok(body);
         }
         let problem: Problem = serde_json::from_str(&body).unwrap_or_default();
-        let error = CliError::new(
-            exit::of_status(status.as_u16()),
+        let error = ClientError::new(
+            ErrorKind::of_status(status.as_u16()),
             problem.told(server, status),
         );
         if status == StatusCode::SERVICE_UNAVAILABLE && problem.ids.is_empty() {
@@ -184,24 +239,24 @@ fn url(server: &ServerUrl, call: &Call) -> String {
 fn unanswered(server: &ServerUrl, call: &Call, error: &reqwest::Error) -> Miss {
     if error.is_connect() {
         let told = format!(
-            "cannot reach the server at {server} ({})\n  hint: start one with `windlass dev`, or name it by --server or WINDLASS_SERVER",
+            "cannot reach the server at {server} ({})",
             root_cause(error)
         );
-        return Miss::Elsewhere(CliError::new(Exit::Unreachable, told).undone());
+        return Miss::Elsewhere(ClientError::new(ErrorKind::Unreachable, told).undone());
     }
-    let (exit, what) = if error.is_timeout() {
-        (Exit::TimedOut, "gave no answer in time")
+    let (kind, what) = if error.is_timeout() {
+        (ErrorKind::TimedOut, "gave no answer in time")
     } else {
-        (Exit::Unreachable, "broke off before its answer")
+        (ErrorKind::Unreachable, "broke off before its answer")
     };
     if call.method == Method::POST {
-        Miss::Final(CliError::new(
-            exit,
+        Miss::Final(ClientError::new(
+            kind,
             format!("the server at {server} {what}: the request may have taken effect"),
         ))
     } else {
-        Miss::Elsewhere(CliError::new(
-            exit,
+        Miss::Elsewhere(ClientError::new(
+            kind,
             format!("the server at {server} {what} ({})", root_cause(error)),
         ))
     }
@@ -218,7 +273,7 @@ fn root_cause(error: &reqwest::Error) -> String {
 /// An error as the server tells it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     title: String,
     status: u16,
     detail: String,
