@@ -28,3 +28,5 @@ pub mod store;
 #[cfg(madsim)]
 #[path = "store/port.rs"]
 pub mod store;
+#[cfg(not(madsim))]
+mod tls;

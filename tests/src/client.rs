@@ -15,14 +15,20 @@ pub struct Client {
     servers: Vec<String>,
 }
 
+/// What makes HTTP clients, which may not have chosen what they encrypt with.
+pub fn http() -> reqwest::blocking::ClientBuilder {
+    // All tests of one process share the choice: only the first is taken.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::blocking::Client::builder().no_proxy()
+}
+
 impl Client {
     /// A client of these processes, once all of them are ready.
     ///
     /// # Panics
     /// When one of them is not.
     pub fn of<'a>(processes: impl IntoIterator<Item = &'a mut Process>) -> Self {
-        let http = reqwest::blocking::Client::builder()
-            .no_proxy()
+        let http = http()
             .timeout(PATIENCE)
             .connect_timeout(Duration::from_secs(2))
             .build()

@@ -99,8 +99,7 @@ fn submit(http: &Http, client: &Client, tasks: &Value) -> (u16, Option<String>, 
 
 fn http() -> Http {
     let patience = Duration::from_secs(30);
-    Http::builder()
-        .no_proxy()
+    windlass_tests::client::http()
         .timeout(patience)
         .build()
         .unwrap()

@@ -65,11 +65,7 @@ impl Options {
         self,
         mut builder: reqwest::ClientBuilder,
     ) -> Result<reqwest::ClientBuilder, ClientError> {
-        // reqwest brings no provider of its own, and wants one even to talk in the clear.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            // Somebody else may just have been faster, which is as well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
+        crate::tls::name_provider();
         let refuse = |told: String| ClientError::new(ErrorKind::Input, told);
         if let Some(pem) = self.ca {
             let trusted = reqwest::Certificate::from_pem_bundle(&pem)

@@ -290,8 +290,7 @@ impl Cluster {
 }
 
 fn is_well(url: &str) -> bool {
-    let client = reqwest::blocking::Client::builder()
-        .no_proxy()
+    let client = crate::client::http()
         .timeout(Duration::from_secs(2))
         .build();
     let answer = client.and_then(|it| it.get(url).send());

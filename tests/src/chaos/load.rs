@@ -353,8 +353,7 @@ fn nap(until: Instant, is_over: impl Fn() -> bool) {
 }
 
 pub(crate) fn http() -> reqwest::blocking::Client {
-    reqwest::blocking::Client::builder()
-        .no_proxy()
+    crate::client::http()
         .timeout(ANSWER_MAX)
         .connect_timeout(Duration::from_secs(1))
         .build()

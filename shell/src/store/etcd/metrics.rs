@@ -48,6 +48,7 @@ async fn by_http_1(address: &Uri) -> anyhow::Result<String> {
     let client = match CLIENT.get() {
         Some(client) => client,
         None => {
+            crate::tls::name_provider();
             let new = reqwest::Client::builder().no_proxy().build()?;
             CLIENT.get_or_init(|| new)
         }
