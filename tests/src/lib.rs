@@ -8,6 +8,7 @@ pub mod etcd;
 pub mod process;
 pub mod proxy;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails, unless a test is about how long it takes.
@@ -37,6 +38,14 @@ pub fn within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Optio
         );
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The program under test, built if need be.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn windlass() -> &'static Path {
+    binary::windlass()
 }
 
 /// A number that whoever runs the tests may choose, for example to make a run as large as an acceptance.

@@ -33,6 +33,27 @@ pub fn possible() -> anyhow::Result<()> {
     run(unshare().args(["sh", "-c", attempt]))
 }
 
+/// Runs the command that follows with a network and processes of its own, and ends it with the caller.
+pub fn apart() -> Command {
+    let mut unshare = unshare();
+    unshare.env_remove(INSIDE);
+    unshare
+}
+
+/// Whether [`apart`] works here; else why not.
+///
+/// # Errors
+/// When it does not, with what it said.
+pub fn apart_possible() -> anyhow::Result<()> {
+    for tool in ["unshare", "ip"] {
+        if !on_path(tool) {
+            bail!("there is no `{tool}`");
+        }
+    }
+    let attempt = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up";
+    run(apart().args(["sh", "-c", attempt]))
+}
+
 /// Moves the process into namespaces of its own, by running itself again there with the same arguments. Returns inside.
 ///
 /// # Errors
