@@ -23,10 +23,32 @@ pub mod host;
 pub mod logging;
 pub mod node;
 #[cfg(not(madsim))]
+mod sdk;
+#[cfg(not(madsim))]
 pub mod store;
+#[cfg(not(madsim))]
+pub mod testing;
 // Of the stores only what the nodes see of them: there they are simulated.
 #[cfg(madsim)]
 #[path = "store/port.rs"]
 pub mod store;
 #[cfg(not(madsim))]
 mod tls;
+
+#[cfg(not(madsim))]
+pub use self::client::{Client, ClientError, Submission, TaskHandle, WaitError};
+#[cfg(not(madsim))]
+pub use self::executor::{Context, Outcome, TaskError, TaskRequest, TaskService};
+#[cfg(not(madsim))]
+pub use self::host::Store;
+#[cfg(not(madsim))]
+pub use self::sdk::{
+    NodeError, RunningScheduler, RunningWorker, Scheduler, SchedulerBuilder, Task, TaskHandler,
+    Worker, WorkerBuilder,
+};
+#[cfg(not(madsim))]
+pub use windlass_core::gateway::TaskState;
+#[cfg(not(madsim))]
+pub use windlass_core::ids::{Fence, Priority, TaskId};
+#[cfg(not(madsim))]
+pub use windlass_core::record::{Json, StopReason};

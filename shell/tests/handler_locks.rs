@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Barrier, Mutex};
 use windlass::clock::SystemClock;
-use windlass::executor::{Context, ExecutorOptions, HandlerFailure, Handlers, LockError};
+use windlass::executor::{Context, ExecutorOptions, Handlers, LockError, TaskError};
 use windlass::host::Store;
 use windlass::node::{SchedulerNode, WorkerNode};
 use windlass::store::embedded::EmbeddedStore;
@@ -64,7 +64,7 @@ impl Cluster {
     fn of<F, Fut>(handler: F) -> Self
     where
         F: Fn(Value, Context) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Value, HandlerFailure>> + Send + 'static,
+        Fut: Future<Output = Result<Value, TaskError>> + Send + 'static,
     {
         Self::start(|| {
             let mut handlers = Handlers::new();
@@ -179,7 +179,7 @@ async fn a_handler_that_panics_or_fails_frees_its_lock() {
             };
             match nth {
                 0 => panic!("with the lock held"),
-                1 => Err(HandlerFailure::retry("with the lock held")),
+                1 => Err(TaskError::retry("with the lock held")),
                 _ => Ok(Value::Null),
             }
         }
@@ -261,7 +261,7 @@ async fn a_cancelled_handler_stops_waiting_and_a_cancelled_holder_frees_the_lock
         let refused = match ctx.lock("l").await {
             Ok(_guard) => {
                 ctx.cancelled().await;
-                return Err(HandlerFailure::retry("cancelled while it held the lock"));
+                return Err(TaskError::retry("cancelled while it held the lock"));
             }
             Err(refused) => refused,
         };

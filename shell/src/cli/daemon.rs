@@ -5,12 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use rustix::fs::{Access, access};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
 use windlass_core as core;
 use windlass_core::keyspace::Range;
 use windlass_core::time::Millis;
@@ -19,50 +16,10 @@ use super::etcd::EtcdArgs;
 use super::exit::{CliError, Exit};
 use crate::api::{self, Limits, Ready};
 use crate::executor::Handlers;
+pub(super) use crate::host::Stop;
 use crate::host::Store;
-use crate::node::SchedulerNode;
+use crate::node::{self, SchedulerNode};
 use crate::store::etcd::{EtcdConfig, EtcdStore, Login, Tls};
-
-/// Orders to stop, by signal: the first asks, the second ends the process at once.
-#[derive(Debug)]
-pub(super) struct Stop {
-    asked: tokio::sync::watch::Receiver<bool>,
-}
-
-impl Stop {
-    /// Listens for SIGTERM and SIGINT from now on.
-    pub(super) fn listen() -> anyhow::Result<Self> {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-        let (sender, asked) = tokio::sync::watch::channel(false);
-        tokio::spawn(async move {
-            for round in 0.. {
-                let number = tokio::select! { biased;
-                    _ = terminate.recv() => 15,
-                    _ = interrupt.recv() => 2,
-                };
-                if round > 0 {
-                    warn!("told to stop again: ends at once");
-                    std::process::exit(128 + number);
-                }
-                info!("told to stop: finishes what runs; a second signal ends it at once");
-                let _ = sender.send(true);
-            }
-        });
-        Ok(Self { asked })
-    }
-
-    /// Done once the process was told to stop.
-    pub(super) fn asked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut asked = self.asked.clone();
-        async move {
-            // The sender lives as long as the process listens.
-            if asked.wait_for(|stop| *stop).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-}
 
 /// Connects to the etcd of the command line, whose user may at least read `probe`.
 pub(super) async fn connect(args: EtcdArgs, probe: Range) -> anyhow::Result<Store> {
@@ -178,16 +135,10 @@ pub(super) async fn serve_until(
 
 /// The exit code of a daemon whose node has ended.
 pub(super) fn code_of(exit: core::worker::Exit) -> anyhow::Result<ExitCode> {
-    let why = match exit {
-        core::worker::Exit::Drained => return Ok(ExitCode::SUCCESS),
-        core::worker::Exit::Deposed => "the cluster believes this node dead: its lease has ended",
-        core::worker::Exit::Usurped => "another process uses this node's id",
-        core::worker::Exit::HandlerWedged => "a handler did not stop when the session was over",
-        core::worker::Exit::Unheard => {
-            "the store did not answer: what this node held is taken over when its lease ends"
-        }
-    };
-    Err(CliError::new(Exit::Failed, why).into())
+    match node::misfortune(exit) {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => Err(CliError::new(Exit::Failed, why).into()),
+    }
 }
 
 /// A span of the command line, in the records' unit.

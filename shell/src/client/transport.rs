@@ -1,11 +1,14 @@
 //! How servers are asked: one of several, the next one when one cannot be reached. The commands and the typed client
 //! share it.
 
+mod local;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -85,9 +88,20 @@ impl Options {
     }
 }
 
-/// Asks servers. Remembers which one answered last.
+/// Asks servers.
 #[derive(Debug)]
-pub(crate) struct Transport {
+pub(crate) struct Transport(Way);
+
+#[derive(Debug)]
+enum Way {
+    Network(Network),
+    /// Straight into a server of this process.
+    Local(Router),
+}
+
+/// Servers that are reached over the network. Remembers which one answered last.
+#[derive(Debug)]
+struct Network {
     http: reqwest::Client,
     servers: Vec<ServerUrl>,
     current: AtomicUsize,
@@ -141,11 +155,19 @@ impl Call {
 }
 
 /// Why one server gave no answer that counts.
-enum Miss {
+pub(super) enum Miss {
     /// Nothing was done there: another one may be asked.
     Elsewhere(ClientError),
     /// Asking again might do it twice, or would get the same answer.
     Final(ClientError),
+}
+
+impl Miss {
+    fn into_error(self) -> ClientError {
+        match self {
+            Self::Elsewhere(error) | Self::Final(error) => error,
+        }
+    }
 }
 
 impl Transport {
@@ -166,15 +188,31 @@ impl Transport {
                 let told = format!("cannot start an HTTP client: {}", root_cause(&error));
                 ClientError::new(ErrorKind::Input, told)
             })?;
-        Ok(Self {
+        Ok(Self(Way::Network(Network {
             http,
             servers: servers.to_vec(),
             current: AtomicUsize::new(0),
-        })
+        })))
+    }
+
+    /// Asks the server in this process that `router` is the API of.
+    pub(crate) fn local(router: Router) -> Self {
+        Self(Way::Local(router))
     }
 
     /// The body of the answer, which is a success.
     pub(crate) async fn ask(&self, call: &Call) -> Result<String, ClientError> {
+        match &self.0 {
+            Way::Network(network) => network.ask(call).await,
+            Way::Local(router) => local::ask(router.clone(), call)
+                .await
+                .map_err(Miss::into_error),
+        }
+    }
+}
+
+impl Network {
+    async fn ask(&self, call: &Call) -> Result<String, ClientError> {
         let start = self.current.load(Ordering::Relaxed);
         let mut last = None;
         for step in 0..self.servers.len() {
@@ -208,19 +246,24 @@ impl Transport {
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let body = response.text().await.map_err(failed)?;
-        if status.is_success() {
-            return Ok(body);
-        }
-        let problem: Problem = serde_json::from_str(&body).unwrap_or_default();
-        let error = ClientError::new(
-            ErrorKind::of_status(status.as_u16()),
-            problem.told(server, status),
-        );
-        if status == StatusCode::SERVICE_UNAVAILABLE && problem.ids.is_empty() {
-            Err(Miss::Elsewhere(error.undone()))
-        } else {
-            Err(Miss::Final(error))
-        }
+        judged(server, status, body)
+    }
+}
+
+/// What an answer means.
+fn judged(server: &ServerUrl, status: StatusCode, body: String) -> Result<String, Miss> {
+    if status.is_success() {
+        return Ok(body);
+    }
+    let problem: Problem = serde_json::from_str(&body).unwrap_or_default();
+    let error = ClientError::new(
+        ErrorKind::of_status(status.as_u16()),
+        problem.told(server, status),
+    );
+    if status == StatusCode::SERVICE_UNAVAILABLE && problem.ids.is_empty() {
+        Err(Miss::Elsewhere(error.undone()))
+    } else {
+        Err(Miss::Final(error))
     }
 }
 
@@ -287,6 +330,16 @@ struct Fault {
 }
 
 impl Problem {
+    /// The error of one task among many.
+    pub(crate) fn to_error(&self) -> ClientError {
+        let error = ClientError::new(ErrorKind::of_status(self.status), self.to_string());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() {
+            error.undone()
+        } else {
+            error
+        }
+    }
+
     fn told(&self, server: &ServerUrl, status: StatusCode) -> String {
         if self.status == 0 {
             return match &*self.reason {

@@ -5,18 +5,23 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use windlass_core::ids::{Attempt, Fence, OpId, QueueName, TaskId, TaskType};
+use windlass_core::ids::{Attempt, Fence, OpId, Priority, QueueName, TaskId, TaskType};
 use windlass_core::record::{Json, StopReason};
 use windlass_core::worker::{RunEvent, Start};
 
 use super::locks::{self, Asks, LockError, LockGuard};
 
+/// The longest progress, in bytes of JSON: it is written into the claim again and again.
+pub const PROGRESS_LEN_MAX: usize = 4 * 1_024;
+
 /// Where the events of all runs go.
-pub(super) type Events = Arc<dyn Fn(OpId, RunEvent) + Send + Sync>;
+pub(crate) type Events = Arc<dyn Fn(OpId, RunEvent) + Send + Sync>;
 
 /// One run, as the executor sees it: whether it was stopped, and whether it has ended.
-pub(super) struct Control {
+pub(crate) struct Control {
     run: OpId,
     stop: CancellationToken,
     reason: OnceLock<StopReason>,
@@ -27,7 +32,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(run: OpId, events: Events) -> Self {
+    pub(crate) fn new(run: OpId, events: Events) -> Self {
         Self {
             run,
             stop: CancellationToken::new(),
@@ -39,7 +44,7 @@ impl Control {
     }
 
     /// Orders the handler to stop. The first reason stays.
-    pub(super) fn stop(&self, reason: StopReason) {
+    pub(crate) fn stop(&self, reason: StopReason) {
         let _ = self.reason.set(reason);
         self.stop.cancel();
     }
@@ -62,7 +67,7 @@ impl Control {
     }
 
     /// The run's questions for locks.
-    pub(super) fn asks(&self) -> MutexGuard<'_, Asks> {
+    pub(crate) fn asks(&self) -> MutexGuard<'_, Asks> {
         self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,6 +85,9 @@ impl Control {
     }
 }
 
+/// The label of a task that carries its W3C trace context.
+pub const TRACE_PARENT: &str = "traceparent";
+
 struct Facts {
     task: TaskId,
     kind: TaskType,
@@ -89,6 +97,8 @@ struct Facts {
     fence: Fence,
     metadata: BTreeMap<String, String>,
     timeout: Duration,
+    deadline: Option<Instant>,
+    priority: Priority,
     control: Arc<Control>,
 }
 
@@ -98,7 +108,7 @@ pub struct Context(Arc<Facts>);
 
 impl Context {
     /// The context of `start`, and its payload.
-    pub(super) fn new(start: Start, control: Arc<Control>) -> (Self, Json) {
+    pub(crate) fn new(start: Start, control: Arc<Control>) -> (Self, Json) {
         let facts = Facts {
             task: start.task,
             kind: start.kind,
@@ -107,15 +117,31 @@ impl Context {
             attempt: start.attempt,
             fence: start.fence,
             metadata: start.metadata,
+            deadline: Instant::now().checked_add(start.timeout.into()),
             timeout: start.timeout.into(),
+            priority: start.priority,
             control,
         };
         (Self(Arc::new(facts)), start.payload)
     }
 
-    /// Shows `progress` to people. The newest wins; some may be skipped; none is shown once the attempt has ended.
-    pub fn progress(&self, progress: Json) {
-        self.0.control.say(RunEvent::Progress(progress));
+    /// Shows `progress` to people: a number, a text, or whatever serde makes JSON of. The newest wins; some may be
+    /// skipped; none is shown once the attempt has ended. What is no JSON, or longer than [`PROGRESS_LEN_MAX`] bytes, is
+    /// not shown.
+    pub fn progress(&self, progress: impl Serialize) {
+        match serde_json::value::to_raw_value(&progress) {
+            Ok(json) if json.get().len() <= PROGRESS_LEN_MAX => {
+                self.0.control.say(RunEvent::Progress(json.into()));
+            }
+            Ok(json) => {
+                let bytes = json.get().len();
+                tracing::warn!(
+                    bytes,
+                    "progress is not shown: it is longer than {PROGRESS_LEN_MAX} bytes"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "progress is not shown: it is no JSON"),
+        }
     }
 
     /// Takes the lock `name`, which one holder at a time has in the whole cluster, clients of the API included. Waits in
@@ -185,6 +211,22 @@ impl Context {
     /// How long the attempt may run before it is stopped.
     pub fn timeout(&self) -> Duration {
         self.0.timeout
+    }
+
+    /// When the attempt is stopped because its time is over, as this process knows it; nothing if that is beyond what
+    /// its clock can tell.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// How urgent the task is.
+    pub fn priority(&self) -> Priority {
+        self.0.priority
+    }
+
+    /// The trace that the task belongs to, as W3C's `traceparent` spells it.
+    pub fn trace_parent(&self) -> Option<&str> {
+        self.0.metadata.get(TRACE_PARENT).map(String::as_str)
     }
 
     pub(super) fn run(&self) -> OpId {

@@ -9,25 +9,27 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tower::ServiceExt;
 use windlass_core::ids::{IdError, TaskType};
 use windlass_core::record::Json;
 use windlass_core::worker::Start;
 
 use super::context::Context;
-use super::failure::HandlerFailure;
+use super::failure::TaskError;
+use super::service::{TaskRequest, TaskService, service};
 use super::stock;
 
 /// Why an attempt has no result.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The handler failed.
-    Failed(HandlerFailure),
+    Failed(TaskError),
     /// It was ended from outside.
     Stopped,
 }
 
-impl From<HandlerFailure> for Trouble {
-    fn from(failure: HandlerFailure) -> Self {
+impl From<TaskError> for Trouble {
+    fn from(failure: TaskError) -> Self {
         Self::Failed(failure)
     }
 }
@@ -38,7 +40,7 @@ type Run = Arc<dyn Fn(Json, Context) -> BoxFuture<'static, Result<Json, Trouble>
 /// What runs attempts of one type.
 pub(super) enum Handler {
     /// Answers at once, never waits and never panics: it runs where the order to start it arrives.
-    Instant(fn(Start) -> Result<Json, HandlerFailure>),
+    Instant(fn(Start) -> Result<Json, TaskError>),
     /// Runs in a tokio task of its own.
     Task(Run),
     /// Runs a command.
@@ -79,16 +81,20 @@ impl Handlers {
         T: DeserializeOwned + Send + 'static,
         R: Serialize,
         F: Fn(T, Context) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, HandlerFailure>> + Send + 'static,
+        Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
     {
-        let handler = Arc::new(handler);
+        self.add_service(kind, service(handler))
+    }
+
+    /// Runs tasks of the type `kind` with `service`.
+    pub(crate) fn add_service(
+        &mut self,
+        kind: &str,
+        service: TaskService,
+    ) -> Result<&mut Self, RegisterError> {
         let run = move |payload: Json, ctx: Context| {
-            let handler = Arc::clone(&handler);
-            async move {
-                let payload = parse::<T>(&payload, ctx.kind())?;
-                Ok(spell(&handler(payload, ctx).await?)?)
-            }
-            .boxed()
+            let run = service.clone().oneshot(TaskRequest::new(payload, ctx));
+            async move { Ok(run.await?) }.boxed()
         };
         self.insert(kind, Handler::Task(Arc::new(run)))
     }
@@ -147,20 +153,17 @@ impl fmt::Debug for Handlers {
 }
 
 /// The payload as a `T`, or a failure that names both.
-pub(super) fn parse<T: DeserializeOwned>(
-    payload: &Json,
-    kind: &TaskType,
-) -> Result<T, HandlerFailure> {
+pub(super) fn parse<T: DeserializeOwned>(payload: &Json, kind: &TaskType) -> Result<T, TaskError> {
     payload.to().map_err(|error| {
         let wanted = std::any::type_name::<T>();
-        HandlerFailure::fail_now(format!("the payload of {kind} is no {wanted}: {error}"))
+        TaskError::fail(format!("the payload of {kind} is no {wanted}: {error}"))
     })
 }
 
-fn spell<R: Serialize>(result: &R) -> Result<Json, HandlerFailure> {
+pub(super) fn spell<R: Serialize>(result: &R) -> Result<Json, TaskError> {
     serde_json::value::to_raw_value(result)
         .map(Json::from)
-        .map_err(|error| HandlerFailure::fail_now(format!("the result is not JSON: {error}")))
+        .map_err(|error| TaskError::fail(format!("the result is not JSON: {error}")))
 }
 
 #[cfg(test)]

@@ -90,11 +90,11 @@ impl Drop for PlaceInLine {
 }
 
 /// What a worker says about a lock.
-pub(super) type Answer = Result<Fence, LockRefusal>;
+pub(crate) type Answer = Result<Fence, LockRefusal>;
 
 /// The questions of one run that wait for their answers.
 #[derive(Debug, Default)]
-pub(super) struct Asks {
+pub(crate) struct Asks {
     last: u32,
     open: BTreeMap<LockAsk, oneshot::Sender<Answer>>,
 }
@@ -111,7 +111,7 @@ impl Asks {
         self.open.remove(&ask);
     }
 
-    pub(super) fn answer(&mut self, ask: LockAsk, answer: Answer) {
+    pub(crate) fn answer(&mut self, ask: LockAsk, answer: Answer) {
         if let Some(waits) = self.open.remove(&ask) {
             // Whoever waits no more says so itself.
             let _ = waits.send(answer);

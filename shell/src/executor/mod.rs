@@ -10,6 +10,7 @@ pub mod guardian;
 mod handlers;
 mod locks;
 mod process;
+mod service;
 mod stock;
 
 use std::any::Any;
@@ -21,16 +22,20 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tracing::{Instrument, Span, info_span};
 use windlass_core::ids::{Fence, LockAsk, OpId};
 use windlass_core::record::{Json, StopReason};
 use windlass_core::worker::{LockRefusal, RunEvent, Start};
 
-pub use self::context::Context;
-use self::context::{Control, Events};
-pub use self::failure::{ERROR_LEN_MAX, HandlerFailure};
+pub use self::context::{Context, PROGRESS_LEN_MAX, TRACE_PARENT};
+pub(crate) use self::context::{Control, Events};
+pub use self::failure::{ERROR_LEN_MAX, TaskError};
 use self::handlers::{Handler, Trouble};
 pub use self::handlers::{Handlers, RegisterError};
 pub use self::locks::{LockError, LockGuard};
+pub(crate) use self::service::{AnyLayer, service};
+pub use self::service::{Outcome, TaskRequest, TaskService};
 use crate::node::Runner;
 
 /// The default of [`ExecutorOptions::result_len_max`].
@@ -60,8 +65,14 @@ impl Default for ExecutorOptions {
     }
 }
 
-/// The runs that have not ended.
-type Runs = Mutex<HashMap<OpId, Arc<Control>>>;
+/// A run that has not ended.
+struct Run {
+    control: Arc<Control>,
+    /// Of the task that runs it, once that is there.
+    handle: Option<AbortHandle>,
+}
+
+type Runs = Mutex<HashMap<OpId, Run>>;
 
 /// Starts and stops attempts. Cheap to clone. Runs go on when the last clone is dropped; those of its runtime do not
 /// outlive that.
@@ -106,7 +117,7 @@ impl Executor {
         let (id, limit) = (start.run, self.result_len_max);
         match self.handlers.get(&start.kind) {
             None => {
-                let failure = HandlerFailure::retry(format!("no handler for {}", start.kind));
+                let failure = TaskError::retry(format!("no handler for {}", start.kind));
                 (self.events)(id, RunEvent::Failed(failure.into_error()));
             }
             Some(Handler::Instant(run)) => {
@@ -114,37 +125,61 @@ impl Executor {
                 (self.events)(id, ending(result, limit, None));
             }
             Some(Handler::Task(run)) => {
-                let (ending, run) = (self.track(id), Arc::clone(run));
+                let (ending, run, span) = (self.track(id), Arc::clone(run), span_of(&start));
                 let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
                 // Called within the task: even before its first await it may panic.
                 let run = async move { run(payload, ctx).await };
-                self.runtime.spawn(ending.of(limit, run));
+                self.spawn(id, ending.of(limit, run).instrument(span));
             }
             Some(Handler::Process(command)) => {
-                let ending = self.track(id);
+                let (ending, span) = (self.track(id), span_of(&start));
                 let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
                 let link = self.guardian.clone();
                 let link = link.expect("a guardian is linked when there are commands");
                 let run = process::run(link, command.clone(), payload, ctx, limit, self.grace);
-                self.runtime.spawn(ending.of(limit, run));
+                self.spawn(id, ending.of(limit, run).instrument(span));
             }
+        }
+    }
+
+    fn spawn(&self, run: OpId, attempt: impl Future<Output = ()> + Send + 'static) {
+        let handle = self.runtime.spawn(attempt).abort_handle();
+        // A run that has ended meanwhile needs no handle.
+        if let Some(tracked) = lock(&self.runs).get_mut(&run) {
+            tracked.handle = Some(handle);
+        }
+    }
+
+    /// Drops every handler that runs, as the end of the process would. One that blocks its thread goes on until it
+    /// waits for something: [`Executor::live`] tells.
+    pub fn abort(&self) {
+        let handles: Vec<_> = lock(&self.runs)
+            .values()
+            .filter_map(|run| run.handle.clone())
+            .collect();
+        for handle in handles {
+            handle.abort();
         }
     }
 
     /// Orders a run to stop. Never waits; a run that has ended is left alone.
     pub fn stop(&self, run: OpId, reason: StopReason) {
-        let control = lock(&self.runs).get(&run).map(Arc::clone);
-        if let Some(control) = control {
+        if let Some(control) = self.control(run) {
             control.stop(reason);
         }
     }
 
     /// Answers a run's question for a lock. Never waits; an answer to nobody is dropped.
     pub fn locked(&self, run: OpId, ask: LockAsk, answer: Result<Fence, LockRefusal>) {
-        let control = lock(&self.runs).get(&run).map(Arc::clone);
-        if let Some(control) = control {
+        if let Some(control) = self.control(run) {
             control.asks().answer(ask, answer);
         }
+    }
+
+    fn control(&self, run: OpId) -> Option<Arc<Control>> {
+        lock(&self.runs)
+            .get(&run)
+            .map(|run| Arc::clone(&run.control))
     }
 
     /// Tells that the worker's session lasts for `remaining` from now. Commands are killed when that time is over and
@@ -167,7 +202,11 @@ impl Executor {
 
     fn track(&self, run: OpId) -> Ending {
         let control = Arc::new(Control::new(run, Arc::clone(&self.events)));
-        let earlier = lock(&self.runs).insert(run, Arc::clone(&control));
+        let tracked = Run {
+            control: Arc::clone(&control),
+            handle: None,
+        };
+        let earlier = lock(&self.runs).insert(run, tracked);
         assert!(earlier.is_none(), "no run is started twice");
         Ending {
             control,
@@ -216,7 +255,7 @@ impl Ending {
             .await
             .unwrap_or_else(|panic| {
                 let message = format!("the handler panicked: {}", words_of(&*panic));
-                Err(Trouble::Failed(HandlerFailure::retry(message)))
+                Err(Trouble::Failed(TaskError::retry(message)))
             });
         self.tell(|reason| ending(result, limit, reason));
     }
@@ -230,7 +269,7 @@ impl Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         self.tell(|reason| {
-            let failure = HandlerFailure::retry("the handler was dropped before it ended");
+            let failure = TaskError::retry("the handler was dropped before it ended");
             ending(Err(failure.into()), 0, reason)
         });
     }
@@ -244,7 +283,7 @@ fn ending(result: Result<Json, Trouble>, limit: usize, stop: Option<StopReason>)
                 "the result has {} bytes, more than the {limit} that are allowed",
                 result.as_str().len()
             );
-            RunEvent::Failed(HandlerFailure::fail_now(message).into_error())
+            RunEvent::Failed(TaskError::fail(message).into_error())
         }
         Ok(result) => RunEvent::Completed(result),
         Err(Trouble::Stopped) => RunEvent::Stopped,
@@ -261,6 +300,19 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
-fn lock(runs: &Runs) -> std::sync::MutexGuard<'_, HashMap<OpId, Arc<Control>>> {
+/// What every log line of a handler is told with.
+fn span_of(start: &Start) -> Span {
+    let trace = start.metadata.get(TRACE_PARENT).map(String::as_str);
+    info_span!(
+        "task",
+        id = %start.task,
+        r#type = %start.kind,
+        attempt = %start.attempt,
+        fence = %start.fence,
+        traceparent = trace,
+    )
+}
+
+fn lock(runs: &Runs) -> std::sync::MutexGuard<'_, HashMap<OpId, Run>> {
     runs.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,7 +12,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use windlass_core::record::{Json, StopReason};
 
 use super::context::Context;
-use super::failure::{ERROR_LEN_MAX, HandlerFailure};
+use super::failure::{ERROR_LEN_MAX, TaskError};
 use super::guardian::{self, COMMAND_LEN_MAX, End, FENCED_GRACE, Link, Running};
 use super::handlers::{RegisterError, Trouble};
 
@@ -54,18 +54,17 @@ pub(super) async fn run(
     limit: usize,
     grace: Duration,
 ) -> Result<Json, Trouble> {
-    let (stdin, mut output, running) = launch(&link, &command, &ctx, limit).map_err(|error| {
-        HandlerFailure::retry(format!("cannot make the command's pipes: {error}"))
-    })?;
+    let (stdin, mut output, running) = launch(&link, &command, &ctx, limit)
+        .map_err(|error| TaskError::retry(format!("cannot make the command's pipes: {error}")))?;
     let fate = attend(running, stdin, &mut output, payload, &ctx, grace).await;
     output.drain();
     let end = match fate {
         Ok(end) => end,
-        Err(reason) => return Err(HandlerFailure::retry(reason).into()),
+        Err(reason) => return Err(TaskError::retry(reason).into()),
     };
     if output.overflowed() {
         let message = format!("the result has more than the {limit} bytes that are allowed");
-        return Err(HandlerFailure::fail_now(message).into());
+        return Err(TaskError::fail(message).into());
     }
     output.into_result(end)
 }
@@ -181,7 +180,7 @@ impl Output {
         }
         let said = String::from_utf8_lossy(&self.stderr.said);
         if let Some(reason) = guardian::is_exec_failure(end.code, &said) {
-            return Err(HandlerFailure::fail_now(reason.trim_end()).into());
+            return Err(TaskError::fail(reason.trim_end()).into());
         }
         let said = said.trim();
         let start = said.ceil_char_boundary(said.len().saturating_sub(ERROR_LEN_MAX));
@@ -191,7 +190,7 @@ impl Output {
             ("", None, None) => "the command ended in an unknown way".to_owned(),
             (said, _, _) => said.to_owned(),
         };
-        Err(HandlerFailure::retry(message).into())
+        Err(TaskError::retry(message).into())
     }
 }
 

@@ -9,7 +9,7 @@ use windlass_core::record::Json;
 use windlass_core::worker::Start;
 
 use super::context::Context;
-use super::failure::HandlerFailure;
+use super::failure::TaskError;
 use super::handlers::{Handler, Trouble, parse};
 
 /// The stock types.
@@ -32,11 +32,11 @@ struct Fail {
     times: u32,
 }
 
-fn fail(start: Start) -> Result<Json, HandlerFailure> {
+fn fail(start: Start) -> Result<Json, TaskError> {
     let Fail { times } = parse(&start.payload, &start.kind)?;
     let attempt = start.attempt;
     if attempt.0 <= times {
-        Err(HandlerFailure::retry(format!(
+        Err(TaskError::retry(format!(
             "attempt {attempt} of {times} that were to fail"
         )))
     } else {

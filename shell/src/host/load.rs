@@ -8,7 +8,7 @@ use crate::node::Load;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Tells `report` again and again, until the task is dropped.
-pub(super) async fn measure(report: impl Fn(Load)) {
+pub(crate) async fn measure(report: impl Fn(Load)) {
     let mut before = cpu_times().unwrap_or_default();
     loop {
         tokio::time::sleep(EVERY).await;

@@ -2,6 +2,7 @@
 
 mod health;
 mod load;
+mod stop;
 
 use std::sync::Arc;
 
@@ -9,11 +10,13 @@ use windlass_core::config::{ServerConfig, WorkerConfig};
 use windlass_core::ids::NodeId;
 
 pub use self::health::{Health, Unwell, keep_written};
+pub(crate) use self::load::measure;
 pub use self::load::peak_memory_bytes;
+pub(crate) use self::stop::Stop;
 use crate::clock::SystemClock;
 use crate::executor::{Executor, ExecutorOptions, Handlers};
 use crate::node::{SchedulerNode, StartHook, WorkerNode};
-use crate::store::embedded::EmbeddedStore;
+use crate::store::embedded::{EmbeddedStore, MemoryStore};
 use crate::store::etcd::EtcdStore;
 use crate::store::{Answers, StorePort};
 
@@ -22,6 +25,8 @@ use crate::store::{Answers, StorePort};
 pub enum Store {
     /// In this process.
     Embedded(Arc<EmbeddedStore>),
+    /// In this process, and forgotten with it.
+    Memory(Arc<MemoryStore>),
     /// An etcd cluster.
     Etcd(Arc<EtcdStore>),
 }
@@ -31,13 +36,27 @@ impl Store {
     pub fn client(&self, answers: Answers) -> Box<dyn StorePort> {
         match self {
             Self::Embedded(store) => store.client(answers),
+            Self::Memory(store) => store.client(answers),
             Self::Etcd(store) => store.client(answers),
+        }
+    }
+
+    /// Done when the store is gone for good, and says why: nothing can be recorded in it any more, so whoever lives on it
+    /// must end at once, as in a crash.
+    pub(crate) async fn gone(&self) -> String {
+        match self {
+            Self::Embedded(store) => {
+                store.stopped().await;
+                "the embedded store has stopped: it cannot write".to_owned()
+            }
+            Self::Memory(_) => std::future::pending().await,
+            Self::Etcd(store) => store.replaced().await.to_string(),
         }
     }
 }
 
 /// Sixty-four bits that no other process has.
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     let mut bytes = [0_u8; 8];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -73,7 +92,7 @@ impl SchedulerNode {
     pub fn start(store: &Store, config: ServerConfig, clock: SystemClock) -> Self {
         let node = Self::launch(|answers| store.client(answers), config, clock, entropy());
         let report = node.load_reporter();
-        node.with_measuring(tokio::spawn(load::measure(report)))
+        node.with_measuring(tokio::spawn(measure(report)))
     }
 }
 
@@ -108,6 +127,6 @@ impl WorkerNode {
             hook,
         );
         let report = node.load_reporter();
-        node.with_measuring(tokio::spawn(load::measure(report)))
+        node.with_measuring(tokio::spawn(measure(report)))
     }
 }

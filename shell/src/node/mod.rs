@@ -22,6 +22,19 @@ pub struct Load {
     pub memory_bytes: u64,
 }
 
+/// Why a node that ended so did not end well; nothing, if it did.
+pub fn misfortune(exit: Exit) -> Option<&'static str> {
+    match exit {
+        Exit::Drained => None,
+        Exit::Deposed => Some("the cluster believes this node dead: its lease has ended"),
+        Exit::Usurped => Some("another process uses this node's id"),
+        Exit::HandlerWedged => Some("a handler did not stop when the session was over"),
+        Exit::Unheard => {
+            Some("the store did not answer: what this node held is taken over when its lease ends")
+        }
+    }
+}
+
 /// A machine's inbox, and word of its end.
 #[derive(Debug)]
 struct Reins<I> {

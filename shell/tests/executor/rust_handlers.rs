@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 use serde::{Deserialize, Serialize};
-use windlass::executor::{ExecutorOptions, HandlerFailure, Handlers};
+use windlass::executor::{ExecutorOptions, Handlers, TaskError};
 use windlass_core::ids::{Attempt, Fence, OpId, Revision};
 use windlass_core::record::{Json, StopReason};
 use windlass_core::retry::Verdict;
@@ -50,7 +50,7 @@ fn with<R, F, Fut>(handler: F) -> Rig
 where
     R: Serialize,
     F: Fn(Json, windlass::executor::Context) -> Fut + Send + Sync + 'static,
-    Fut: Future<Output = Result<R, HandlerFailure>> + Send + 'static,
+    Fut: Future<Output = Result<R, TaskError>> + Send + 'static,
 {
     let mut handlers = Handlers::new();
     handlers.add("run", handler).unwrap();
@@ -126,8 +126,8 @@ async fn a_failure_carries_its_verdict() {
         let number: u32 = payload.as_str().parse()?;
         let wait = Duration::from_secs(9);
         match number {
-            0 => Err(HandlerFailure::fail_now("never")),
-            1 => Err(HandlerFailure::retry_after("later", wait)),
+            0 => Err(TaskError::fail("never")),
+            1 => Err(TaskError::retry_after("later", wait)),
             other => Ok(other),
         }
     });
@@ -146,7 +146,7 @@ async fn a_stopped_handler_hears_the_reason_and_ends_stopped() {
         assert!(ctx.is_cancelled() && ctx.token().is_cancelled());
         let reason = ctx.reason().expect("it is set before the token fires");
         ctx.progress(Json::string(&format!("{reason:?}")));
-        Err::<(), _>(HandlerFailure::retry("interrupted"))
+        Err::<(), _>(TaskError::retry("interrupted"))
     });
     let run = rig.start("run", "null");
     rig.executor.stop(run, StopReason::TimeOut);

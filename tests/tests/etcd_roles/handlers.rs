@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use windlass::clock::SystemClock;
 use windlass::core::config::WorkerConfig;
 use windlass::core::keyspace::{Key, Range};
-use windlass::executor::{Context, ExecutorOptions, HandlerFailure, Handlers};
+use windlass::executor::{Context, ExecutorOptions, Handlers, TaskError};
 use windlass::host::Store;
 use windlass::node::WorkerNode;
 use windlass::store::etcd::EtcdStore;
@@ -17,7 +17,7 @@ use windlass_tests::client::Client;
 use crate::rig::{Rig, Way};
 
 /// Takes the lock, and says who else was inside.
-async fn work(ctx: Context, inside: Arc<AtomicU32>) -> Result<Value, HandlerFailure> {
+async fn work(ctx: Context, inside: Arc<AtomicU32>) -> Result<Value, TaskError> {
     let guard = ctx.lock("l").await?;
     let others = inside.fetch_add(1, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedReceiver;
 use windlass_core::ids::OpId;
 use windlass_core::kv::{ClientId, Effect, Input, Kv};
 use windlass_core::machine::Machine;
@@ -83,6 +84,30 @@ impl<C: Clock> Engine<C> {
             if !go_on {
                 return Ok(());
             }
+        }
+    }
+
+    /// Serves a store without a disk until nobody can ask it any more.
+    pub(super) async fn serve(mut self, mut inbox: UnboundedReceiver<Message>) {
+        assert!(self.disk.is_none(), "a disk would hold up its runtime");
+        let mut batch = Vec::new();
+        loop {
+            let lease_ends = self.kv.deadline().map(|(at, _)| at);
+            tokio::select! { biased;
+                count = inbox.recv_many(&mut batch, GROUP_CALLS_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                }
+                () = self.clock.sleep_until(lease_ends) => {}
+            }
+            self.handle(Input::Elapsed, None);
+            for message in batch.drain(..) {
+                if !self.on_message(message) {
+                    return;
+                }
+            }
+            self.group.release(&self.clients);
         }
     }
 

@@ -7,6 +7,7 @@ mod chunk;
 mod disk;
 mod engine;
 mod group;
+mod memory;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use windlass_core::store::Call;
 
 use self::disk::Disk;
 use self::engine::{Engine, Message};
+pub use self::memory::MemoryStore;
 use super::{Answers, Owed, StorePort};
 use crate::clock::Clock;
 

@@ -1,0 +1,15 @@
+//! Workers and schedulers inside other programs.
+
+mod error;
+mod handler;
+mod scheduler;
+mod store;
+mod task;
+mod worker;
+
+pub use self::error::NodeError;
+pub use self::handler::TaskHandler;
+pub(crate) use self::scheduler::launch as launch_scheduler;
+pub use self::scheduler::{RunningScheduler, Scheduler, SchedulerBuilder};
+pub use self::task::Task;
+pub use self::worker::{RunningWorker, Worker, WorkerBuilder};
