@@ -41,6 +41,12 @@ impl FromStr for ServerUrl {
     }
 }
 
+impl ServerUrl {
+    fn is_secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+}
+
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -67,6 +73,7 @@ impl Options {
     fn applied_to(
         self,
         mut builder: reqwest::ClientBuilder,
+        servers: &[ServerUrl],
     ) -> Result<reqwest::ClientBuilder, ClientError> {
         crate::tls::name_provider();
         let refuse = |told: String| ClientError::new(ErrorKind::Input, told);
@@ -77,6 +84,9 @@ impl Options {
                 return Err(refuse("the CA holds no certificate".to_owned()));
             }
             builder = builder.tls_certs_only(trusted);
+        } else if !servers.iter().any(ServerUrl::is_secure) {
+            // Otherwise the system's certificates would be read, and must be there, though nobody needs them.
+            builder = builder.tls_certs_only([]);
         }
         if let Some(token) = self.token {
             let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))
@@ -178,7 +188,7 @@ impl Transport {
             return Err(ClientError::new(ErrorKind::Input, told));
         }
         let http = options
-            .applied_to(reqwest::Client::builder())?
+            .applied_to(reqwest::Client::builder(), servers)?
             .no_proxy()
             .connect_timeout(CONNECT_TIME_OUT)
             .pool_idle_timeout(IDLE_TIME_OUT)
