@@ -77,7 +77,10 @@ pub struct TaskInfo {
 impl TaskInfo {
     /// What its handler returned, as an `O`. A task that has not completed has returned `null`.
     pub fn result<O: DeserializeOwned>(&self) -> Result<O, serde_json::Error> {
-        self.result.as_ref().unwrap_or(&Json::null()).to()
+        match &self.result {
+            Some(result) => result.to(),
+            None => Json::null().to(),
+        }
     }
 
     /// Its payload, as a `T`.

@@ -254,11 +254,13 @@ impl<O> Submission<O> {
 
     /// The submission in JSON.
     pub(super) fn spelled(&self) -> Result<String, ClientError> {
-        match &self.fault {
-            Some(fault) => Err(fault.clone()),
-            None => Ok(serde_json::to_string(&self.body)
-                .expect("strings, numbers and what is JSON already")),
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
         }
+        serde_json::to_string(&self.body).map_err(|error| {
+            let told = format!("the submission is no JSON: {error}");
+            ClientError::new(ErrorKind::Input, told).undone()
+        })
     }
 
     async fn send(self) -> Result<TaskHandle<O>, ClientError> {
