@@ -40,6 +40,7 @@ use self::output::Output;
 pub use self::queue::QueueCommand;
 pub use self::scheduler::SchedulerArgs;
 use self::servers::Client;
+pub use self::servers::ServerArgs;
 pub use self::submit::SubmitArgs;
 pub use self::task::TaskCommand;
 pub use self::token::TokenCommand;
@@ -65,16 +66,9 @@ Results go to stdout, everything else to stderr.";
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Where clients find the servers; the next one is asked when one cannot be reached
-    #[arg(
-        long,
-        global = true,
-        env = "WINDLASS_SERVER",
-        value_name = "URL,…",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:7070"
-    )]
-    pub server: Vec<ServerUrl>,
+    /// Where servers are.
+    #[command(flatten)]
+    pub servers: ServerArgs,
     /// What results look like
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub output: Format,
@@ -171,7 +165,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let output = Output::new(global.output);
-    let client = || Client::new(&global.server);
+    let client = || Client::new(&global.servers);
     match command {
         Command::Dev(args) => dev::run(args).await,
         Command::Scheduler(args) => scheduler::run(args).await,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::exit::{CliError, Exit};
-use super::output::{Output, Table};
+use super::output::{self, Output};
 use crate::api::{Role, Tokens, check_name, new_token};
 
 /// Make tokens.
@@ -64,13 +64,12 @@ pub(super) fn run(command: TokenCommand, output: Output) -> anyhow::Result<ExitC
         "expires": expires.map(|it| it.to_string()),
         "line": line,
     });
-    output.result(&made.to_string(), |made| {
-        let mut table = Table::new(&["FIELD", "VALUE"]);
-        for field in ["token", "line"] {
-            let value = made[field].as_str().unwrap_or_default();
-            table.row(vec![field.to_owned(), value.to_owned()]);
-        }
-        table
+    match &file {
+        Some(path) => output::note(&format!("added {name} ({role}) to {}", path.display())),
+        None => output::note(&format!("the line for a server's --tokens file:\n{line}")),
+    }
+    output.text(&made.to_string(), |made| {
+        format!("{}\n", made["token"].as_str().unwrap_or_default())
     })?;
     Ok(Exit::Done.into())
 }

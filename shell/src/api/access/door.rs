@@ -139,7 +139,7 @@ impl Door {
         match shown(headers)? {
             Some(token) => self.caller_with(keys, token, source),
             None => Err(unauthorized(
-                "a token is required: Authorization: Bearer TOKEN",
+                "a token is required (Authorization: Bearer TOKEN; on the command line --token-file or WINDLASS_TOKEN_FILE)",
             )),
         }
     }
