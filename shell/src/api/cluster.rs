@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 use windlass_core::gateway::{QueueView, Reply, Request};
 use windlass_core::ids::{NodeId, QueueName};
 
@@ -22,8 +23,9 @@ pub(super) async fn stats(State(app): AppState) -> Answer {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Queues<'a> {
+/// The queues.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Queues<'a> {
     queues: Vec<view::Queue<'a>>,
 }
 
@@ -99,8 +101,9 @@ fn one_queue(reply: &Reply, name: &QueueName) -> Answer {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Nodes<'a> {
+/// The live nodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Nodes<'a> {
     nodes: Vec<view::Node<'a>>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{NodeView, QueueView, StatsView, TaskState, TaskView, Why, WhyReason};
 use windlass_core::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
@@ -12,33 +13,53 @@ use windlass_core::record::{AttemptEnd, AttemptNote, Json};
 use windlass_core::room::{Level, Room};
 use windlass_core::time::Wall;
 
+use super::describe::types;
 use super::field::{span_spelled, time_spelled};
 
 /// A task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Task<'a> {
+    #[schema(value_type = types::Id)]
     id: String,
+    #[schema(required = true)]
     name: Option<&'a str>,
     #[serde(rename = "type")]
+    #[schema(value_type = types::Name)]
     kind: &'a TaskType,
+    #[schema(value_type = types::Name)]
     queue: &'a QueueName,
+    #[schema(value_type = types::Status)]
     status: TaskState,
+    #[schema(value_type = types::Priority)]
     priority: Priority,
+    #[schema(value_type = serde_json::Value)]
     payload: &'a Json,
     metadata: &'a BTreeMap<String, String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(required = true, format = DateTime)]
     due_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
     assigned_at: Option<String>,
+    /// Null until the task has ended.
+    #[schema(required = true, format = DateTime)]
     started_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
     completed_at: Option<String>,
+    #[schema(required = true, value_type = Option<String>)]
     worker_id: Option<&'a NodeId>,
+    #[schema(required = true, value_type = Option<u64>)]
     fence: Option<Fence>,
     retry_count: u32,
     losses: u32,
     max_retries: u32,
+    #[schema(value_type = types::Span)]
     timeout: String,
+    #[schema(required = true, value_type = serde_json::Value)]
     result: Option<&'a Json>,
+    #[schema(required = true)]
     error: Option<&'a str>,
+    #[schema(required = true, value_type = serde_json::Value)]
     progress: Option<&'a Json>,
     run: u32,
     attempts: Vec<Attempt<'a>>,
@@ -76,13 +97,18 @@ impl<'a> Task<'a> {
 }
 
 /// An attempt that did not complete its task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Attempt<'a> {
     attempt: u32,
+    #[schema(value_type = types::Name)]
     worker_id: &'a NodeId,
+    #[schema(required = true, format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     ended_at: String,
+    /// failed, timed_out, lost or cancelled.
     end: &'static str,
+    #[schema(required = true)]
     error: Option<&'a str>,
 }
 
@@ -106,9 +132,12 @@ impl<'a> Attempt<'a> {
 }
 
 /// A submitted task that the store has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accepted {
+    #[schema(value_type = types::Id)]
     id: String,
+    /// Null when it could not be looked up.
+    #[schema(required = true, value_type = Option<types::Status>)]
     status: Option<TaskState>,
 }
 
@@ -122,28 +151,36 @@ impl Accepted {
 }
 
 /// A page of tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tasks<'a> {
     pub tasks: Vec<Task<'a>>,
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
 /// Why a task waits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Reasons<'a> {
+    #[schema(value_type = types::Id)]
     id: String,
+    #[schema(value_type = types::Status)]
     status: TaskState,
+    /// Tasks of its queue that go before it.
+    #[schema(required = true)]
     ahead: Option<u64>,
     reasons: Vec<Reason<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Reason<'a> {
+    /// One word for programs; the message is for people.
     reason: &'static str,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     worker_id: Option<&'a NodeId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime)]
     due_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<u64>,
@@ -220,7 +257,7 @@ impl<'a> Reason<'a> {
 }
 
 /// What is counted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
     tasks: TaskCounts,
     attempts: AttemptCounts,
@@ -230,17 +267,25 @@ pub(super) struct Stats {
     workers: u64,
     slots: u64,
     foreign_records: u64,
+    /// How often this server's view was found to differ from the store, which had lost an event, and was read anew;
+    /// since the server started.
     drift_repaired: u64,
     store: Store,
 }
 
 /// The room in the store.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Store {
+    #[schema(value_type = types::Level)]
     level: Level,
+    #[schema(required = true)]
     used_bytes: Option<u64>,
+    #[schema(required = true)]
     size_bytes: Option<u64>,
+    #[schema(required = true)]
     quota_bytes: Option<u64>,
+    /// How long the ended tasks had been kept that this scheduler removed last before their time, for want of room.
+    #[schema(required = true)]
     kept: Option<String>,
 }
 
@@ -256,7 +301,7 @@ impl Store {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TaskCounts {
     total: u64,
     scheduled: u64,
@@ -269,7 +314,7 @@ struct TaskCounts {
     refused_stale: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AttemptCounts {
     dispatched: u64,
     retried: u64,
@@ -315,15 +360,18 @@ impl Stats {
 }
 
 /// A queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Queue<'a> {
+    #[schema(value_type = types::Name)]
     name: &'a QueueName,
+    #[schema(value_type = types::Strategy)]
     strategy: Strategy,
     paused: bool,
     pending: u64,
     running: u64,
     delayed: u64,
     dead: u64,
+    #[schema(required = true, format = DateTime)]
     oldest_at: Option<String>,
 }
 
@@ -343,16 +391,22 @@ impl<'a> Queue<'a> {
 }
 
 /// A node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Node<'a> {
+    #[schema(value_type = types::Name)]
     id: &'a NodeId,
+    #[schema(value_type = types::Role)]
     role: Role,
+    #[schema(value_type = String)]
     version: &'a Arc<str>,
+    #[schema(format = DateTime)]
     started_at: String,
     slots: u32,
     claims: u64,
     weight: u32,
+    #[schema(value_type = Vec<types::Name>)]
     queues: &'a [QueueName],
+    #[schema(value_type = Vec<types::Name>)]
     types: &'a [TaskType],
     labels: &'a BTreeMap<String, String>,
     draining: bool,

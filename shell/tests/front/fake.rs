@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use serde_json::Value;
 use tower::ServiceExt;
-use windlass::api::{self, Limits};
+use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
@@ -54,6 +54,10 @@ impl Fake {
     }
 
     pub(crate) fn router_within(&self, limits: Limits) -> Router {
+        self.router_behind(Front::new(Door::open()), limits)
+    }
+
+    pub(crate) fn router_behind(&self, front: Front, limits: Limits) -> Router {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let gateway = Gateway::new(move |id: RequestId, request: Request| {
             sender.send((id, request)).unwrap();
@@ -68,7 +72,7 @@ impl Fake {
         });
         let fake = self.clone();
         let ready = move || fake.memory().ready.clone().map_or(Ok(()), Err);
-        api::router(gateway, limits, Arc::new(ready), Router::new())
+        api::router(gateway, limits, Arc::new(ready), front)
     }
 
     /// The API on a port of this machine.

@@ -1,0 +1,280 @@
+//! Every route: where it is, what it needs, who serves it, and what it says of itself.
+
+use axum::http::StatusCode;
+
+use super::access::Access::{Admin, Open, Operate, Read, Submit};
+use super::access::{audit, session};
+use super::describe::types::{
+    Document, Id, LockProof, LockTake, Name, PageSize, QueueSettings, SessionBegin, Span, Status,
+    Submissions, Text,
+};
+use super::route::Route;
+use super::{cluster, health, locks, metrics, tasks, view};
+
+const OK: StatusCode = StatusCode::OK;
+
+const TASK_ID: &str = "The task's id.";
+const QUEUE: &str = "The queue's name.";
+const LOCK: &str = "The lock's name.";
+const REASON: &str = "Why, for the audit log; at most 256 characters.";
+
+/// The whole table.
+pub(super) fn all() -> Vec<Route> {
+    [
+        of_tasks(),
+        of_the_cluster(),
+        of_locks(),
+        of_access(),
+        of_the_server(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn of_tasks() -> Vec<Route> {
+    vec![
+        Route::post(
+            "/api/v1/tasks",
+            Submit,
+            ("submitTasks", "Submit one task, or an array of up to 1,000. A repeated key with the same body gives the first id."),
+            tasks::submit,
+        )
+        .takes::<Submissions>()
+        .header::<Text>("Idempotency-Key", "The same as `key` in the body of one task, bare or as a quoted string. An answer to a repeated one bears `Idempotent-Replay: true`.")
+        .answers::<view::Accepted>(OK, "The key came with the same body before: the first task.")
+        .answers::<tasks::Answered>(StatusCode::CREATED, "Accepted. For an array: what became of each task, in order.")
+        .refuses(&[400, 408, 409, 413, 415, 503, 504]),
+        Route::get("/api/v1/tasks", Read, ("listTasks", "List tasks, page by page."), tasks::list)
+            .query::<Status>("state", "Only in this state.")
+            .query::<Name>("queue", "Only of this queue.")
+            .query::<Name>("type", "Only of this type.")
+            .query::<PageSize>("limit", "Tasks on the page at most.")
+            .query::<Text>("cursor", "`next_cursor` of the page before.")
+            .answers::<view::Tasks<'static>>(OK, "A page.")
+            .refuses(&[400, 503, 504])
+            .costly(),
+        Route::get("/api/v1/tasks/{id}", Read, ("getTask", "Show a task, at once or when it has ended."), tasks::show)
+            .variable::<Id>("id", TASK_ID)
+            .query::<Span>("wait", "Wait this long, at most 60s, for the task to end.")
+            .answers::<view::Task<'static>>(OK, "The task; not ended if the wait ran out.")
+            .refuses(&[400, 404, 503, 504]),
+        Route::post("/api/v1/tasks/{id}/cancel", Operate, ("cancelTask", "Cancel a task."), tasks::cancel)
+            .variable::<Id>("id", TASK_ID)
+            .header::<Text>("X-Windlass-Reason", REASON)
+            .answers::<view::Task<'static>>(OK, "The task.")
+            .refuses(&[400, 404, 409, 503, 504]),
+        Route::post("/api/v1/tasks/{id}/rerun", Operate, ("rerunTask", "Run a failed or cancelled task again."), tasks::rerun)
+            .variable::<Id>("id", TASK_ID)
+            .header::<Text>("X-Windlass-Reason", REASON)
+            .answers::<view::Task<'static>>(OK, "The task.")
+            .refuses(&[400, 404, 409, 503, 504]),
+        Route::get("/api/v1/tasks/{id}/why", Read, ("whyTask", "Say why a task is not running."), tasks::why)
+            .variable::<Id>("id", TASK_ID)
+            .answers::<view::Reasons<'static>>(OK, "What stands in its way.")
+            .refuses(&[400, 404, 503, 504]),
+    ]
+}
+
+fn of_the_cluster() -> Vec<Route> {
+    let queue = |route: Route| {
+        route
+            .variable::<Name>("queue", QUEUE)
+            .answers::<view::Queue<'static>>(OK, "The queue.")
+            .refuses(&[400, 404, 503, 504])
+    };
+    vec![
+        Route::get(
+            "/api/v1/stats",
+            Read,
+            ("getStats", "Count tasks, nodes and slots."),
+            cluster::stats,
+        )
+        .answers::<view::Stats>(OK, "Counts.")
+        .refuses(&[503, 504]),
+        Route::get(
+            "/api/v1/queues",
+            Read,
+            ("listQueues", "List the queues."),
+            cluster::queues,
+        )
+        .answers::<cluster::Queues<'static>>(OK, "The queues, by name.")
+        .refuses(&[503, 504]),
+        queue(Route::get(
+            "/api/v1/queues/{queue}",
+            Read,
+            ("getQueue", "Show a queue."),
+            cluster::queue,
+        )),
+        queue(Route::put(
+            "/api/v1/queues/{queue}",
+            Operate,
+            (
+                "configureQueue",
+                "Change how a queue's tasks are spread over its workers.",
+            ),
+            cluster::configure,
+        ))
+        .header::<Text>("X-Windlass-Reason", REASON)
+        .takes::<QueueSettings>()
+        .refuses(&[408, 413, 415]),
+        queue(Route::post(
+            "/api/v1/queues/{queue}/pause",
+            Operate,
+            ("pauseQueue", "Let a queue's tasks wait."),
+            cluster::pause,
+        ))
+        .header::<Text>("X-Windlass-Reason", REASON),
+        queue(Route::post(
+            "/api/v1/queues/{queue}/resume",
+            Operate,
+            ("resumeQueue", "Let a paused queue's tasks go on."),
+            cluster::resume,
+        ))
+        .header::<Text>("X-Windlass-Reason", REASON),
+        Route::get(
+            "/api/v1/nodes",
+            Read,
+            ("listNodes", "List the live schedulers and workers."),
+            cluster::nodes,
+        )
+        .answers::<cluster::Nodes<'static>>(OK, "The nodes, by role and id.")
+        .refuses(&[503, 504]),
+        Route::post(
+            "/api/v1/nodes/{id}/drain",
+            Operate,
+            ("drainNode", "Tell a worker to take no new tasks."),
+            cluster::drain,
+        )
+        .variable::<Name>("id", "The node's id.")
+        .header::<Text>("X-Windlass-Reason", REASON)
+        .answers::<view::Node<'static>>(OK, "The node.")
+        .refuses(&[400, 404, 503, 504]),
+    ]
+}
+
+fn of_locks() -> Vec<Route> {
+    let lock = |route: Route| {
+        route
+            .variable::<Name>("key", LOCK)
+            .refuses(&[400, 404, 408, 409, 413, 415, 503, 504])
+    };
+    vec![
+        lock(Route::post(
+            "/api/v1/locks/{key}",
+            Submit,
+            ("takeLock", "Take a lock, waiting for it in turn."),
+            locks::take,
+        ))
+        .may_take::<LockTake>()
+        .answers::<locks::Held>(OK, "The lock is held."),
+        lock(Route::put(
+            "/api/v1/locks/{key}",
+            Submit,
+            ("renewLock", "Keep a lock."),
+            locks::renew,
+        ))
+        .takes::<LockProof>()
+        .answers::<locks::Held>(OK, "The lock is held."),
+        lock(Route::delete(
+            "/api/v1/locks/{key}",
+            Submit,
+            (
+                "releaseLock",
+                "Give a lock back. The token comes in the body or in the query.",
+            ),
+            locks::release,
+        ))
+        .query::<Text>("token", "Proof of holding it.")
+        .may_take::<LockProof>()
+        .answers::<locks::Held>(OK, "The lock was given back."),
+    ]
+}
+
+fn of_access() -> Vec<Route> {
+    const SESSION: &str = "/api/v1/session";
+    vec![
+        Route::get(
+            SESSION,
+            Open,
+            (
+                "showSession",
+                "Say who asks, and whether this server requires a token.",
+            ),
+            session::show,
+        )
+        .answers::<session::Session>(OK, "Who asks.")
+        .refuses(&[400, 429]),
+        Route::post(
+            SESSION,
+            Open,
+            (
+                "beginSession",
+                "Begin a browser's session: the answer sets its cookie.",
+            ),
+            session::begin,
+        )
+        .takes::<SessionBegin>()
+        .answers::<session::Session>(OK, "The session has begun.")
+        .refuses(&[400, 401, 408, 409, 413, 415, 429]),
+        Route::delete(
+            SESSION,
+            Open,
+            (
+                "endSession",
+                "End a browser's session: the answer removes its cookie.",
+            ),
+            session::end,
+        )
+        .answers::<session::Session>(OK, "The session has ended."),
+        Route::get(
+            "/api/v1/audit",
+            Admin,
+            (
+                "listAudit",
+                "List the last actions that this scheduler served.",
+            ),
+            audit::show,
+        )
+        .query::<PageSize>("limit", "Records at most.")
+        .answers::<audit::Records>(OK, "The records, the latest first.")
+        .refuses(&[400]),
+    ]
+}
+
+fn of_the_server() -> Vec<Route> {
+    vec![
+        Route::get(
+            "/livez",
+            Open,
+            ("live", "The process answers."),
+            health::live,
+        )
+        .answers::<health::Alive>(OK, "It does."),
+        Route::get(
+            "/readyz",
+            Open,
+            (
+                "ready",
+                "The process has its store and a view that does not lag.",
+            ),
+            health::ready,
+        )
+        .answers::<health::Ready>(OK, "It is ready.")
+        .answers::<health::Ready>(StatusCode::SERVICE_UNAVAILABLE, "It is not, and why."),
+        Route::get(
+            "/metrics",
+            Read,
+            ("metrics", "Counts for Prometheus."),
+            metrics::show,
+        )
+        .answers_as::<Text>(OK, "OpenMetrics text.", "application/openmetrics-text"),
+        Route::get(
+            "/api/v1/openapi.json",
+            Open,
+            ("describe", "This document."),
+            health::openapi,
+        )
+        .answers::<Document>(OK, "The document."),
+    ]
+}
