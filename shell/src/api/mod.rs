@@ -2,8 +2,10 @@
 
 mod body;
 mod cluster;
+mod events;
 mod field;
 mod health;
+mod history;
 mod json;
 mod locks;
 mod metrics;
@@ -53,6 +55,8 @@ pub struct Limits {
     pub body_max: usize,
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Streams of events at the same time.
+    pub streams_max: usize,
     /// How long the gateway may take for one request. Longer than the machine's own deadlines: a last resort.
     pub ask_time_out: Duration,
     /// How long a client may take to send a body.
@@ -69,6 +73,7 @@ impl Default for Limits {
             payload_max: PAYLOAD_MAX_DEFAULT,
             body_max: 16 * 1024 * 1024,
             connections_max: 10_000,
+            streams_max: 256,
             ask_time_out: Duration::from_secs(15),
             body_time_out: Duration::from_secs(30),
             head_time_out: Duration::from_secs(10),
@@ -93,6 +98,8 @@ struct Shared {
     ready: Ready,
     clock: SystemClock,
     metrics: metrics::Metrics,
+    events: Arc<events::Hub>,
+    history: history::History,
 }
 
 /// What every handler has.
@@ -129,7 +136,8 @@ impl App {
 type Answer = Result<Response, Problem>;
 
 /// The API in front of `gateway`, beside `more` routes without a fall-back of their own: they are counted and
-/// protected like the API's. `ready` is asked by `/readyz`.
+/// protected like the API's. `ready` is asked by `/readyz`. To be called within a runtime: it looks at the cluster every
+/// now and then for as long as the router lives.
 pub fn router(gateway: Gateway, limits: Limits, ready: Ready, more: Router) -> Router {
     assert!(
         limits.payload_max <= PAYLOAD_MAX_HARD,
@@ -141,7 +149,10 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, more: Router) -> R
         ready,
         clock: SystemClock::start(),
         metrics: metrics::Metrics::default(),
+        events: Arc::default(),
+        history: history::History::default(),
     }));
+    tokio::spawn(history::keep(Arc::downgrade(&app.0)));
     routes()
         .into_iter()
         .fold(Router::new(), |router, (_, path, handler)| {
@@ -182,6 +193,8 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
         (act.clone(), "/api/v1/tasks/{id}/rerun", post(tasks::rerun)),
         (read.clone(), "/api/v1/tasks/{id}/why", get(tasks::why)),
         (read.clone(), "/api/v1/stats", get(cluster::stats)),
+        (read.clone(), "/api/v1/events", get(events::events)),
+        (read.clone(), "/api/v1/history", get(history::show)),
         (read.clone(), "/api/v1/queues", get(cluster::queues)),
         (read.clone(), "/api/v1/queues/{queue}", get(cluster::queue)),
         (

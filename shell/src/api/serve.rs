@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -22,6 +22,18 @@ const BUFFER_MAX: usize = 16 * 1024;
 /// How long to wait when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Says when the server stops: what would go on for ever ends then. Every request carries one.
+#[derive(Debug, Clone)]
+pub(super) struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// Done when the server stops.
+    pub(super) async fn wait(&mut self) {
+        // Whoever would say so may be gone: then the server has stopped, too.
+        let _ = self.0.changed().await;
+    }
+}
+
 /// Serves `router` on `listener` until `shutdown` is done; then takes no more connections, gives those that are being
 /// answered their grace, and returns.
 pub async fn serve(
@@ -32,6 +44,7 @@ pub async fn serve(
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let (stop, stopped) = watch::channel(());
+    let router = router.layer(Extension(Stopping(stopped.clone())));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {

@@ -13,6 +13,7 @@ use windlass_core::room::{Level, Room};
 use windlass_core::time::Wall;
 
 use super::field::{span_spelled, time_spelled};
+use super::history::Rates;
 
 /// A task.
 #[derive(Debug, Serialize)]
@@ -232,6 +233,7 @@ pub(super) struct Stats {
     foreign_records: u64,
     drift_repaired: u64,
     store: Store,
+    rates: Option<Rates>,
 }
 
 /// The room in the store.
@@ -280,7 +282,7 @@ struct AttemptCounts {
 }
 
 impl Stats {
-    pub(super) fn of(view: &StatsView) -> Self {
+    pub(super) fn of(view: &StatsView, rates: Option<Rates>) -> Self {
         let totals = &view.totals;
         Self {
             tasks: TaskCounts {
@@ -310,6 +312,7 @@ impl Stats {
             foreign_records: view.foreign,
             drift_repaired: view.drift_repaired,
             store: Store::of(&view.room),
+            rates,
         }
     }
 }
