@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Own;
 use super::request::{LockToken, Reply, Request};
-use super::{decide, list, locks};
+use super::{decide, journal, list, locks};
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
 use crate::record::Totals;
 use crate::scheduler::Scheduler;
@@ -54,6 +54,8 @@ pub(super) enum Next {
     CommitAlone(Step),
     /// Wait until the task has no place any more.
     AwaitEnd(TaskId),
+    /// Wait until something has changed.
+    AwaitChanges,
     /// Wait until the waiters of some lock change.
     AwaitLocks {
         /// The waiter's lease must be renewed after this long.
@@ -99,6 +101,8 @@ impl Errand {
             | Request::List { .. }
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)
@@ -109,12 +113,15 @@ impl Errand {
     }
 
     /// Whether its time running out only means that it replies with what there is.
-    pub(super) fn waits_for_end(&self) -> bool {
-        matches!(self.request, Request::Get { wait: Some(_), .. })
+    pub(super) fn waits_for_news(&self) -> bool {
+        matches!(
+            self.request,
+            Request::Get { wait: Some(_), .. } | Request::Changes { wait: Some(_), .. }
+        )
     }
 
     pub(super) fn stop_waiting(&mut self) {
-        if let Request::Get { wait, .. } = &mut self.request {
+        if let Request::Get { wait, .. } | Request::Changes { wait, .. } = &mut self.request {
             *wait = None;
         }
     }
@@ -161,6 +168,8 @@ impl Errand {
             Request::Stats => decide::stats(self, view, own),
             Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
             Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
+            Request::Changes { after, wait } => journal::next(after, wait.is_some(), view, own),
+            Request::Timings => Next::Reply(Reply::Timings(Box::new(own.timings.show(view)))),
             Request::ConfigureQueue {
                 queue,
                 strategy,

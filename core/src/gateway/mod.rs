@@ -6,6 +6,7 @@
 
 mod decide;
 mod errand;
+mod journal;
 mod list;
 mod locks;
 mod request;
@@ -13,17 +14,25 @@ mod settle;
 mod show;
 mod shown;
 mod submit;
+mod timings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::errand::{Errand, Next};
+use self::journal::Journal;
+pub use self::journal::{CHANGED_QUEUES_MAX, CHANGES_MAX, JOURNAL_IDLE, JOURNAL_MAX};
 pub use self::request::{
     Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
     TaskState, UnknownState,
 };
-pub use self::shown::{NodeView, QueueView, StatsView, TaskView, Why, WhyReason};
+pub use self::shown::{
+    ChangedStatus, ChangesView, NodeView, QueueView, StatsView, TaskChange, TaskView, Why,
+    WhyReason,
+};
 use self::submit::{Submission, Submissions};
+use self::timings::Timings;
+pub use self::timings::{BOUNDS_MS, Histogram, QueueTimings, TIMED_QUEUES_MAX, TimingsView};
 use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
 use crate::planted::planted;
 use crate::record::Totals;
@@ -69,6 +78,8 @@ impl Job {
 struct Own {
     room: Room,
     drift_repaired: u64,
+    journal: Journal,
+    timings: Timings,
 }
 
 /// The gateway part of a scheduler process.
@@ -85,6 +96,7 @@ pub(crate) struct Gateway {
     awaiting_view: BTreeSet<(Revision, RequestId)>,
     awaiting_end: BTreeMap<TaskId, BTreeSet<RequestId>>,
     awaiting_locks: BTreeSet<RequestId>,
+    awaiting_changes: BTreeSet<RequestId>,
     /// Steps that wait for a lane.
     steps: VecDeque<(RequestId, Step, Totals)>,
     /// Steps that share a transaction with nobody: two waiters of one lock must not get the same fence.
@@ -110,6 +122,7 @@ impl Gateway {
             awaiting_view: BTreeSet::new(),
             awaiting_end: BTreeMap::new(),
             awaiting_locks: BTreeSet::new(),
+            awaiting_changes: BTreeSet::new(),
             steps: VecDeque::new(),
             lone_steps: VecDeque::new(),
             deadlines: Timers::default(),
@@ -177,12 +190,17 @@ impl Gateway {
             | Request::Rerun(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
             | Request::LockRelease { .. } => {
+                if matches!(request, Request::Changes { .. }) {
+                    self.own.journal.on_asked(now.mono);
+                }
                 let draw = self.rng.draw();
                 self.errands.insert(id, Errand::new(request, draw));
                 self.runnable.insert(id);
@@ -208,6 +226,7 @@ impl Gateway {
         };
         self.runnable.remove(&id);
         self.awaiting_locks.remove(&id);
+        self.awaiting_changes.remove(&id);
         self.renewals.disarm(id);
         if let Some(op) = errand.op {
             self.by_op.remove(&op);
@@ -240,7 +259,8 @@ impl Gateway {
             let reply = Reply::NotReady;
             out.push(Effect::Reply { id, reply });
         }
-        let waiting: Vec<RequestId> = self.awaiting_end.values().flatten().copied().collect();
+        let waiting = self.awaiting_end.values().flatten().copied();
+        let waiting: Vec<RequestId> = waiting.chain(self.awaiting_changes.clone()).collect();
         for id in waiting {
             self.give_up_waiting(id);
         }
@@ -253,6 +273,7 @@ impl Gateway {
         errand.stop_waiting();
         let task = errand.task();
         self.stop_awaiting_end(id, task);
+        self.awaiting_changes.remove(&id);
         self.runnable.insert(id);
     }
 
@@ -271,14 +292,20 @@ impl Gateway {
         }
     }
 
-    /// The view was read anew: whoever waits for news looks again.
-    pub(crate) fn restart(&mut self) {
+    /// The view was read anew at `at`: whoever waits for news looks again.
+    pub(crate) fn restart(&mut self, at: Revision) {
+        self.own.journal.restart(at);
+        self.runnable
+            .extend(std::mem::take(&mut self.awaiting_changes));
         let waiting = std::mem::take(&mut self.awaiting_end);
         self.runnable.extend(waiting.into_values().flatten());
         self.runnable.extend(&self.awaiting_locks);
     }
 
-    pub(crate) fn on_news(&mut self, news: &News) {
+    /// Takes a piece of news that came with the changes up to `at`. The view has taken all of them.
+    pub(crate) fn on_news(&mut self, now: Now, at: Revision, news: &News, view: &ClusterView) {
+        self.own.journal.on_news(at, news, view);
+        self.own.timings.on_news(now.mono, news);
         match news {
             News::PlaceLost(task) => {
                 if let Some(waiting) = self.awaiting_end.remove(task) {
@@ -298,12 +325,21 @@ impl Gateway {
             | News::WorkerWent(..)
             | News::OfferChanged(_)
             | News::SchedulersChanged
+            | News::Unread(_)
+            | News::NodeConfigured(_)
             | News::QueueConfigured(_) => {}
         }
     }
 
     /// The view has reached `at`.
-    pub(crate) fn on_view_at(&mut self, at: Revision) {
+    pub(crate) fn on_view_at(&mut self, now: Now, at: Revision) {
+        if !self.awaiting_changes.is_empty() {
+            self.own.journal.on_asked(now.mono);
+        }
+        if self.own.journal.on_view_at(now.mono, at) {
+            self.runnable
+                .extend(std::mem::take(&mut self.awaiting_changes));
+        }
         while let Some((_, id)) = self
             .awaiting_view
             .first()
@@ -431,6 +467,9 @@ impl Gateway {
                 Next::AwaitEnd(task) => {
                     self.awaiting_end.entry(task).or_default().insert(id);
                 }
+                Next::AwaitChanges => {
+                    self.awaiting_changes.insert(id);
+                }
                 Next::AwaitLocks { renew_after } => {
                     self.awaiting_locks.insert(id);
                     if !planted!("P-lock-renewal-missing") {
@@ -464,7 +503,7 @@ impl Gateway {
             let Some(errand) = self.errands.get(&id) else {
                 continue;
             };
-            if errand.waits_for_end() {
+            if errand.waits_for_news() {
                 self.deadlines
                     .arm(now.mono, id, now.mono.after(self.request_max));
                 self.give_up_waiting(id);

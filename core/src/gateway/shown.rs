@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::request::TaskState;
 use crate::balance::Strategy;
-use crate::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
+use crate::ids::{Fence, NodeId, Priority, QueueName, Revision, TaskId, TaskType};
 use crate::keyspace::Role;
 use crate::record::{AttemptNote, Json, Totals};
 use crate::room::Room;
@@ -143,6 +143,80 @@ pub struct StatsView {
     pub drift_repaired: u64,
     /// The room in the store.
     pub room: Room,
+}
+
+/// What has changed since a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesView {
+    /// Up to here.
+    pub revision: Revision,
+    /// The tasks that changed last, each once, by id.
+    pub tasks: Vec<TaskChange>,
+    /// How many more tasks changed.
+    pub tasks_omitted: u64,
+    /// The queues whose tasks or settings changed, by name.
+    pub queues: Vec<QueueName>,
+    /// How many more queues changed.
+    pub queues_omitted: u64,
+    /// Whether a node came, went, or takes something else.
+    pub nodes: bool,
+}
+
+impl ChangesView {
+    /// Nothing has changed up to `revision`.
+    pub fn none(revision: Revision) -> Self {
+        Self {
+            revision,
+            tasks: Vec::new(),
+            tasks_omitted: 0,
+            queues: Vec::new(),
+            queues_omitted: 0,
+            nodes: false,
+        }
+    }
+
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.queues.is_empty() && !self.nodes
+    }
+}
+
+/// A task that changed, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskChange {
+    /// Its id.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub status: ChangedStatus,
+    /// Where it waits, or waited.
+    pub queue: Option<QueueName>,
+    /// What selects its handler.
+    pub kind: Option<TaskType>,
+    /// The worker that has it, or had it last.
+    pub worker: Option<NodeId>,
+}
+
+/// Where a task that changed is in its life, as far as its places tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedStatus {
+    /// In this state.
+    State(TaskState),
+    /// It has ended while it was to stop: it may have been cancelled, or completed before.
+    Ended,
+    /// A later version has written where it is.
+    Unread,
+}
+
+impl ChangedStatus {
+    /// The word of the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::State(state) => state.as_str(),
+            Self::Ended => "ended",
+            Self::Unread => "unknown",
+        }
+    }
 }
 
 /// A queue, for people.

@@ -20,13 +20,13 @@ impl ClusterView {
             Meaning::Delayed(due, task) => {
                 let delayed = self.delayed.remove(&(due, task));
                 self.known.remove(key, delayed.as_ref().map(|it| it.since));
-                if delayed.is_some() {
+                if let Some(delayed) = delayed {
                     self.leave(
                         task,
                         |spot| matches!(spot, Spot::Delayed(at) if *at == due),
                         news,
                     );
-                    news.push(News::DelayedWent(due, task));
+                    news.push(News::DelayedWent(due, task, delayed.record));
                 }
             }
             Meaning::Dead(queue, task) => {
@@ -52,6 +52,7 @@ impl ClusterView {
             }
             Meaning::NodeConfig(node) => {
                 self.node_configs.remove(&node);
+                news.push(News::NodeConfigured(node));
             }
             Meaning::LockWaiter(lock, waiter) => {
                 self.delete_waiter(&lock, &waiter);
@@ -94,7 +95,7 @@ impl ClusterView {
                 |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
                 news,
             );
-            news.push(News::ClaimWent(worker, place));
+            news.push(News::ClaimWent(worker, place, claimed));
         }
     }
 

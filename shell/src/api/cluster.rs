@@ -11,13 +11,20 @@ use windlass_core::ids::{NodeId, QueueName};
 use super::body::{self, Size};
 use super::json::Object;
 use super::problem::Problem;
-use super::{Answer, AppState, Named, answer, field, json, view};
+use super::{Answer, App, AppState, Named, answer, field, json, view};
+use crate::clock::Clock;
 
 /// `GET /api/v1/stats`
 pub(super) async fn stats(State(app): AppState) -> Answer {
+    answer(StatusCode::OK, &stats_now(&app).await?)
+}
+
+/// Counts, and how fast they have grown.
+pub(super) async fn stats_now(app: &App) -> Result<view::Stats, Problem> {
     let reply = app.ask(Request::Stats).await;
     if let Reply::Stats(stats) = &reply {
-        answer(StatusCode::OK, &view::Stats::of(stats))
+        let rates = app.0.history.rates(app.0.clock.now().mono);
+        Ok(view::Stats::of(stats, rates))
     } else {
         Err(Problem::from_reply(&reply, "count"))
     }

@@ -5,8 +5,10 @@ mod body;
 mod bucket;
 mod cluster;
 mod describe;
+mod events;
 mod field;
 mod health;
+mod history;
 mod json;
 mod locks;
 mod metrics;
@@ -73,6 +75,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Connections from one address at the same time; from this machine itself there may be more.
     pub source_connections_max: usize,
+    /// Streams of events at the same time.
+    pub streams_max: usize,
     /// How long the gateway may take for one request. Longer than the machine's own deadlines: a last resort.
     pub ask_time_out: Duration,
     /// How long a client may take to send a body, beyond a second for each [`BODY_RATE_MIN`] bytes of it.
@@ -95,6 +99,7 @@ impl Default for Limits {
             body_max: 16 * 1024 * 1024,
             connections_max: 10_000,
             source_connections_max: 200,
+            streams_max: 256,
             ask_time_out: Duration::from_secs(15),
             body_time_out: Duration::from_secs(10),
             handshake_time_out: Duration::from_secs(5),
@@ -122,6 +127,8 @@ struct Shared {
     front: Front,
     clock: SystemClock,
     metrics: metrics::Metrics,
+    events: Arc<events::Hub>,
+    history: history::History,
 }
 
 /// What every handler has.
@@ -165,7 +172,8 @@ impl App {
 /// What every handler answers.
 type Answer = Result<Response, Problem>;
 
-/// The API in front of `gateway`, and behind `front`. `ready` is asked by `/readyz`.
+/// The API in front of `gateway`, and behind `front`. `ready` is asked by `/readyz`. To be called within a runtime: it
+/// looks at the cluster every now and then for as long as the router lives.
 pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> Router {
     assert!(
         limits.payload_max <= PAYLOAD_MAX_HARD,
@@ -178,7 +186,10 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> R
         front,
         clock: SystemClock::start(),
         metrics: metrics::Metrics::default(),
+        events: Arc::default(),
+        history: history::History::default(),
     }));
+    tokio::spawn(history::keep(Arc::downgrade(&app.0)));
     let router = routes::all()
         .into_iter()
         .fold(Router::new(), |router, route| {

@@ -198,6 +198,9 @@ impl Problem {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Missed { .. }
+            | Reply::Timings(_)
             | Reply::Lock { .. }
             | Reply::Done => {
                 tracing::error!(what, "the gateway answered a question that was not asked");

@@ -122,6 +122,18 @@ impl Route {
         Self::new(Method::DELETE, path, access, says, routing::delete(handler))
     }
 
+    /// What its summary has no room for.
+    pub(super) fn explains(mut self, about: &str) -> Self {
+        let needs = match self.access {
+            Access::Open => String::new(),
+            Access::Read | Access::Submit | Access::Work | Access::Operate | Access::Admin => {
+                format!(" Needs: {}.", self.access)
+            }
+        };
+        self.operation = self.operation.description(Some(format!("{about}{needs}")));
+        self
+    }
+
     /// It may need very much of the server.
     pub(super) fn costly(self) -> Self {
         Self {

@@ -5,17 +5,19 @@ use axum::http::StatusCode;
 use super::access::Access::{Admin, Open, Operate, Read, Submit};
 use super::access::{audit, session};
 use super::describe::types::{
-    Document, Id, LockProof, LockTake, Name, PageSize, QueueSettings, SessionBegin, Span, Status,
-    Submissions, Text,
+    Document, HistoryRange, Id, LockProof, LockTake, Name, PageSize, QueueSettings, SessionBegin,
+    Span, Status, Submissions, Text,
 };
 use super::route::Route;
-use super::{cluster, health, locks, metrics, tasks, view};
+use super::{cluster, events, health, history, locks, metrics, tasks, view};
 
 const OK: StatusCode = StatusCode::OK;
 
 const TASK_ID: &str = "The task's id.";
 const QUEUE: &str = "The queue's name.";
 const LOCK: &str = "The lock's name.";
+const EVENTS: &str = "A stream of server-sent events that never ends by itself. `changes` (at most four a second) tells what has changed since the one before: each task once, as it is now, at most 500 tasks and 100 queues, the rest counted; its id is the revision to come back with. The first one tells only where the stream begins. `stats` (at most one a second) has the counts of `/api/v1/stats`. `resync` says that changes were missed: read anew what you show. A comment comes every 15 seconds. A status is that of a task, or `ended` (it ended while it was told to stop: it was cancelled, or had completed just before) or `unknown` (a later version wrote where it is): ask for the task.";
+const HISTORY: &str = "Kept in the memory of this scheduler since it started. Waits are from when a task was accepted or became due until it was given to a worker; runs are from when this scheduler saw that until it saw that the attempt was over, the wait for a slot of the worker included. Both are read from buckets, so that they are right to about a third.";
 const REASON: &str = "Why, for the audit log; at most 256 characters.";
 
 /// The whole table.
@@ -100,6 +102,40 @@ fn of_the_cluster() -> Vec<Route> {
         )
         .answers::<cluster::Queues<'static>>(OK, "The queues, by name.")
         .refuses(&[503, 504]),
+        Route::get(
+            "/api/v1/events",
+            Read,
+            ("followEvents", "Follow what changes, as it happens."),
+            events::events,
+        )
+        .explains(EVENTS)
+        .query::<Text>(
+            "topics",
+            "What to tell, with commas between: tasks, queues, nodes, stats; all by default.",
+        )
+        .query::<Text>(
+            "after",
+            "Begin behind this revision: the id of the last event that was read.",
+        )
+        .header::<Text>(
+            "Last-Event-ID",
+            "The same, and stronger: browsers send it when they come back.",
+        )
+        .answers_as::<Text>(OK, "The stream.", "text/event-stream")
+        .refuses(&[400, 503]),
+        Route::get(
+            "/api/v1/history",
+            Read,
+            ("getHistory", "Show the last while as points of a chart."),
+            history::show,
+        )
+        .explains(HISTORY)
+        .query::<HistoryRange>(
+            "range",
+            "An hour in steps of 5 seconds, or a day in steps of 60.",
+        )
+        .answers::<history::Shown>(OK, "The points.")
+        .refuses(&[400]),
         queue(Route::get(
             "/api/v1/queues/{queue}",
             Read,

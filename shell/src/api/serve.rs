@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
+use axum::{Extension, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -52,6 +52,18 @@ impl From<TcpListener> for Entrance {
     }
 }
 
+/// Says when the server stops: what would go on for ever ends then. Every request carries one.
+#[derive(Debug, Clone)]
+pub(super) struct Stopping(watch::Receiver<()>);
+
+impl Stopping {
+    /// Done when the server stops.
+    pub(super) async fn wait(&mut self) {
+        // Whoever would say so may be gone: then the server has stopped, too.
+        let _ = self.0.changed().await;
+    }
+}
+
 /// Serves `router` at `entrance` until `shutdown` is done; then takes no more connections, gives those that are being
 /// answered their grace, and returns.
 pub async fn serve(
@@ -64,6 +76,7 @@ pub async fn serve(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let sources = Sources::default();
     let (stop, stopped) = watch::channel(());
+    let router = router.layer(Extension(Stopping(stopped.clone())));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {

@@ -231,6 +231,9 @@ fn fates(reply: Reply, count: usize) -> Result<Vec<Submitted>, Problem> {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Missed { .. }
+            | Reply::Timings(_)
             | Reply::Lock { .. }
             | Reply::Done
             | Reply::NotFound

@@ -15,6 +15,7 @@ use windlass_core::time::Wall;
 
 use super::describe::types;
 use super::field::{span_spelled, time_spelled};
+use super::history::Rates;
 
 /// A task.
 #[derive(Debug, Serialize, ToSchema)]
@@ -271,6 +272,8 @@ pub(super) struct Stats {
     /// since the server started.
     drift_repaired: u64,
     store: Store,
+    /// A second, over the last minute; null while this scheduler does not know.
+    rates: Option<Rates>,
 }
 
 /// The room in the store.
@@ -325,7 +328,7 @@ struct AttemptCounts {
 }
 
 impl Stats {
-    pub(super) fn of(view: &StatsView) -> Self {
+    pub(super) fn of(view: &StatsView, rates: Option<Rates>) -> Self {
         let totals = &view.totals;
         Self {
             tasks: TaskCounts {
@@ -355,6 +358,7 @@ impl Stats {
             foreign_records: view.foreign,
             drift_repaired: view.drift_repaired,
             store: Store::of(&view.room),
+            rates,
         }
     }
 }

@@ -14,6 +14,7 @@ mod rig;
 mod bad_input;
 mod commands;
 mod durability;
+mod events;
 mod handlers;
 mod life;
 mod lists;

@@ -14,8 +14,8 @@ use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
-    Due, Filter, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView, Submitted,
-    TaskSpec, TaskState, TaskView, Why, WhyReason,
+    ChangesView, Due, Filter, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView,
+    Submitted, TaskSpec, TaskState, TaskView, TimingsView, Why, WhyReason,
 };
 use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
 use windlass_core::keyspace::{Key, Role};
@@ -38,6 +38,12 @@ pub(crate) struct Memory {
     pub(crate) not_ready: bool,
     pub(crate) ready: Option<String>,
     drained: bool,
+    /// What has changed, and who waits for more.
+    changes: Vec<ChangesView>,
+    waiting: Vec<(RequestId, Revision)>,
+    gateway: Option<Gateway>,
+    /// The oldest revision after which changes are known.
+    known_from: Revision,
 }
 
 #[derive(Clone, Default)]
@@ -65,8 +71,13 @@ impl Fake {
         let (fake, answering) = (self.clone(), gateway.clone());
         tokio::spawn(async move {
             while let Some((id, request)) = receiver.recv().await {
+                let asked = request.clone();
                 if let Some(reply) = fake.memory().answer(request) {
                     answering.reply(id, reply);
+                } else if let Request::Changes { after, .. } = asked {
+                    let mut memory = fake.memory();
+                    memory.waiting.push((id, after.unwrap_or_default()));
+                    memory.gateway = Some(answering.clone());
                 }
             }
         });
@@ -130,6 +141,12 @@ impl Memory {
                 Reply::Queues(self.queues.keys().map(|name| self.queue(name)).collect())
             }
             Request::Nodes => Reply::Nodes(vec![self.node()]),
+            Request::Changes { after, .. } => return self.changes(after),
+            Request::Timings => Reply::Timings(Box::new(TimingsView {
+                queues: vec![],
+                slots: 4,
+                slots_used: 1,
+            })),
             Request::ConfigureQueue {
                 queue,
                 strategy,
@@ -149,6 +166,35 @@ impl Memory {
             Request::LockRenew { token, .. } => self.renew_lock(token),
             Request::LockRelease { token, .. } => self.release_lock(&token),
         })
+    }
+
+    /// What has changed after `after`; `None` when that is still to come.
+    fn changes(&self, after: Option<Revision>) -> Option<Reply> {
+        let reached = self.changes.last().map_or(Revision(1), |it| it.revision);
+        let Some(after) = after else {
+            return Some(Reply::Changes(Box::new(ChangesView::none(reached))));
+        };
+        if after < self.known_from {
+            return Some(Reply::Missed { at: reached });
+        }
+        let newer = self.changes.iter().find(|it| it.revision > after)?;
+        Some(Reply::Changes(Box::new(newer.clone())))
+    }
+
+    /// Something changes: whoever waits for it is told.
+    pub(crate) fn change_now(&mut self, changes: ChangesView) {
+        self.changes.push(changes);
+        for (id, after) in std::mem::take(&mut self.waiting) {
+            match (self.changes(Some(after)), &self.gateway) {
+                (Some(reply), Some(gateway)) => gateway.reply(id, reply),
+                _ => self.waiting.push((id, after)),
+            }
+        }
+    }
+
+    /// What has changed so far is forgotten.
+    pub(crate) fn forget_changes(&mut self) {
+        self.known_from = self.changes.last().map_or(Revision(1), |it| it.revision);
     }
 
     fn accept(&mut self, spec: TaskSpec) -> Submitted {

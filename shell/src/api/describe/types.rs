@@ -29,6 +29,17 @@ pub(in crate::api) struct Text(#[expect(dead_code, reason = "only described")] S
 #[schema(minimum = 1, maximum = 1000, default = 100)]
 pub(in crate::api) struct PageSize(#[expect(dead_code, reason = "only described")] u32);
 
+/// How far back, in which steps.
+#[derive(ToSchema)]
+#[schema(default = "1h")]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum HistoryRange {
+    #[schema(rename = "1h")]
+    Hour,
+    #[schema(rename = "24h")]
+    Day,
+}
+
 /// Any JSON object.
 #[derive(ToSchema)]
 #[schema(value_type = Object)]
