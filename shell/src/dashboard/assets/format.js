@@ -62,7 +62,9 @@ function distance(text) {
   const ms = Date.now() - new Date(text).getTime();
   if (Number.isNaN(ms)) return '–';
   if (Math.abs(ms) < 1500) return 'now';
-  const size = span(Math.max(1000, Math.floor(Math.abs(ms) / 1000) * 1000)).replace('.0 ', ' ');
+  // Beyond a minute the seconds would only flicker.
+  const step = Math.abs(ms) < 60_000 ? 1000 : 60_000;
+  const size = span(Math.max(1000, Math.floor(Math.abs(ms) / step) * step)).replace('.0 ', ' ');
   return ms < 0 ? `in ${size}` : `${size} ago`;
 }
 

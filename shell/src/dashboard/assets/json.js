@@ -1,6 +1,8 @@
 // JSON as it was sent: numbers keep every digit, members their order and doubles. Reading it into values would lose that.
 
-const SPACE = /[\s]/;
+const SPACE = /\s/;
+/** Deeper values are indented no further. */
+const INDENT_MAX = 40;
 
 /** Where the value that starts at `at` ends. Nothing recurses, whatever the depth. */
 function endOfValue(text, at) {
@@ -60,7 +62,7 @@ export function members(text) {
 export function indented(text) {
   const out = [];
   let depth = 0;
-  const line = () => out.push('\n', '  '.repeat(depth));
+  const line = () => out.push('\n', '  '.repeat(Math.min(depth, INDENT_MAX)));
   for (let i = 0; i < text.length; i += 1) {
     const c = text[i];
     if (c === '"') {

@@ -95,7 +95,7 @@ export function task(route) {
     setBadge(state, status);
     setText(name, shown.name ? `${shown.type}: ${shown.name}` : shown.type);
     cancel.hidden = !mayOperate() || hasEnded(status);
-    rerun.hidden = !mayOperate() || !['failed', 'cancelled', 'completed'].includes(status);
+    rerun.hidden = !mayOperate() || !['failed', 'cancelled'].includes(status);
     if (buttons.childElementCount === 0) replace(buttons, cancel, rerun, copies(shown, text));
     why.hidden = hasEnded(status);
     if (!why.hidden) asking.soon();
