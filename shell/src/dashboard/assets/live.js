@@ -60,6 +60,7 @@ export function start() {
 export function stop() {
   started = false;
   leave();
+  if (!isPaused()) setState('connecting');
 }
 
 /** Pauses: no request goes out by itself until [`resume`]. */
