@@ -7,6 +7,9 @@ const NAME = `windlass-live ${BASE.pathname}`;
 const WAIT_FIRST_MS = 500;
 const WAIT_MAX_MS = 15_000;
 const PAUSED = 'windlass.paused';
+const LOOK_MS = 4000;
+/** A clock that jumps by more than this was asleep: nobody tells a sleeper that its connection is gone. */
+const ASLEEP_MS = 150_000;
 
 const listeners = new Set();
 const channel = 'BroadcastChannel' in window ? new BroadcastChannel(NAME) : null;
@@ -51,7 +54,7 @@ const isPaused = () => live.state === 'paused';
 export function start() {
   if (started) return;
   started = true;
-  if (sessionStorage.getItem(PAUSED)) live.state = 'paused';
+  if (wasPaused()) live.state = 'paused';
   emit('state', live.state);
   if (!isPaused()) join();
 }
@@ -63,16 +66,34 @@ export function stop() {
   if (!isPaused()) setState('connecting');
 }
 
+// Storage may be forbidden; then a pause ends with the page.
+function wasPaused() {
+  try {
+    return sessionStorage.getItem(PAUSED) !== null;
+  } catch {
+    return false;
+  }
+}
+
+function notePause(on) {
+  try {
+    if (on) sessionStorage.setItem(PAUSED, 'yes');
+    else sessionStorage.removeItem(PAUSED);
+  } catch {
+    // See above.
+  }
+}
+
 /** Pauses: no request goes out by itself until [`resume`]. */
 export function pause() {
-  sessionStorage.setItem(PAUSED, 'yes');
+  notePause(true);
   leave();
   setState('paused');
 }
 
 /** Goes on. What happened meanwhile is read anew. */
 export function resume() {
-  sessionStorage.removeItem(PAUSED);
+  notePause(false);
   setState('connecting');
   emit('resync');
   join();
@@ -153,6 +174,10 @@ channel?.addEventListener('message', ({ data: message }) => {
     if (live.leads) channel.postMessage({ kind: 'state', state: live.state, revision, stats: live.stats });
     return;
   }
+  if (message.kind === 'nudge') {
+    if (live.leads && live.state === 'offline') open();
+    return;
+  }
   if (live.leads || alone) return;
   revision = message.revision ?? revision;
   if (message.kind === 'frame') emit(message.type, message.data);
@@ -167,6 +192,16 @@ document.addEventListener('visibilitychange', () => {
   if (document.hidden) close();
   else open();
 });
+
+let looked = Date.now();
+setInterval(() => {
+  const slept = Date.now() - looked > ASLEEP_MS;
+  looked = Date.now();
+  if (!started || isPaused()) return;
+  if (slept && source) open();
+  // The timers of a tab that nobody sees are slow: one that is seen makes it try again.
+  if (!document.hidden && live.state === 'offline' && !live.leads) channel?.postMessage({ kind: 'nudge' });
+}, LOOK_MS);
 
 window.addEventListener('online', () => {
   if (started && live.state === 'offline' && (live.leads || alone)) open();
