@@ -58,7 +58,7 @@ function updateWorker(row, node) {
   const load = node.slots > 0 ? node.claims / node.slots : 0;
   cells.load.value = Math.min(1, load);
   setAttr(cells.load, 'title', `${Math.round(load * 100)} %`);
-  setText(cells.run, count(node.total_run ?? node.run_total ?? null));
+  setText(cells.run, count(node.total_run));
   setText(cells.cpu, cpu(node.cpu_permille));
   setText(cells.memory, bytes(node.memory_bytes));
   setText(cells.weight, node.weight);
