@@ -403,6 +403,7 @@ pub(super) struct Node<'a> {
     started_at: String,
     slots: u32,
     claims: u64,
+    total_run: Option<u64>,
     weight: u32,
     #[schema(value_type = Vec<types::Name>)]
     queues: &'a [QueueName],
@@ -423,6 +424,7 @@ impl<'a> Node<'a> {
             started_at: time_spelled(view.started_at),
             slots: view.slots,
             claims: view.claims,
+            total_run: view.total_run,
             weight: view.weight,
             queues: &view.queues,
             types: &view.types,
