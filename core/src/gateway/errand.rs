@@ -167,7 +167,7 @@ impl Errand {
             Request::Rerun(task) => decide::rerun(self, task, now, view),
             Request::Stats => decide::stats(self, view, own),
             Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
-            Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
+            Request::Nodes => decide::nodes(self, view),
             Request::Changes { after, wait } => journal::next(after, wait.is_some(), view, own),
             Request::Timings => Next::Reply(Reply::Timings(Box::new(own.timings.show(view)))),
             Request::ConfigureQueue {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::request::TaskState;
 use super::shown::{NodeView, QueueView, TaskView};
-use crate::ids::{QueueName, Revision, TaskId};
+use crate::ids::{NodeId, QueueName, Revision, TaskId};
 use crate::keyspace::{Key, Role};
-use crate::record::{AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord};
+use crate::record::{
+    AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord, Totals,
+};
 use crate::store::Item;
 use crate::view::{ClusterView, Spot};
 
@@ -202,7 +204,15 @@ pub(super) fn queues(view: &ClusterView) -> Vec<QueueView> {
 }
 
 /// Every live node.
-pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
+/// Every node; `recorded` is what the lanes of each say, if they were read.
+pub(super) fn nodes(
+    view: &ClusterView,
+    recorded: Option<&BTreeMap<NodeId, Totals>>,
+) -> Vec<NodeView> {
+    let run = |id: &NodeId| {
+        let totals = recorded?.get(id).copied().unwrap_or_default();
+        Some(totals.completed + totals.failed + totals.cancelled + totals.retried)
+    };
     let schedulers = view
         .schedulers
         .iter()
@@ -228,6 +238,7 @@ pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
             } else {
                 0
             },
+            total_run: if role == Role::Worker { run(id) } else { None },
             weight: offer.map_or(0, |offer| offer.weight),
             queues: offer.map(|offer| offer.queues.clone()).unwrap_or_default(),
             types: offer.map(|offer| offer.types.clone()).unwrap_or_default(),

@@ -255,6 +255,9 @@ pub struct NodeView {
     pub slots: u32,
     /// Claims that it holds.
     pub claims: u64,
+    /// Attempts whose end it has recorded since its id was first used; only of workers, and not where a reply is about an
+    /// order to it.
+    pub total_run: Option<u64>,
     /// Its share under the weighted strategy.
     pub weight: u32,
     /// The queues that it serves; all when empty.

@@ -199,6 +199,8 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> R
                 .route_layer(middleware::from_fn_with_state(gate, access::pass));
             router.route(route.path, gated)
         })
+        // Open to everybody: files without any data.
+        .merge(crate::dashboard::routes())
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path").into_response()
         })

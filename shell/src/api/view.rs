@@ -407,6 +407,7 @@ pub(super) struct Node<'a> {
     started_at: String,
     slots: u32,
     claims: u64,
+    total_run: Option<u64>,
     weight: u32,
     #[schema(value_type = Vec<types::Name>)]
     queues: &'a [QueueName],
@@ -427,6 +428,7 @@ impl<'a> Node<'a> {
             started_at: time_spelled(view.started_at),
             slots: view.slots,
             claims: view.claims,
+            total_run: view.total_run,
             weight: view.weight,
             queues: &view.queues,
             types: &view.types,

@@ -13,6 +13,7 @@ mod rig;
 
 mod bad_input;
 mod commands;
+mod dashboard;
 mod durability;
 mod events;
 mod handlers;

@@ -337,6 +337,7 @@ impl Memory {
             version: "0.1.0".into(),
             started_at: Wall::from_millis(1_700_000_000_000),
             slots: 4,
+            total_run: Some(1_234),
             claims: 1,
             weight: 1,
             queues: vec![],
