@@ -5,7 +5,11 @@
 mod api;
 mod bad_input;
 mod cli;
+mod commands;
 mod fake;
 mod health;
 mod room;
 mod serving;
+mod snapshots;
+mod stand_in;
+mod top;
