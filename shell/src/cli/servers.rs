@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 
 use super::exit::{CliError, Exit};
 pub(super) use crate::client::transport::{Call, Problem};
@@ -112,6 +113,19 @@ impl Client {
     pub(super) async fn ask(&self, call: &Call) -> Result<String, CliError> {
         Ok(self.0.ask(call).await?)
     }
+
+    /// The answer, which is a success, as soon as its head is there.
+    pub(super) async fn open(&self, call: &Call) -> Result<reqwest::Response, CliError> {
+        Ok(self.0.open(call).await?)
+    }
+}
+
+/// The answer `text` of a server, taken apart.
+pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, CliError> {
+    serde_json::from_str(text).map_err(|error| {
+        let told = format!("the server answered nonsense: {error}");
+        CliError::new(Exit::Failed, told)
+    })
 }
 
 impl From<ClientError> for CliError {

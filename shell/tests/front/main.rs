@@ -5,8 +5,12 @@
 mod api;
 mod bad_input;
 mod cli;
+mod commands;
 mod events;
 mod fake;
 mod health;
 mod room;
 mod serving;
+mod snapshots;
+mod stand_in;
+mod top;
