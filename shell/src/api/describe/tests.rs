@@ -1,9 +1,17 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::Value;
+use tower::ServiceExt as _;
+use windlass_core::time::Wall;
 
 use super::*;
-use crate::api::routes;
+use crate::api::json::asked;
+use crate::api::{self, Door, Front, Limits, routes, submission};
+use crate::gateway::Gateway;
 
 fn described() -> Value {
     serde_json::to_value(document(routes::all())).unwrap()
@@ -149,4 +157,62 @@ fn every_schema_is_one() {
             "that was OpenAPI 3.0: {object:?}"
         );
     }
+}
+
+/// The fields of a schema, with `path` before their names.
+fn fields(name: &str, path: &str) -> BTreeSet<String> {
+    let schema = &described()["components"]["schemas"][name];
+    assert_eq!(
+        schema["additionalProperties"], false,
+        "{name} takes nothing unknown"
+    );
+    let properties = schema["properties"].as_object().unwrap();
+    properties
+        .keys()
+        .map(|field| format!("{path}{field}"))
+        .collect()
+}
+
+#[test]
+fn a_submission_is_described_as_it_is_read() {
+    asked::take();
+    let now = Wall::from_millis(0);
+    submission::read(r#"{"type":"t","retry":{"kind":"fixed"}}"#, 100, now).unwrap();
+    let mut expected = fields("Submission", "");
+    expected.extend(fields("Retry", "retry."));
+    assert_eq!(asked::take(), expected);
+}
+
+#[tokio::test]
+async fn every_other_body_is_described_as_it_is_read() {
+    let limits = Limits {
+        ask_time_out: Duration::from_millis(1),
+        ..Limits::default()
+    };
+    // Nobody answers: the body is read before anybody is asked.
+    let gateway = Gateway::new(|_, _| {});
+    let ready = Arc::new(|| Ok(()));
+    let router = api::router(gateway, limits, ready, Front::new(Door::open()));
+    for (method, path, schema) in [
+        ("PUT", "/api/v1/queues/q", "QueueSettings"),
+        ("POST", "/api/v1/locks/k", "LockTake"),
+        ("PUT", "/api/v1/locks/k", "LockProof"),
+        ("DELETE", "/api/v1/locks/k", "LockProof"),
+        ("POST", "/api/v1/session", "SessionBegin"),
+    ] {
+        asked::take();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(Body::from(r#"{"wait":"1ms"}"#))
+            .unwrap();
+        router.clone().oneshot(request).await.unwrap();
+        assert_eq!(asked::take(), fields(schema, ""), "{method} {path}");
+    }
+    let with_body = routes::all().into_iter().filter(|route| {
+        let operation = serde_json::to_value(route.operation.clone().build()).unwrap();
+        !operation["requestBody"].is_null()
+    });
+    assert_eq!(with_body.count(), 6, "a body that is compared with nothing");
 }
