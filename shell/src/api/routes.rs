@@ -24,6 +24,7 @@ const REASON: &str = "Why, for the audit log; at most 256 characters.";
 pub(super) fn all() -> Vec<Route> {
     [
         of_tasks(),
+        of_queues(),
         of_the_cluster(),
         of_locks(),
         of_access(),
@@ -78,7 +79,7 @@ fn of_tasks() -> Vec<Route> {
     ]
 }
 
-fn of_the_cluster() -> Vec<Route> {
+fn of_queues() -> Vec<Route> {
     let queue = |route: Route| {
         route
             .variable::<Name>("queue", QUEUE)
@@ -86,14 +87,6 @@ fn of_the_cluster() -> Vec<Route> {
             .refuses(&[400, 404, 503, 504])
     };
     vec![
-        Route::get(
-            "/api/v1/stats",
-            Read,
-            ("getStats", "Count tasks, nodes and slots."),
-            cluster::stats,
-        )
-        .answers::<view::Stats>(OK, "Counts.")
-        .refuses(&[503, 504]),
         Route::get(
             "/api/v1/queues",
             Read,
@@ -168,6 +161,19 @@ fn of_the_cluster() -> Vec<Route> {
             cluster::resume,
         ))
         .header::<Text>("X-Windlass-Reason", REASON),
+    ]
+}
+
+fn of_the_cluster() -> Vec<Route> {
+    vec![
+        Route::get(
+            "/api/v1/stats",
+            Read,
+            ("getStats", "Count tasks, nodes and slots."),
+            cluster::stats,
+        )
+        .answers::<view::Stats>(OK, "Counts.")
+        .refuses(&[503, 504]),
         Route::get(
             "/api/v1/nodes",
             Read,

@@ -9,6 +9,7 @@ use tower::ServiceExt as _;
 use windlass_core::time::Wall;
 
 use super::*;
+use crate::api::access::Access;
 use crate::api::json::asked;
 use crate::api::{self, Door, Front, Limits, routes, submission};
 use crate::gateway::Gateway;
@@ -113,7 +114,7 @@ fn every_operation_is_sound() {
             responses.keys().any(|status| status.starts_with('2')),
             "{what}"
         );
-        let open = route.access == crate::api::access::Access::Open;
+        let open = route.access == Access::Open;
         assert_eq!(responses.contains_key("403"), !open, "{what}");
         let security = operation["security"].as_array().unwrap();
         let schemes = document["components"]["securitySchemes"]
@@ -211,8 +212,8 @@ async fn every_other_body_is_described_as_it_is_read() {
         assert_eq!(asked::take(), fields(schema, ""), "{method} {path}");
     }
     let with_body = routes::all().into_iter().filter(|route| {
-        let operation = serde_json::to_value(route.operation.clone().build()).unwrap();
-        !operation["requestBody"].is_null()
+        let method = route.method.as_str().to_lowercase();
+        !described()["paths"][route.path][method]["requestBody"].is_null()
     });
     assert_eq!(with_body.count(), 6, "a body that is compared with nothing");
 }
