@@ -26,6 +26,7 @@ pub(super) fn all() -> Vec<Route> {
         of_tasks(),
         of_queues(),
         of_the_cluster(),
+        of_changes(),
         of_locks(),
         of_access(),
         of_the_server(),
@@ -95,40 +96,6 @@ fn of_queues() -> Vec<Route> {
         )
         .answers::<cluster::Queues<'static>>(OK, "The queues, by name.")
         .refuses(&[503, 504]),
-        Route::get(
-            "/api/v1/events",
-            Read,
-            ("followEvents", "Follow what changes, as it happens."),
-            events::events,
-        )
-        .explains(EVENTS)
-        .query::<Text>(
-            "topics",
-            "What to tell, with commas between: tasks, queues, nodes, stats; all by default.",
-        )
-        .query::<Text>(
-            "after",
-            "Begin behind this revision: the id of the last event that was read.",
-        )
-        .header::<Text>(
-            "Last-Event-ID",
-            "The same, and stronger: browsers send it when they come back.",
-        )
-        .answers_as::<Text>(OK, "The stream.", "text/event-stream")
-        .refuses(&[400, 503]),
-        Route::get(
-            "/api/v1/history",
-            Read,
-            ("getHistory", "Show the last while as points of a chart."),
-            history::show,
-        )
-        .explains(HISTORY)
-        .query::<HistoryRange>(
-            "range",
-            "An hour in steps of 5 seconds, or a day in steps of 60.",
-        )
-        .answers::<history::Shown>(OK, "The points.")
-        .refuses(&[400]),
         queue(Route::get(
             "/api/v1/queues/{queue}",
             Read,
@@ -192,6 +159,45 @@ fn of_the_cluster() -> Vec<Route> {
         .header::<Text>("X-Windlass-Reason", REASON)
         .answers::<view::Node<'static>>(OK, "The node.")
         .refuses(&[400, 404, 503, 504]),
+    ]
+}
+
+fn of_changes() -> Vec<Route> {
+    vec![
+        Route::get(
+            "/api/v1/events",
+            Read,
+            ("followEvents", "Follow what changes, as it happens."),
+            events::events,
+        )
+        .explains(EVENTS)
+        .query::<Text>(
+            "topics",
+            "What to tell, with commas between: tasks, queues, nodes, stats; all by default.",
+        )
+        .query::<Text>(
+            "after",
+            "Begin behind this revision: the id of the last event that was read.",
+        )
+        .header::<Text>(
+            "Last-Event-ID",
+            "The same, and stronger: browsers send it when they come back.",
+        )
+        .answers_as::<Text>(OK, "The stream.", "text/event-stream")
+        .refuses(&[400, 503]),
+        Route::get(
+            "/api/v1/history",
+            Read,
+            ("getHistory", "Show the last while as points of a chart."),
+            history::show,
+        )
+        .explains(HISTORY)
+        .query::<HistoryRange>(
+            "range",
+            "An hour in steps of 5 seconds, or a day in steps of 60.",
+        )
+        .answers::<history::Shown>(OK, "The points.")
+        .refuses(&[400]),
     ]
 }
 

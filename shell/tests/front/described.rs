@@ -206,6 +206,12 @@ async fn every_field_of_a_real_answer_is_described() {
         ),
         ("GET", "/api/v1/session", "/api/v1/session".to_owned(), ""),
         ("GET", "/api/v1/audit", "/api/v1/audit".to_owned(), ""),
+        (
+            "GET",
+            "/api/v1/history",
+            "/api/v1/history?range=1h".to_owned(),
+            "",
+        ),
         ("GET", "/livez", "/livez".to_owned(), ""),
         ("GET", "/readyz", "/readyz".to_owned(), ""),
         (
