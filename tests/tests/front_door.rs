@@ -218,7 +218,8 @@ fn certificates_are_replaced_without_a_call_that_fails() {
     assert_eq!(refused, 5);
     assert!(why.contains("--server-ca"), "{why}");
     let plain = run(&["--server", &format!("http://{address}"), "health"]);
-    assert_ne!(code(&plain), 0);
+    assert_eq!(code(&plain), 5);
+    assert!(err(&plain).contains("https://"), "{}", err(&plain));
     replace(&new);
     eventually("the new certificate is shown", || {
         let (code, why) = live(&both);
