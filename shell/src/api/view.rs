@@ -399,7 +399,7 @@ impl<'a> Queue<'a> {
 pub(super) struct Node<'a> {
     #[schema(value_type = types::Name)]
     id: &'a NodeId,
-    #[schema(value_type = types::Role)]
+    #[schema(value_type = types::NodeRole)]
     role: Role,
     #[schema(value_type = String)]
     version: &'a Arc<str>,

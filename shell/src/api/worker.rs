@@ -44,12 +44,11 @@ pub fn worker_metrics(status: Arc<WorkerStatus>, id: &str, front: &Front) -> Rou
         handler.route_layer(middleware::from_fn_with_state(gate, access::pass))
     };
     let livez = async || axum::Json(serde_json::json!({ "live": true }));
-    super::outermost(
-        Router::new()
-            .route("/metrics", gated(get(metrics), Access::Read))
-            .route("/livez", gated(get(livez), Access::Open))
-            .route("/readyz", gated(get(readyz), Access::Open)),
-    )
+    let router = Router::new()
+        .route("/metrics", gated(get(metrics), Access::Read))
+        .route("/livez", gated(get(livez), Access::Open))
+        .route("/readyz", gated(get(readyz), Access::Open));
+    super::outermost(router, front.door.clone())
 }
 
 fn render(status: &WorkerStatus, node: &str) -> axum::response::Response {

@@ -16,6 +16,10 @@ const HINT: &str =
 
 /// What to do about a server whose certificate is not trusted, or that does not trust ours.
 const HINT_TLS: &str = "\n  hint: --server-ca names the authority of the server's certificate; --server-cert and --server-key what this side shows";
+/// What to do about a server that speaks TLS.
+const HINT_HTTPS: &str = "\n  hint: perhaps it speaks HTTPS: name it by https://";
+/// What to do about a server that does not.
+const HINT_HTTP: &str = "\n  hint: perhaps it speaks plain HTTP: name it by http://";
 /// The environment variable that holds a token.
 const TOKEN_VARIABLE: &str = "WINDLASS_TOKEN";
 
@@ -128,15 +132,26 @@ pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, CliError> {
     })
 }
 
+/// What to do about an error of a server that was perhaps not reached at all.
+fn hint(message: &str, nobody: bool) -> &'static str {
+    if message.contains("invalid HTTP version") {
+        HINT_HTTPS
+    } else if message.contains("InvalidContentType") {
+        HINT_HTTP
+    } else if nobody && message.contains("certificate") {
+        HINT_TLS
+    } else if nobody {
+        HINT
+    } else {
+        ""
+    }
+}
+
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         let nobody = error.kind() == ErrorKind::Unreachable && error.is_undone();
         let message = error.to_string();
-        let hint = match nobody {
-            true if message.contains("certificate") => HINT_TLS,
-            true => HINT,
-            false => "",
-        };
+        let hint = hint(&message, nobody);
         let told = Self::new(exit_of(error.kind()), message + hint);
         if error.is_undone() {
             told.undone()

@@ -6,6 +6,7 @@ mod api;
 mod bad_input;
 mod cli;
 mod commands;
+mod described;
 mod events;
 mod fake;
 mod health;

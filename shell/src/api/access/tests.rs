@@ -291,6 +291,8 @@ async fn without_tokens_only_names_of_this_machine_are_answered_to() {
     for host in ["evil.example:7070", "192.168.1.1", ""] {
         assert_eq!(ask("/livez", Some(host)).await, 421, "{host}");
         assert_eq!(ask("/api/v1/session", Some(host)).await, 421, "{host}");
+        assert_eq!(ask("/nothing", Some(host)).await, 421, "{host}");
+        assert_eq!(ask("/", Some(host)).await, 421, "{host}");
     }
     assert_eq!(
         ask("http://evil.example/livez", Some("localhost")).await,
