@@ -99,6 +99,11 @@ const EXAMPLES: &[(&str, &str)] = &[
         "lock run",
         "windlass lock run nightly --wait 10s -- ./backup --all",
     ),
+    ("token", "windlass token new ci --role submit"),
+    (
+        "token new",
+        "windlass token new ci --role submit --expires 90d\nwindlass token new alice --role admin --file tokens > alice.token",
+    ),
     ("bench", "windlass bench run --store embedded"),
     (
         "bench run",

@@ -123,13 +123,14 @@ pub(super) const NODES: Listing = Listing {
         Column::new("STARTED", "started_at").kind(Kind::Time),
         Column::new("TYPES", "types").wide(),
         Column::new("LABELS", "labels").wide(),
+        Column::new("RUN", "total_run").wide(),
         Column::new("CPU_PERMILLE", "cpu_permille").wide(),
         Column::new("MEMORY_BYTES", "memory_bytes").wide(),
     ],
 };
 
 /// The fields of a node, in the API's order.
-const FIELDS: [(&str, Kind); 13] = [
+const FIELDS: [(&str, Kind); 14] = [
     ("id", Kind::Plain),
     ("role", Kind::Plain),
     ("version", Kind::Plain),
@@ -141,6 +142,7 @@ const FIELDS: [(&str, Kind); 13] = [
     ("types", Kind::Plain),
     ("labels", Kind::Plain),
     ("draining", Kind::Flag),
+    ("total_run", Kind::Plain),
     ("cpu_permille", Kind::Plain),
     ("memory_bytes", Kind::Plain),
 ];
