@@ -407,6 +407,8 @@ pub(super) struct Node<'a> {
     started_at: String,
     slots: u32,
     claims: u64,
+    /// Attempts whose end a worker has recorded since its id was first used; null for schedulers.
+    #[schema(required = true)]
     total_run: Option<u64>,
     weight: u32,
     #[schema(value_type = Vec<types::Name>)]
