@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod changes;
 mod cli;
 mod commands;
 mod described;
@@ -15,3 +16,4 @@ mod serving;
 mod snapshots;
 mod stand_in;
 mod top;
+mod shown;
