@@ -13,7 +13,7 @@ mod fake;
 mod health;
 mod room;
 mod serving;
+mod shown;
 mod snapshots;
 mod stand_in;
 mod top;
-mod shown;
