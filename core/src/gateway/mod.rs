@@ -9,6 +9,7 @@ mod errand;
 mod journal;
 mod list;
 mod locks;
+mod news;
 mod request;
 mod settle;
 mod show;
@@ -43,7 +44,7 @@ use crate::server::Effect;
 use crate::store::{Call, LeaseAnswer, ReadAnswer, Refusal, Step, StoreCall};
 use crate::time::{Mono, Now};
 use crate::timers::Timers;
-use crate::view::{ClusterView, Feed, News};
+use crate::view::{ClusterView, Feed};
 
 /// The most tasks in one answer to [`Request::List`].
 pub use self::list::LIST_MAX;
@@ -289,68 +290,6 @@ impl Gateway {
                 Reply::NotReady
             };
             out.push(Effect::Reply { id, reply });
-        }
-    }
-
-    /// The view was read anew at `at`: whoever waits for news looks again.
-    pub(crate) fn restart(&mut self, at: Revision) {
-        self.own.journal.restart(at);
-        self.runnable
-            .extend(std::mem::take(&mut self.awaiting_changes));
-        let waiting = std::mem::take(&mut self.awaiting_end);
-        self.runnable.extend(waiting.into_values().flatten());
-        self.runnable.extend(&self.awaiting_locks);
-    }
-
-    /// Takes a piece of news that came with the changes up to `at`. The view has taken all of them.
-    pub(crate) fn on_news(&mut self, now: Now, at: Revision, news: &News, view: &ClusterView) {
-        self.own.journal.on_news(at, news, view);
-        self.own.timings.on_news(now.mono, news);
-        match news {
-            News::PlaceLost(task) => {
-                if let Some(waiting) = self.awaiting_end.remove(task) {
-                    self.runnable.extend(waiting);
-                }
-            }
-            News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
-            News::EntryCame(..)
-            | News::EntryWent(..)
-            | News::ClaimCame(..)
-            | News::ClaimChanged(..)
-            | News::ClaimWent(..)
-            | News::DelayedCame(..)
-            | News::DelayedWent(..)
-            | News::WorkerCame(..)
-            | News::WorkerBeat(_)
-            | News::WorkerWent(..)
-            | News::OfferChanged(_)
-            | News::SchedulersChanged
-            | News::Unread(_)
-            | News::NodeConfigured(_)
-            | News::QueueConfigured(_) => {}
-        }
-    }
-
-    /// The view has reached `at`.
-    pub(crate) fn on_view_at(&mut self, now: Now, at: Revision) {
-        if !self.awaiting_changes.is_empty() {
-            self.own.journal.on_asked(now.mono);
-        }
-        if self.own.journal.on_view_at(now.mono, at) {
-            self.runnable
-                .extend(std::mem::take(&mut self.awaiting_changes));
-        }
-        while let Some((_, id)) = self
-            .awaiting_view
-            .first()
-            .copied()
-            .filter(|(wanted, _)| *wanted <= at)
-        {
-            self.awaiting_view.pop_first();
-            if let Some(errand) = self.errands.get_mut(&id) {
-                errand.awaits_view = None;
-                self.runnable.insert(id);
-            }
         }
     }
 

@@ -22,5 +22,6 @@ mod lists;
 mod load;
 mod locks;
 mod malformed;
+mod metrics;
 mod order;
 mod stopping;

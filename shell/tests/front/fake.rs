@@ -14,8 +14,8 @@ use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
-    ChangesView, Due, Filter, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView,
-    Submitted, TaskSpec, TaskState, TaskView, TimingsView, Why, WhyReason,
+    Due, Filter, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView, Submitted,
+    TaskSpec, TaskState, TaskView, TimingsView, Why, WhyReason,
 };
 use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
 use windlass_core::keyspace::{Key, Role};
@@ -24,6 +24,9 @@ use windlass_core::rng::Rng;
 use windlass_core::room::{Level, Room};
 use windlass_core::store::{Refusal, Usage};
 use windlass_core::time::{Millis, Wall};
+
+use super::changes::Changes;
+use super::shown::{end, view};
 
 /// What the fake knows.
 #[derive(Default)]
@@ -38,12 +41,7 @@ pub(crate) struct Memory {
     pub(crate) not_ready: bool,
     pub(crate) ready: Option<String>,
     drained: bool,
-    /// What has changed, and who waits for more.
-    changes: Vec<ChangesView>,
-    waiting: Vec<(RequestId, Revision)>,
-    gateway: Option<Gateway>,
-    /// The oldest revision after which changes are known.
-    known_from: Revision,
+    pub(crate) changes: Changes,
 }
 
 #[derive(Clone, Default)]
@@ -71,13 +69,11 @@ impl Fake {
         let (fake, answering) = (self.clone(), gateway.clone());
         tokio::spawn(async move {
             while let Some((id, request)) = receiver.recv().await {
-                let asked = request.clone();
-                if let Some(reply) = fake.memory().answer(request) {
+                let mut memory = fake.memory();
+                if let Request::Changes { after, .. } = request {
+                    memory.changes.ask(id, after, &answering);
+                } else if let Some(reply) = memory.answer(request) {
                     answering.reply(id, reply);
-                } else if let Request::Changes { after, .. } = asked {
-                    let mut memory = fake.memory();
-                    memory.waiting.push((id, after.unwrap_or_default()));
-                    memory.gateway = Some(answering.clone());
                 }
             }
         });
@@ -141,7 +137,7 @@ impl Memory {
                 Reply::Queues(self.queues.keys().map(|name| self.queue(name)).collect())
             }
             Request::Nodes => Reply::Nodes(vec![self.node()]),
-            Request::Changes { after, .. } => return self.changes(after),
+            Request::Changes { .. } => return None,
             Request::Timings => Reply::Timings(Box::new(TimingsView {
                 queues: vec![],
                 slots: 4,
@@ -166,35 +162,6 @@ impl Memory {
             Request::LockRenew { token, .. } => self.renew_lock(token),
             Request::LockRelease { token, .. } => self.release_lock(&token),
         })
-    }
-
-    /// What has changed after `after`; `None` when that is still to come.
-    fn changes(&self, after: Option<Revision>) -> Option<Reply> {
-        let reached = self.changes.last().map_or(Revision(1), |it| it.revision);
-        let Some(after) = after else {
-            return Some(Reply::Changes(Box::new(ChangesView::none(reached))));
-        };
-        if after < self.known_from {
-            return Some(Reply::Missed { at: reached });
-        }
-        let newer = self.changes.iter().find(|it| it.revision > after)?;
-        Some(Reply::Changes(Box::new(newer.clone())))
-    }
-
-    /// Something changes: whoever waits for it is told.
-    pub(crate) fn change_now(&mut self, changes: ChangesView) {
-        self.changes.push(changes);
-        for (id, after) in std::mem::take(&mut self.waiting) {
-            match (self.changes(Some(after)), &self.gateway) {
-                (Some(reply), Some(gateway)) => gateway.reply(id, reply),
-                _ => self.waiting.push((id, after)),
-            }
-        }
-    }
-
-    /// What has changed so far is forgotten.
-    pub(crate) fn forget_changes(&mut self) {
-        self.known_from = self.changes.last().map_or(Revision(1), |it| it.revision);
     }
 
     fn accept(&mut self, spec: TaskSpec) -> Submitted {
@@ -400,62 +367,6 @@ impl Memory {
 fn forbidden(because: &str) -> Reply {
     Reply::Forbidden {
         because: because.into(),
-    }
-}
-
-fn end(view: &mut TaskView) {
-    let now = Wall::from_millis(1_700_000_001_000);
-    view.assigned_at = Some(now);
-    view.started_at = Some(now);
-    view.completed_at = Some(now);
-    view.worker = Some("w1".parse().unwrap());
-    view.fence = Some(Fence(Revision(12)));
-    if view.kind.as_str() == "fail" {
-        view.state = TaskState::Failed;
-        view.error = Some("it broke".into());
-        view.attempts = vec![AttemptNote {
-            attempt: Attempt(1),
-            worker: "w1".parse().unwrap(),
-            started_at: None,
-            ended_at: now,
-            end: AttemptEnd::Failed("it broke".into()),
-        }];
-    } else {
-        view.state = TaskState::Completed;
-        view.result = Some(view.payload.clone());
-    }
-}
-
-fn view(id: TaskId, spec: TaskSpec) -> TaskView {
-    TaskView {
-        id,
-        name: spec.name,
-        kind: spec.kind,
-        queue: spec.queue,
-        state: if spec.due == Due::Now {
-            TaskState::Pending
-        } else {
-            TaskState::Scheduled
-        },
-        priority: spec.priority,
-        payload: spec.payload,
-        metadata: spec.metadata,
-        created_at: Wall::from_millis(1_700_000_000_000),
-        due_at: None,
-        assigned_at: None,
-        started_at: None,
-        completed_at: None,
-        worker: None,
-        fence: None,
-        retry_count: 0,
-        losses: 0,
-        retries_max: spec.retries_max,
-        timeout: spec.timeout,
-        result: None,
-        error: None,
-        progress: None,
-        run: 0,
-        attempts: vec![],
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod bad_input;
+mod changes;
 mod cli;
 mod commands;
 mod described;
@@ -12,6 +13,7 @@ mod fake;
 mod health;
 mod room;
 mod serving;
+mod shown;
 mod snapshots;
 mod stand_in;
 mod top;
