@@ -1,8 +1,6 @@
 //! What clients may ask of a gateway, and its replies. Syntax was checked before; these are facts of the core's own types.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use crate::keyspace::Key;
 use crate::record::Json;
 use crate::retry::RetryPolicy;
 use crate::store::Refusal;
+pub use crate::task_state::{TaskState, UnknownState};
 use crate::time::{Millis, Wall};
 
 /// Names one request of one client, so that the reply finds its way.
@@ -67,81 +66,6 @@ pub struct IdempotencyKey {
     pub key_hash: Arc<str>,
     /// The hash of the submission's body, in hex.
     pub body_hash: Arc<str>,
-}
-
-/// Where a task is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskState {
-    /// Not due yet.
-    Scheduled,
-    /// Waits for a worker.
-    Pending,
-    /// Given to a worker.
-    Running,
-    /// Failed, and not due to be tried again yet.
-    Retrying,
-    /// Ended well.
-    Completed,
-    /// Ended badly.
-    Failed,
-    /// Was cancelled.
-    Cancelled,
-}
-
-impl TaskState {
-    /// Every state, in the order of a life.
-    pub const ALL: [Self; 7] = [
-        Self::Scheduled,
-        Self::Pending,
-        Self::Running,
-        Self::Retrying,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The word of API, CLI and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Retrying => "retrying",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether a task in this state has an outcome.
-    pub const fn has_ended(self) -> bool {
-        match self {
-            Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Scheduled | Self::Pending | Self::Running | Self::Retrying => false,
-        }
-    }
-}
-
-impl fmt::Display for TaskState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A text is not the name of a state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a state is one of scheduled, pending, running, retrying, completed, failed, cancelled")]
-pub struct UnknownState;
-
-impl FromStr for TaskState {
-    type Err = UnknownState;
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(UnknownState)
-    }
 }
 
 /// Which tasks to list. A missing part matches every task.
