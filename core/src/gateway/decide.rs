@@ -235,15 +235,10 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next 
         }
     }
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let retrying = count(
-        view.delayed
-            .values()
-            .filter(|delayed| delayed.record.carry.retries > 0)
-            .count(),
-    );
+    let delayed = view.delayed_in_all();
     Next::Reply(Reply::Stats(Box::new(StatsView {
         totals,
-        scheduled: count(view.delayed.len()) - retrying,
+        scheduled: delayed.scheduled,
         pending: count(
             view.entries
                 .values()
@@ -256,7 +251,7 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next 
                 .map(std::collections::BTreeMap::len)
                 .sum(),
         ),
-        retrying,
+        retrying: delayed.retrying,
         dead: count(
             view.dead
                 .values()

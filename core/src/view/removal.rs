@@ -20,7 +20,8 @@ impl ClusterView {
             Meaning::Delayed(due, task) => {
                 let delayed = self.delayed.remove(&(due, task));
                 self.known.remove(key, delayed.as_ref().map(|it| it.since));
-                if delayed.is_some() {
+                if let Some(delayed) = delayed {
+                    self.waiting.count_out(&delayed.record);
                     self.leave(
                         task,
                         |spot| matches!(spot, Spot::Delayed(at) if *at == due),
