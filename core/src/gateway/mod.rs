@@ -5,24 +5,29 @@
 //! perhaps committing, until there is a reply.
 
 mod decide;
+mod departures;
 mod errand;
-mod list;
+mod find;
 mod locks;
 mod request;
 mod settle;
 mod show;
 mod shown;
 mod submit;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::departures::Departures;
 use self::errand::{Errand, Next};
+pub use self::find::{FIND_MAX, LIST_MAX, Order};
 pub use self::request::{
-    Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
-    TaskState, UnknownState,
+    Due, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
 };
-pub use self::shown::{NodeView, QueueView, StatsView, TaskView, Why, WhyReason};
+pub use self::shown::{
+    Estimate, NodeView, QueueView, StatsView, TaskView, Why, WhyReason, Workers,
+};
 use self::submit::{Submission, Submissions};
 use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
 use crate::planted::planted;
@@ -32,12 +37,10 @@ use crate::room::{Level, Room};
 use crate::scheduler::Scheduler;
 use crate::server::Effect;
 use crate::store::{Call, LeaseAnswer, ReadAnswer, Refusal, Step, StoreCall};
+pub use crate::task_state::{TaskState, UnknownState};
 use crate::time::{Mono, Now};
 use crate::timers::Timers;
 use crate::view::{ClusterView, Feed, News};
-
-/// The most tasks in one answer to [`Request::List`].
-pub use self::list::LIST_MAX;
 
 /// What a step of the gateway's does.
 #[derive(Debug, Clone)]
@@ -69,6 +72,7 @@ impl Job {
 struct Own {
     room: Room,
     drift_repaired: u64,
+    departures: Departures,
 }
 
 /// The gateway part of a scheduler process.
@@ -172,6 +176,8 @@ impl Gateway {
             }
             Request::Get { .. }
             | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
             | Request::Why(_)
             | Request::Cancel(_)
             | Request::Rerun(_)
@@ -278,8 +284,9 @@ impl Gateway {
         self.runnable.extend(&self.awaiting_locks);
     }
 
-    pub(crate) fn on_news(&mut self, news: &News) {
+    pub(crate) fn on_news(&mut self, now: Now, news: &News) {
         match news {
+            News::EntryWent(queue, ..) => self.own.departures.note(now.mono, queue),
             News::PlaceLost(task) => {
                 if let Some(waiting) = self.awaiting_end.remove(task) {
                     self.runnable.extend(waiting);
@@ -287,7 +294,6 @@ impl Gateway {
             }
             News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
             News::EntryCame(..)
-            | News::EntryWent(..)
             | News::ClaimCame(..)
             | News::ClaimChanged(..)
             | News::ClaimWent(..)
@@ -447,7 +453,7 @@ impl Gateway {
     }
 
     /// Answers what has taken too long. Says whether there is something to do.
-    pub(crate) fn on_time(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
+    pub(crate) fn on_time(&mut self, now: Now, view: &ClusterView, out: &mut Vec<Effect>) -> bool {
         for (id, reply) in self.submissions.take_replies() {
             self.reply(id, reply, out);
         }
@@ -469,11 +475,9 @@ impl Gateway {
                     .arm(now.mono, id, now.mono.after(self.request_max));
                 self.give_up_waiting(id);
             } else {
+                let reply = errand.reply_without_news(view).unwrap_or(Reply::TimedOut);
                 self.end_errand(id);
-                out.push(Effect::Reply {
-                    id,
-                    reply: Reply::TimedOut,
-                });
+                out.push(Effect::Reply { id, reply });
             }
         }
         !self.runnable.is_empty() || !self.to_revoke.is_empty() || !self.to_renew.is_empty()

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::find::Order;
 use super::shown::{NodeView, QueueView, StatsView, TaskView, Why};
 use crate::balance::Strategy;
+use crate::filter::Filter;
 use crate::ids::{Fence, LeaseId, LockName, NodeId, Priority, QueueName, TaskId, TaskType};
-use crate::keyspace::Key;
 use crate::record::Json;
 use crate::retry::RetryPolicy;
 use crate::store::Refusal;
-pub use crate::task_state::{TaskState, UnknownState};
+use crate::task_state::TaskState;
 use crate::time::{Millis, Wall};
 
 /// Names one request of one client, so that the reply finds its way.
@@ -68,17 +69,6 @@ pub struct IdempotencyKey {
     pub body_hash: Arc<str>,
 }
 
-/// Which tasks to list. A missing part matches every task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Filter {
-    /// Only in this state.
-    pub state: Option<TaskState>,
-    /// Only of this queue.
-    pub queue: Option<QueueName>,
-    /// Only of this type.
-    pub kind: Option<TaskType>,
-}
-
 /// Proof of holding, or waiting for, a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockToken {
@@ -122,11 +112,26 @@ pub enum Request {
     List {
         /// Which.
         filter: Filter,
-        /// How many at most.
+        /// Which first.
+        order: Order,
+        /// How many at most; never more than [`super::LIST_MAX`].
         limit: u32,
-        /// Continue behind this key, as given by the last answer.
-        after: Option<Key>,
+        /// Continue behind this id, in the same order, as given by the last answer.
+        after: Option<TaskId>,
     },
+    /// Name tasks. Answered by [`Reply::Found`].
+    Find {
+        /// Which.
+        filter: Filter,
+        /// Which first.
+        order: Order,
+        /// How many at most; never more than [`super::FIND_MAX`].
+        limit: u32,
+        /// Continue behind this id, in the same order, as given by the last answer.
+        after: Option<TaskId>,
+    },
+    /// Count tasks that a query means. Answered by [`Reply::Count`].
+    Count(Filter),
     /// Say why a task waits. Answered by [`Reply::Why`].
     Why(TaskId),
     /// Cancel a task. Answered by [`Reply::Task`].
@@ -186,10 +191,24 @@ pub enum Reply {
     Task(Box<TaskView>),
     /// Tasks, and where to continue.
     Tasks {
-        /// In the order of ids, or of the queue where a state was asked for.
+        /// In the order that was asked for; perhaps none yet.
         tasks: Vec<TaskView>,
-        /// Continue behind this key.
-        next: Option<Key>,
+        /// Continue behind this id; nothing is left when absent.
+        next: Option<TaskId>,
+    },
+    /// Tasks by their ids, and where to continue.
+    Found {
+        /// In the order that was asked for; perhaps none yet.
+        ids: Vec<TaskId>,
+        /// Continue behind this id; nothing is left when absent.
+        next: Option<TaskId>,
+    },
+    /// How many tasks a query means.
+    Count {
+        /// So many were found.
+        count: u64,
+        /// All were looked at, and there are no more.
+        exact: bool,
     },
     /// Why a task waits.
     Why(Box<Why>),
@@ -261,6 +280,8 @@ impl Request {
             Self::Submit(_) | Self::Rerun(_) => true,
             Self::Get { .. }
             | Self::List { .. }
+            | Self::Find { .. }
+            | Self::Count(_)
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Stats
@@ -281,6 +302,8 @@ impl Request {
             Self::LockTake { wait, .. } => *wait,
             Self::Submit(_)
             | Self::List { .. }
+            | Self::Find { .. }
+            | Self::Count(_)
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Rerun(_)

@@ -1,7 +1,9 @@
 //! The HTTP API: checks what clients send, asks the gateway, and shows its replies. It decides nothing about tasks.
 
 mod body;
+mod bulk;
 mod cluster;
+mod cursor;
 mod field;
 mod health;
 mod json;
@@ -173,6 +175,8 @@ fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
     vec![
         (act.clone(), "/api/v1/tasks", post(tasks::submit)),
         (read.clone(), "/api/v1/tasks", get(tasks::list)),
+        (read.clone(), "/api/v1/tasks/count", get(tasks::count)),
+        (act.clone(), "/api/v1/tasks/bulk", post(bulk::act)),
         (read.clone(), "/api/v1/tasks/{id}", get(tasks::show)),
         (
             act.clone(),

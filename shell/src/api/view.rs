@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use windlass_core::balance::Strategy;
-use windlass_core::gateway::{NodeView, QueueView, StatsView, TaskState, TaskView, Why, WhyReason};
+use windlass_core::gateway::{
+    Estimate, NodeView, QueueView, StatsView, TaskState, TaskView, Why, WhyReason, Workers,
+};
 use windlass_core::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
 use windlass_core::keyspace::Role;
 use windlass_core::record::{AttemptEnd, AttemptNote, Json};
 use windlass_core::room::{Level, Room};
-use windlass_core::time::Wall;
+use windlass_core::time::{Millis, Wall};
 
 use super::field::{span_spelled, time_spelled};
 
@@ -128,13 +130,48 @@ pub(super) struct Tasks<'a> {
     pub next_cursor: Option<String>,
 }
 
+/// How many tasks a query means.
+#[derive(Debug, Serialize)]
+pub(super) struct Count {
+    pub count: u64,
+    pub exact: bool,
+}
+
 /// Why a task waits.
 #[derive(Debug, Serialize)]
 pub(super) struct Reasons<'a> {
     id: String,
     status: TaskState,
     ahead: Option<u64>,
+    estimate: Option<Start>,
     reasons: Vec<Reason<'a>>,
+}
+
+/// When a task may start.
+#[derive(Debug, Serialize)]
+struct Start {
+    start_at: String,
+    #[serde(rename = "in")]
+    wait: String,
+    rate_per_second: f64,
+}
+
+impl Start {
+    fn of(estimate: &Estimate) -> Self {
+        let millis = estimate.wait.get();
+        let wait = if millis < 1_000 {
+            estimate.wait
+        } else {
+            Millis::from_secs(millis.div_ceil(1_000))
+        };
+        let departed = estimate.departed as f64;
+        let rate = departed * 1_000.0 / estimate.over.get() as f64;
+        Self {
+            start_at: time_spelled(estimate.start_at),
+            wait: span_spelled(wait),
+            rate_per_second: (rate * 1_000.0).round() / 1_000.0,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -147,6 +184,12 @@ struct Reason<'a> {
     due_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ahead: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workers: Option<&'a [NodeId]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker_count: Option<u64>,
 }
 
 impl<'a> Reasons<'a> {
@@ -155,6 +198,7 @@ impl<'a> Reasons<'a> {
             id: why.id.to_string(),
             status: why.state,
             ahead: why.ahead,
+            estimate: why.estimate.as_ref().map(Start::of),
             reasons: why.reasons.iter().map(Reason::of).collect(),
         }
     }
@@ -168,6 +212,18 @@ impl<'a> Reason<'a> {
             worker_id: None,
             due_at: None,
             slots: None,
+            ahead: None,
+            workers: None,
+            worker_count: None,
+        }
+    }
+
+    /// A reason that lies with these workers.
+    fn with(workers: &'a Workers, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            workers: Some(&workers.named),
+            worker_count: Some(workers.count),
+            ..Self::new(reason, message)
         }
     }
 
@@ -184,19 +240,52 @@ impl<'a> Reason<'a> {
             } => Self::not_due(*due_at, *after_failure),
             WhyReason::QueuePaused => Self::new("queue_paused", "its queue is paused"),
             WhyReason::NoWorkers => Self::new("no_workers", "there is no worker at all"),
-            WhyReason::NoWorkerServesQueue => {
-                Self::new("no_worker_serves_queue", "no worker serves its queue")
-            }
-            WhyReason::NoWorkerRunsType => Self::new(
-                "no_worker_runs_type",
-                "no worker of its queue can run its type",
+            WhyReason::NoWorkerServesQueue { workers } => Self::with(
+                workers,
+                "no_worker_serves_queue",
+                format!(
+                    "the workers that take tasks do not serve its queue: {}",
+                    named(workers)
+                ),
             ),
-            WhyReason::NoFreeSlot { slots } => Self {
+            WhyReason::NoWorkerRunsType { workers } => Self::with(
+                workers,
+                "no_worker_runs_type",
+                format!(
+                    "the workers that serve its queue cannot run its type: {}",
+                    named(workers)
+                ),
+            ),
+            WhyReason::NoFreeSlot { slots, workers } => Self {
                 slots: Some(*slots),
-                ..Self::new(
+                ..Self::with(
+                    workers,
                     "no_free_slot",
-                    format!("all {slots} slots of the workers that could take it are in use"),
+                    format!(
+                        "every slot of the workers that could take it is in use: {slots} of {}",
+                        named(workers)
+                    ),
                 )
+            },
+            WhyReason::WorkersDraining { workers } => Self::with(
+                workers,
+                "workers_draining",
+                format!(
+                    "workers that take nothing now, because they drain, leave or are just starting: {}",
+                    named(workers)
+                ),
+            ),
+            WhyReason::WorkersSilent { workers } => Self::with(
+                workers,
+                "workers_silent",
+                format!(
+                    "workers that could take it, but have not reported lately: {}",
+                    named(workers)
+                ),
+            ),
+            WhyReason::Behind { ahead } => Self {
+                ahead: Some(*ahead),
+                ..Self::new("behind", format!("{ahead} tasks of its queue go before it"))
             },
             WhyReason::ViewStale => {
                 Self::new("view_stale", "the scheduler waits for news from the store")
@@ -216,6 +305,16 @@ impl<'a> Reason<'a> {
             due_at: Some(due_at),
             ..Self::new("not_due", message)
         }
+    }
+}
+
+/// Workers by name, and how many more there are.
+fn named(workers: &Workers) -> String {
+    let names: Vec<&str> = workers.named.iter().map(NodeId::as_str).collect();
+    let named = names.join(", ");
+    match workers.count.saturating_sub(names.len() as u64) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 

@@ -51,6 +51,12 @@ pub enum TaskCommand {
         /// Only of this type
         #[arg(long = "type", value_name = "TYPE")]
         kind: Option<TaskType>,
+        /// Only those that a query means, such as 'queue:mail error:refused created:>-1h'
+        #[arg(long, short = 'f', value_name = "QUERY")]
+        filter: Option<String>,
+        /// Which first: those that were accepted first, or last [default: oldest]
+        #[arg(long, value_parser = ["oldest", "newest"])]
+        order: Option<String>,
         /// How many at most
         #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
         limit: u64,
@@ -96,6 +102,8 @@ pub(super) async fn run(
             state,
             queue,
             kind,
+            filter,
+            order,
             limit,
             cursor,
         } => {
@@ -104,6 +112,8 @@ pub(super) async fn run(
                     .query("state", state.map(|state| state.to_string()))
                     .query("queue", queue.as_ref().map(ToString::to_string))
                     .query("type", kind.as_ref().map(ToString::to_string))
+                    .query("q", filter.clone())
+                    .query("order", order.clone())
                     .query("limit", Some(page.to_string()))
                     .query("cursor", cursor)
             };

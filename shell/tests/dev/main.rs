@@ -21,4 +21,6 @@ mod load;
 mod locks;
 mod malformed;
 mod order;
+mod query;
 mod stopping;
+mod why;

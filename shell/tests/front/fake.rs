@@ -14,11 +14,11 @@ use windlass::api::{self, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
-    Due, Filter, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView, Submitted,
-    TaskSpec, TaskState, TaskView, Why, WhyReason,
+    Due, LockToken, NodeView, Order, QueueView, Reply, Request, RequestId, StatsView, Submitted,
+    TaskSpec, TaskState, TaskView,
 };
 use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
-use windlass_core::keyspace::{Key, Role};
+use windlass_core::keyspace::Role;
 use windlass_core::record::{AttemptEnd, AttemptNote, Totals};
 use windlass_core::rng::Rng;
 use windlass_core::room::{Level, Room};
@@ -111,9 +111,29 @@ impl Memory {
             },
             Request::List {
                 filter,
+                order,
                 limit,
                 after,
-            } => self.list(&filter, limit, after.as_ref()),
+            } => {
+                let (tasks, next) = self.found(&filter, order, limit, after);
+                Reply::Tasks { tasks, next }
+            }
+            Request::Find {
+                filter,
+                order,
+                limit,
+                after,
+            } => {
+                let (tasks, next) = self.found(&filter, order, limit, after);
+                let ids = tasks.iter().map(|task| task.id).collect();
+                Reply::Found { ids, next }
+            }
+            Request::Count(filter) => {
+                let (tasks, _) = self.found(&filter, Order::Oldest, u32::MAX, None);
+                let count = tasks.len() as u64;
+                let exact = true;
+                Reply::Count { count, exact }
+            }
             Request::Why(task) => self.why(task),
             Request::Cancel(task) => {
                 self.change(task, TaskState::Cancelled, |state| !state.has_ended())
@@ -175,46 +195,6 @@ impl Memory {
         let state = view.state;
         self.tasks.insert(id, view);
         Submitted::Accepted { id, state }
-    }
-
-    fn list(&self, filter: &Filter, limit: u32, after: Option<&Key>) -> Reply {
-        let mut found: Vec<TaskView> = self
-            .tasks
-            .values()
-            .filter(|view| filter.state.is_none_or(|state| view.state == state))
-            .filter(|view| {
-                filter
-                    .queue
-                    .as_ref()
-                    .is_none_or(|queue| view.queue == *queue)
-            })
-            .filter(|view| filter.kind.as_ref().is_none_or(|kind| view.kind == *kind))
-            .filter(|view| after.is_none_or(|after| Key::task(view.id) > *after))
-            .cloned()
-            .collect();
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|view| Key::task(view.id));
-        Reply::Tasks { tasks: found, next }
-    }
-
-    fn why(&self, task: TaskId) -> Reply {
-        match self.tasks.get(&task) {
-            Some(view) => Reply::Why(Box::new(Why {
-                id: task,
-                state: view.state,
-                reasons: vec![
-                    WhyReason::QueuePaused,
-                    WhyReason::NoFreeSlot { slots: 4 },
-                    WhyReason::NotDue {
-                        due_at: Wall::from_millis(0),
-                        after_failure: true,
-                    },
-                ],
-                ahead: Some(7),
-            })),
-            None => Reply::NotFound,
-        }
     }
 
     fn change(&mut self, task: TaskId, to: TaskState, legal: impl Fn(TaskState) -> bool) -> Reply {

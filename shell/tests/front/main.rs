@@ -8,4 +8,5 @@ mod cli;
 mod fake;
 mod health;
 mod room;
+mod search;
 mod serving;
