@@ -120,6 +120,13 @@ conformance: tools ## Compare the store's model with a real etcd over STEPS rand
 	WINDLASS_STEPS=$(STEPS) WINDLASS_SEED=$(FIRST) WINDLASS_EXPIRIES=$(EXPIRIES) $(if $(REPLAY),WINDLASS_REPLAY=$(abspath $(REPLAY))) \
 	    $(CARGO) test --locked -p windlass-tests --test conformance -- --nocapture --test-threads=1 $(if $(REPLAY),the_model_answers)
 
+# The browser is the distribution's own, and what drives it comes from the Python registry: no other browser is fetched.
+.PHONY: dashboard-test
+dashboard-test: tools ## What people do with the dashboard, done by Chromium on the real binary; pictures in target/dashboard
+	bash .ci/tools dashboard
+	$(CARGO) build --locked -p windlass
+	cd tests/dashboard && "$(CURDIR)/.tools/dashboard/bin/python" -m unittest -v
+
 # All of it is safe Rust: no sanitizer, and so no nightly toolchain. What is found interesting stays out of the committed
 # corpora.
 .PHONY: fuzz

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the secrets of docker-compose.ha.yml in deploy/ha/secrets, once: an authority with certificates for etcd, for
-# schedulers and for workers, and a random password for each user of etcd. Keep ca.key and root.password elsewhere.
+# schedulers and for workers, a random password for each user of etcd, and a token for the API with its line in the file of
+# tokens. Keep ca.key and root.password elsewhere.
 # Whoever has an authority already puts files of the same names there instead.
 set -euo pipefail
 umask 077
@@ -39,8 +40,24 @@ certificate worker 'extendedKeyUsage=clientAuth'
 for user in root scheduler worker; do openssl rand -hex 32 >"$user.password"; done
 rm -f ca.srl
 
+# As `windlass token new admin --role admin --file tokens` does, for a machine that has no windlass.
+printf 'wdl_%s' "$(openssl rand -hex 32)" >admin.token
+printf 'admin admin %s\n' "$(openssl dgst -sha256 -r admin.token | cut -d ' ' -f 1)" >tokens
+echo >>admin.token
+
 # Only the owner gets into the folder. The files themselves are mounted into containers, whose user is another one.
 chmod 0444 -- *
 chmod 0400 ca.key root.password
+# A scheduler takes no tokens that everybody may read: so these belong to the user of the containers.
+user=65532
+if [ "$(id -u)" -eq 0 ]; then
+    chown "$user" tokens
+elif command -v setfacl >/dev/null; then
+    setfacl -m "u:$user:r" tokens
+else
+    echo "secrets: needs setfacl (package acl), or to be run by root, to give the file of tokens to the user $user" >&2
+    exit 1
+fi
+chmod o= tokens
 mv "$work" "$folder"
 echo "secrets: made in $folder" >&2

@@ -23,6 +23,8 @@ export WINDLASS_BIND=${WINDLASS_BIND:-127.0.70.70}
 export COMPOSE_PROJECT_NAME=windlass-try-$$
 export COMPOSE_HTTP_TIMEOUT=300
 api=http://$WINDLASS_BIND:7070
+# What requests show where a token is asked for.
+credential=()
 scratch=
 
 say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
@@ -97,7 +99,7 @@ submit() {
 # One count of tasks, from the API; -1 when nobody answers.
 count() {
     local stats
-    stats=$(curl -fsS -m 5 "$api/api/v1/stats" 2>/dev/null | grep -oE '"tasks": *\{[^}]*\}') || stats=
+    stats=$(curl -fsS -m 5 "${credential[@]}" "$api/api/v1/stats" 2>/dev/null | grep -oE '"tasks": *\{[^}]*\}') || stats=
     stats=$(grep -oE "\"$1\": *[0-9]+" <<<"$stats" | grep -oE '[0-9]+$') || stats=-1
     printf '%s\n' "$stats"
 }
@@ -123,7 +125,7 @@ acknowledged() {
     : >"$scratch/ids"
     while [ "$(wc -l <"$scratch/ids")" -lt "$TASKS" ]; do
         [ "$SECONDS" -lt "$end" ] || fail "only $(wc -l <"$scratch/ids") of $TASKS tasks were acknowledged within $patience s"
-        if curl -fsS -m 20 -H 'content-type: application/json' -d "$array" "$api/api/v1/tasks" >"$scratch/answer" 2>/dev/null; then
+        if curl -fsS -m 20 "${credential[@]}" -H 'content-type: application/json' -d "$array" "$api/api/v1/tasks" >"$scratch/answer" 2>/dev/null; then
             grep -oE '"id": *"[^"]*"' "$scratch/answer" | grep -oE '[0-9a-f-]{36}' >>"$scratch/ids"
         else
             unanswered=$((unanswered + 1))
@@ -223,12 +225,14 @@ break_ha() {
 try_ha() {
     local begun
     "$copy/deploy/ha/secrets.sh"
+    credential=(-H "authorization: Bearer $(cat "$copy/deploy/ha/secrets/admin.token")")
     begun=$(now)
     compose up -d
     within "$patience" 'etcd is healthy' all_healthy 3 etcd-1 etcd-2 etcd-3
     COMPOSE=$COMPOSE "$copy/deploy/ha/users.sh"
     within "$patience" 'every service is healthy' all_healthy 9
-    say "up and healthy after $(since "$begun") s, logins and certificates on"
+    [ "$(curl -s -m 5 -o /dev/null -w '%{http_code}' "$api/api/v1/stats")" = 401 ] || fail 'the API asks for no token'
+    say "up and healthy after $(since "$begun") s, logins, certificates and tokens on"
     COMPOSE=$COMPOSE "$copy/deploy/ha/users.sh"
     begun=$(now)
     submit "$TASKS" echo 1

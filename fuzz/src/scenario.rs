@@ -36,6 +36,7 @@ fn is_small(scenario: &Scenario) -> bool {
             | Act::Get { .. }
             | Act::List { .. }
             | Act::Stats { .. }
+            | Act::Follow { .. }
             | Act::Cancel { .. }
             | Act::Rerun { .. }
             | Act::Configure { .. }

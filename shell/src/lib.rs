@@ -80,6 +80,8 @@ pub mod cli;
 #[cfg(not(madsim))]
 pub mod client;
 pub mod clock;
+#[cfg(not(madsim))]
+mod dashboard;
 pub mod driver;
 #[cfg(not(madsim))]
 pub mod executor;

@@ -4,7 +4,7 @@ use windlass_core::filter::Filter;
 use windlass_core::gateway::{
     Due, IdempotencyKey, LockToken, Order, Reply, Request, RequestId, Submitted, TaskSpec,
 };
-use windlass_core::ids::{LockName, TaskId};
+use windlass_core::ids::{LockName, Revision, TaskId};
 use windlass_core::retry::{Backoff, RetryPolicy};
 use windlass_core::server;
 use windlass_core::time::{Millis, Mono};
@@ -20,6 +20,9 @@ use crate::world::World;
 /// How many tasks somebody who cleans up asks about.
 const SWEEP_MAX: usize = 30;
 
+/// How often somebody who follows asks again.
+const FOLLOW_MAX: u32 = 12;
+
 /// A lock that somebody got.
 #[derive(Debug, Clone)]
 struct Got {
@@ -33,6 +36,15 @@ struct Open {
     id: RequestId,
     node: NodeIx,
     lock: Option<LockName>,
+    follows: Option<Follower>,
+}
+
+/// Somebody who asks again when there is an answer.
+#[derive(Debug)]
+struct Follower {
+    wait: Option<Millis>,
+    /// So many times.
+    left: u32,
 }
 
 /// Every user of a run.
@@ -45,6 +57,8 @@ pub struct Clients {
     ambushes: Ambushes,
     /// How many lists were asked for.
     listed: usize,
+    /// Up to where somebody was told what has changed.
+    told: Option<Revision>,
 }
 
 impl Clients {
@@ -95,6 +109,7 @@ impl Clients {
                 self.ask(world, *server, request);
             }
             Act::Stats { server } => self.ask(world, *server, Request::Stats),
+            Act::Follow { server, wait } => self.follow(world, *server, *wait, FOLLOW_MAX),
             Act::Configure {
                 server,
                 queue,
@@ -149,6 +164,22 @@ impl Clients {
                 id,
                 node: server,
                 lock: Some(lock),
+                follows: None,
+            });
+        }
+    }
+
+    fn follow(&mut self, world: &mut World, node: NodeIx, wait: Option<Millis>, left: u32) {
+        let request = Request::Changes {
+            after: self.told,
+            wait: wait.map(Into::into),
+        };
+        if let Some(id) = reach(world, node, request) {
+            self.open.push(Open {
+                id,
+                node,
+                lock: None,
+                follows: Some(Follower { wait, left }),
             });
         }
     }
@@ -246,6 +277,7 @@ impl Clients {
                 id,
                 node,
                 lock: None,
+                follows: None,
             });
         }
     }
@@ -270,7 +302,19 @@ impl Clients {
         }
         for open in std::mem::take(&mut self.open) {
             match world.replies.remove(&open.id) {
-                Some(reply) => self.remember(open, reply),
+                Some(reply) => {
+                    let follows = open
+                        .follows
+                        .as_ref()
+                        .map(|it| (open.node, it.wait, it.left));
+                    let has_told = matches!(reply, Reply::Changes(_) | Reply::Missed { .. });
+                    self.remember(open, reply);
+                    if let Some((node, wait, left)) = follows.filter(|_| has_told)
+                        && let Some(left) = left.checked_sub(1)
+                    {
+                        self.follow(world, node, wait, left);
+                    }
+                }
                 None if world.nodes[open.node].brain.is_some() => self.open.push(open),
                 // The process ended: the connection is closed.
                 None => {}
@@ -294,6 +338,8 @@ impl Clients {
             Reply::Lock { token, .. } => {
                 self.locks.extend(open.lock.map(|lock| Got { lock, token }))
             }
+            Reply::Changes(changes) => self.told = Some(changes.revision),
+            Reply::Missed { at } => self.told = Some(at),
             Reply::Task(_)
             | Reply::Tasks { .. }
             | Reply::Found { .. }
@@ -302,6 +348,7 @@ impl Clients {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Timings(_)
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }

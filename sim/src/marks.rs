@@ -30,6 +30,8 @@ pub enum Mark {
     Conflict,
     Repeated,
     KeyTaken,
+    Followed,
+    Missed,
     LockTaken,
     LockHeld,
     LockGivenUp,
@@ -47,7 +49,7 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::Dispatched,
         Self::HandedBack,
         Self::Lost,
@@ -62,6 +64,8 @@ impl Mark {
         Self::Conflict,
         Self::Repeated,
         Self::KeyTaken,
+        Self::Followed,
+        Self::Missed,
         Self::LockTaken,
         Self::LockHeld,
         Self::LockGivenUp,
@@ -94,6 +98,8 @@ impl Mark {
             Self::Conflict => "conflict",
             Self::Repeated => "repeated",
             Self::KeyTaken => "key_taken",
+            Self::Followed => "followed",
+            Self::Missed => "missed",
             Self::LockTaken => "lock_taken",
             Self::LockHeld => "lock_held",
             Self::LockGivenUp => "lock_given_up",
@@ -189,6 +195,8 @@ impl Marks {
                     }
                 }
             }
+            Reply::Changes(changes) if !changes.tasks.is_empty() => self.add(Mark::Followed),
+            Reply::Missed { .. } => self.add(Mark::Missed),
             Reply::Lock { .. } => self.add(Mark::LockTaken),
             Reply::Refused(Refusal::NoRoom) => self.add(Mark::NoRoom),
             Reply::Task(_)
@@ -199,6 +207,8 @@ impl Marks {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Timings(_)
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }

@@ -1,5 +1,7 @@
 //! What follows for a request from what was read and what the view shows. Pure; the view has reached what was read.
 
+use std::collections::BTreeMap;
+
 use super::Own;
 use super::errand::{Errand, Next};
 use super::request::Reply;
@@ -170,12 +172,33 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
     }
 }
 
+fn read_lanes() -> Next {
+    Next::Ask(Call::Read(Query::Range {
+        range: Range::all_lanes(),
+        limit: LANES_MAX,
+    }))
+}
+
+/// The nodes, with what each has recorded: that stands in its lanes, which no view has.
+pub(super) fn nodes(errand: &mut Errand, view: &ClusterView) -> Next {
+    let Some(read) = errand.read.take() else {
+        return read_lanes();
+    };
+    let mut recorded: BTreeMap<NodeId, Totals> = BTreeMap::new();
+    for item in &read.items {
+        if let (Meaning::Lane(node), Ok(lane)) = (
+            Meaning::of(&item.key),
+            LaneRecord::decode(&item.found.value),
+        ) {
+            recorded.entry(node).or_default().add(&lane.totals);
+        }
+    }
+    Next::Reply(Reply::Nodes(show::nodes(view, Some(&recorded))))
+}
+
 pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next {
     let Some(read) = errand.read.take() else {
-        return Next::Ask(Call::Read(Query::Range {
-            range: Range::all_lanes(),
-            limit: LANES_MAX,
-        }));
+        return read_lanes();
     };
     let mut totals = Totals::default();
     let mut unreadable = 0;
@@ -193,25 +216,10 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next 
     Next::Reply(Reply::Stats(Box::new(StatsView {
         totals,
         scheduled: delayed.scheduled,
-        pending: count(
-            view.entries
-                .values()
-                .map(std::collections::BTreeMap::len)
-                .sum(),
-        ),
-        running: count(
-            view.claims
-                .values()
-                .map(std::collections::BTreeMap::len)
-                .sum(),
-        ),
+        pending: count(view.entries.values().map(BTreeMap::len).sum()),
+        running: count(view.claims.values().map(BTreeMap::len).sum()),
         retrying: delayed.retrying,
-        dead: count(
-            view.dead
-                .values()
-                .map(std::collections::BTreeMap::len)
-                .sum(),
-        ),
+        dead: count(view.dead.values().map(BTreeMap::len).sum()),
         schedulers: count(view.schedulers.len()),
         workers: count(view.workers.len()),
         slots: view
@@ -250,7 +258,7 @@ pub(super) fn drain(errand: &Errand, node: &NodeId, view: &ClusterView) -> Next 
         return Next::Reply(Reply::NotFound);
     };
     if errand.committed {
-        let shown = show::nodes(view)
+        let shown = show::nodes(view, None)
             .into_iter()
             .filter(|it| it.id == *node && it.role == crate::keyspace::Role::Worker);
         return Next::Reply(Reply::Nodes(shown.collect()));

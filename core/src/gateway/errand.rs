@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Own;
 use super::find::{self, Order, Quest, Search, Want};
 use super::request::{LockToken, Reply, Request};
-use super::{decide, locks, why};
+use super::{decide, journal, locks, why};
 use crate::filter::Filter;
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
 use crate::record::Totals;
@@ -56,6 +56,8 @@ pub(super) enum Next {
     CommitAlone(Step),
     /// Wait until the task has no place any more.
     AwaitEnd(TaskId),
+    /// Wait until something has changed.
+    AwaitChanges,
     /// Wait until the waiters of some lock change.
     AwaitLocks {
         /// The waiter's lease must be renewed after this long.
@@ -103,6 +105,8 @@ impl Errand {
             | Request::Count(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)
@@ -113,12 +117,15 @@ impl Errand {
     }
 
     /// Whether its time running out only means that it replies with what there is.
-    pub(super) fn waits_for_end(&self) -> bool {
-        matches!(self.request, Request::Get { wait: Some(_), .. })
+    pub(super) fn waits_for_news(&self) -> bool {
+        matches!(
+            self.request,
+            Request::Get { wait: Some(_), .. } | Request::Changes { wait: Some(_), .. }
+        )
     }
 
     pub(super) fn stop_waiting(&mut self) {
-        if let Request::Get { wait, .. } = &mut self.request {
+        if let Request::Get { wait, .. } | Request::Changes { wait, .. } = &mut self.request {
             *wait = None;
         }
     }
@@ -164,7 +171,9 @@ impl Errand {
             Request::Rerun(task) => decide::rerun(self, task, now, view),
             Request::Stats => decide::stats(self, view, own),
             Request::Queues => Next::Reply(Reply::Queues(super::show::queues(view))),
-            Request::Nodes => Next::Reply(Reply::Nodes(super::show::nodes(view))),
+            Request::Nodes => decide::nodes(self, view),
+            Request::Changes { after, wait } => journal::next(after, wait.is_some(), view, own),
+            Request::Timings => Next::Reply(Reply::Timings(Box::new(own.timings.show(view)))),
             Request::ConfigureQueue {
                 queue,
                 strategy,
@@ -224,6 +233,8 @@ impl Errand {
             | Request::Count(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)

@@ -8,12 +8,15 @@ mod decide;
 mod departures;
 mod errand;
 mod find;
+mod journal;
+mod leave;
 mod locks;
 mod request;
 mod settle;
 mod show;
 mod shown;
 mod submit;
+mod timings;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,13 +25,18 @@ use std::time::Duration;
 use self::departures::Departures;
 use self::errand::{Errand, Next};
 pub use self::find::{FIND_MAX, LIST_MAX, Order};
+use self::journal::Journal;
+pub use self::journal::{CHANGED_QUEUES_MAX, CHANGES_MAX, JOURNAL_IDLE, JOURNAL_MAX};
 pub use self::request::{
     Due, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
 };
 pub use self::shown::{
-    Estimate, NodeView, QueueView, StatsView, TaskView, Why, WhyReason, Workers,
+    ChangedStatus, ChangesView, Estimate, NodeView, QueueView, StatsView, TaskChange, TaskView,
+    Why, WhyReason, Workers,
 };
 use self::submit::{Submission, Submissions};
+use self::timings::Timings;
+pub use self::timings::{BOUNDS_MS, Histogram, QueueTimings, TIMED_QUEUES_MAX, TimingsView};
 use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
 use crate::planted::planted;
 use crate::record::Totals;
@@ -73,6 +81,8 @@ struct Own {
     room: Room,
     drift_repaired: u64,
     departures: Departures,
+    journal: Journal,
+    timings: Timings,
 }
 
 /// The gateway part of a scheduler process.
@@ -89,6 +99,7 @@ pub(crate) struct Gateway {
     awaiting_view: BTreeSet<(Revision, RequestId)>,
     awaiting_end: BTreeMap<TaskId, BTreeSet<RequestId>>,
     awaiting_locks: BTreeSet<RequestId>,
+    awaiting_changes: BTreeSet<RequestId>,
     /// Steps that wait for a lane.
     steps: VecDeque<(RequestId, Step, Totals)>,
     /// Steps that share a transaction with nobody: two waiters of one lock must not get the same fence.
@@ -114,6 +125,7 @@ impl Gateway {
             awaiting_view: BTreeSet::new(),
             awaiting_end: BTreeMap::new(),
             awaiting_locks: BTreeSet::new(),
+            awaiting_changes: BTreeSet::new(),
             steps: VecDeque::new(),
             lone_steps: VecDeque::new(),
             deadlines: Timers::default(),
@@ -183,12 +195,17 @@ impl Gateway {
             | Request::Rerun(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
             | Request::LockRelease { .. } => {
+                if matches!(request, Request::Changes { .. }) {
+                    self.own.journal.on_asked(now.mono);
+                }
                 let draw = self.rng.draw();
                 self.errands.insert(id, Errand::new(request, draw));
                 self.runnable.insert(id);
@@ -201,90 +218,20 @@ impl Gateway {
         out.push(Effect::Reply { id, reply });
     }
 
-    /// The client does not wait any more. What was sent stays sent.
-    pub(crate) fn forget(&mut self, id: RequestId) {
-        self.deadlines.disarm(id);
-        self.submissions.forget(id);
-        self.end_errand(id);
-    }
-
-    fn end_errand(&mut self, id: RequestId) {
-        let Some(errand) = self.errands.remove(&id) else {
-            return;
-        };
-        self.runnable.remove(&id);
-        self.awaiting_locks.remove(&id);
-        self.renewals.disarm(id);
-        if let Some(op) = errand.op {
-            self.by_op.remove(&op);
-        }
-        if let Some(at) = errand.awaits_view {
-            self.awaiting_view.remove(&(at, id));
-        }
-        self.stop_awaiting_end(id, errand.task());
-        self.steps.retain(|(owner, ..)| *owner != id);
-        self.lone_steps.retain(|(owner, _)| *owner != id);
-        self.to_revoke.extend(errand.lease_to_revoke());
-    }
-
-    fn stop_awaiting_end(&mut self, id: RequestId, task: Option<TaskId>) {
-        let Some(task) = task else { return };
-        if let Some(waiting) = self.awaiting_end.get_mut(&task) {
-            waiting.remove(&id);
-            if waiting.is_empty() {
-                self.awaiting_end.remove(&task);
-            }
-        }
-    }
-
-    /// The process leaves: whoever waits for a task's end gets what there is, and whoever waits for a lock may wait
-    /// elsewhere.
-    pub(crate) fn stop_waiting(&mut self, out: &mut Vec<Effect>) {
-        for id in std::mem::take(&mut self.awaiting_locks) {
-            self.deadlines.disarm(id);
-            self.end_errand(id);
-            let reply = Reply::NotReady;
-            out.push(Effect::Reply { id, reply });
-        }
-        let waiting: Vec<RequestId> = self.awaiting_end.values().flatten().copied().collect();
-        for id in waiting {
-            self.give_up_waiting(id);
-        }
-    }
-
-    fn give_up_waiting(&mut self, id: RequestId) {
-        let Some(errand) = self.errands.get_mut(&id) else {
-            return;
-        };
-        errand.stop_waiting();
-        let task = errand.task();
-        self.stop_awaiting_end(id, task);
-        self.runnable.insert(id);
-    }
-
-    /// The process ends: nobody is left without an answer.
-    pub(crate) fn close(&mut self, out: &mut Vec<Effect>) {
-        for (id, reply) in self.submissions.close() {
-            out.push(Effect::Reply { id, reply });
-        }
-        for (id, errand) in std::mem::take(&mut self.errands) {
-            let reply = if errand.has_committed() {
-                Reply::TimedOut
-            } else {
-                Reply::NotReady
-            };
-            out.push(Effect::Reply { id, reply });
-        }
-    }
-
-    /// The view was read anew: whoever waits for news looks again.
-    pub(crate) fn restart(&mut self) {
+    /// The view was read anew at `at`: whoever waits for news looks again.
+    pub(crate) fn restart(&mut self, at: Revision) {
+        self.own.journal.restart(at);
+        self.runnable
+            .extend(std::mem::take(&mut self.awaiting_changes));
         let waiting = std::mem::take(&mut self.awaiting_end);
         self.runnable.extend(waiting.into_values().flatten());
         self.runnable.extend(&self.awaiting_locks);
     }
 
-    pub(crate) fn on_news(&mut self, now: Now, news: &News) {
+    /// Takes a piece of news that came with the changes up to `at`. The view has taken all of them.
+    pub(crate) fn on_news(&mut self, now: Now, at: Revision, news: &News, view: &ClusterView) {
+        self.own.journal.on_news(at, news, view);
+        self.own.timings.on_news(now.mono, news);
         match news {
             News::EntryWent(queue, ..) => self.own.departures.note(now.mono, queue),
             News::PlaceLost(task) => {
@@ -304,12 +251,21 @@ impl Gateway {
             | News::WorkerWent(..)
             | News::OfferChanged(_)
             | News::SchedulersChanged
+            | News::Unread(_)
+            | News::NodeConfigured(_)
             | News::QueueConfigured(_) => {}
         }
     }
 
     /// The view has reached `at`.
-    pub(crate) fn on_view_at(&mut self, at: Revision) {
+    pub(crate) fn on_view_at(&mut self, now: Now, at: Revision) {
+        if !self.awaiting_changes.is_empty() {
+            self.own.journal.on_asked(now.mono);
+        }
+        if self.own.journal.on_view_at(now.mono, at) {
+            self.runnable
+                .extend(std::mem::take(&mut self.awaiting_changes));
+        }
         while let Some((_, id)) = self
             .awaiting_view
             .first()
@@ -437,6 +393,9 @@ impl Gateway {
                 Next::AwaitEnd(task) => {
                     self.awaiting_end.entry(task).or_default().insert(id);
                 }
+                Next::AwaitChanges => {
+                    self.awaiting_changes.insert(id);
+                }
                 Next::AwaitLocks { renew_after } => {
                     self.awaiting_locks.insert(id);
                     if !planted!("P-lock-renewal-missing") {
@@ -470,7 +429,7 @@ impl Gateway {
             let Some(errand) = self.errands.get(&id) else {
                 continue;
             };
-            if errand.waits_for_end() {
+            if errand.waits_for_news() {
                 self.deadlines
                     .arm(now.mono, id, now.mono.after(self.request_max));
                 self.give_up_waiting(id);

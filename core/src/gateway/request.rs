@@ -7,10 +7,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::find::Order;
-use super::shown::{NodeView, QueueView, StatsView, TaskView, Why};
+use super::shown::{ChangesView, NodeView, QueueView, StatsView, TaskView, Why};
+use super::timings::TimingsView;
 use crate::balance::Strategy;
 use crate::filter::Filter;
-use crate::ids::{Fence, LeaseId, LockName, NodeId, Priority, QueueName, TaskId, TaskType};
+use crate::ids::{
+    Fence, LeaseId, LockName, NodeId, Priority, QueueName, Revision, TaskId, TaskType,
+};
 use crate::record::Json;
 use crate::retry::RetryPolicy;
 use crate::store::Refusal;
@@ -142,6 +145,15 @@ pub enum Request {
     Stats,
     /// Show the queues. Answered by [`Reply::Queues`].
     Queues,
+    /// Say what has changed. Answered by [`Reply::Changes`] or [`Reply::Missed`].
+    Changes {
+        /// After this revision; when absent, nothing is shown but the revision from which on it can be asked.
+        after: Option<Revision>,
+        /// How long to wait for something to change.
+        wait: Option<Duration>,
+    },
+    /// Show how long tasks wait and run. Answered by [`Reply::Timings`].
+    Timings,
     /// Show the nodes. Answered by [`Reply::Nodes`].
     Nodes,
     /// Change a queue's settings. Answered by [`Reply::Queues`] with that queue.
@@ -218,6 +230,15 @@ pub enum Reply {
     Queues(Vec<QueueView>),
     /// Nodes, by role and id.
     Nodes(Vec<NodeView>),
+    /// What has changed.
+    Changes(Box<ChangesView>),
+    /// What has changed since then is not known any more: what was read before may be outdated.
+    Missed {
+        /// From here on it is known.
+        at: Revision,
+    },
+    /// How long tasks wait and run.
+    Timings(Box<TimingsView>),
     /// A lock is held.
     Lock {
         /// Pass it to whatever the lock protects.
@@ -286,6 +307,8 @@ impl Request {
             | Self::Cancel(_)
             | Self::Stats
             | Self::Queues
+            | Self::Changes { .. }
+            | Self::Timings
             | Self::Nodes
             | Self::ConfigureQueue { .. }
             | Self::Drain(_)
@@ -298,7 +321,7 @@ impl Request {
     /// How long its client may have to wait for a reply.
     pub fn patience(&self, request_max: Duration) -> Duration {
         let wait = match self {
-            Self::Get { wait, .. } => wait.unwrap_or(request_max),
+            Self::Get { wait, .. } | Self::Changes { wait, .. } => wait.unwrap_or(request_max),
             Self::LockTake { wait, .. } => *wait,
             Self::Submit(_)
             | Self::List { .. }
@@ -309,6 +332,7 @@ impl Request {
             | Self::Rerun(_)
             | Self::Stats
             | Self::Queues
+            | Self::Timings
             | Self::Nodes
             | Self::ConfigureQueue { .. }
             | Self::Drain(_)

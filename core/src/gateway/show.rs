@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::shown::{NodeView, QueueView, TaskView};
-use crate::ids::{Priority, QueueName, Revision, TaskId};
+use crate::ids::{NodeId, Priority, QueueName, Revision, TaskId};
 use crate::keyspace::{Key, Place, Role};
-use crate::record::{AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord};
+use crate::record::{
+    AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord, Totals,
+};
 use crate::store::Item;
 use crate::task_state::TaskState;
 use crate::time::Wall;
@@ -207,13 +209,21 @@ pub(super) fn queues(view: &ClusterView) -> Vec<QueueView> {
     let mut names: std::collections::BTreeSet<&QueueName> = view.entries.keys().collect();
     names.extend(view.queue_configs.keys());
     names.extend(view.dead.keys());
-    names.extend(view.queues_running());
-    names.extend(view.queues_delayed());
+    names.extend(view.running_queues());
+    names.extend(view.delayed_queues());
     names.into_iter().map(|name| queue(name, view)).collect()
 }
 
 /// Every live node.
-pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
+/// Every node; `recorded` is what the lanes of each say, if they were read.
+pub(super) fn nodes(
+    view: &ClusterView,
+    recorded: Option<&BTreeMap<NodeId, Totals>>,
+) -> Vec<NodeView> {
+    let run = |id: &NodeId| {
+        let totals = recorded?.get(id).copied().unwrap_or_default();
+        Some(totals.completed + totals.failed + totals.cancelled + totals.retried)
+    };
     let schedulers = view
         .schedulers
         .iter()
@@ -239,6 +249,7 @@ pub(super) fn nodes(view: &ClusterView) -> Vec<NodeView> {
             } else {
                 0
             },
+            total_run: if role == Role::Worker { run(id) } else { None },
             weight: offer.map_or(0, |offer| offer.weight),
             queues: offer.map(|offer| offer.queues.clone()).unwrap_or_default(),
             types: offer.map(|offer| offer.types.clone()).unwrap_or_default(),

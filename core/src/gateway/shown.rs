@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::balance::Strategy;
 use crate::filter::{Fact, Facts};
-use crate::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
+use crate::ids::{Fence, NodeId, Priority, QueueName, Revision, TaskId, TaskType};
 use crate::keyspace::Role;
 use crate::record::{AttemptNote, Json, Totals};
 use crate::room::Room;
@@ -232,6 +232,80 @@ pub struct StatsView {
     pub room: Room,
 }
 
+/// What has changed since a revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangesView {
+    /// Up to here.
+    pub revision: Revision,
+    /// The tasks that changed last, each once, by id.
+    pub tasks: Vec<TaskChange>,
+    /// How many more tasks changed.
+    pub tasks_omitted: u64,
+    /// The queues whose tasks or settings changed, by name.
+    pub queues: Vec<QueueName>,
+    /// How many more queues changed.
+    pub queues_omitted: u64,
+    /// Whether a node came, went, or takes something else.
+    pub nodes: bool,
+}
+
+impl ChangesView {
+    /// Nothing has changed up to `revision`.
+    pub fn none(revision: Revision) -> Self {
+        Self {
+            revision,
+            tasks: Vec::new(),
+            tasks_omitted: 0,
+            queues: Vec::new(),
+            queues_omitted: 0,
+            nodes: false,
+        }
+    }
+
+    /// Whether nothing has changed.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.queues.is_empty() && !self.nodes
+    }
+}
+
+/// A task that changed, as it is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskChange {
+    /// Its id.
+    pub id: TaskId,
+    /// Where it is in its life.
+    pub status: ChangedStatus,
+    /// Where it waits, or waited.
+    pub queue: Option<QueueName>,
+    /// What selects its handler.
+    pub kind: Option<TaskType>,
+    /// The worker that has it, or had it last.
+    pub worker: Option<NodeId>,
+}
+
+/// Where a task that changed is in its life, as far as its places tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedStatus {
+    /// In this state.
+    State(TaskState),
+    /// It has ended while it was to stop: it may have been cancelled, or completed before.
+    Ended,
+    /// A later version has written where it is.
+    Unread,
+}
+
+impl ChangedStatus {
+    /// The word of the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::State(state) => state.as_str(),
+            Self::Ended => "ended",
+            Self::Unread => "unknown",
+        }
+    }
+}
+
 /// A queue, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueView {
@@ -268,6 +342,9 @@ pub struct NodeView {
     pub slots: u32,
     /// Claims that it holds.
     pub claims: u64,
+    /// Attempts whose end it has recorded since its id was first used; only of workers, and not where a reply is about an
+    /// order to it.
+    pub total_run: Option<u64>,
     /// Its share under the weighted strategy.
     pub weight: u32,
     /// The queues that it serves; all when empty.

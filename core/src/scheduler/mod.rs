@@ -142,7 +142,7 @@ impl Scheduler {
             News::EntryWent(queue, place, kind) => {
                 self.ready.remove(&(queue.clone(), kind.clone()), *place)
             }
-            News::ClaimCame(worker, place) => {
+            News::ClaimCame(worker, place, ..) => {
                 self.on_claim_came(worker, *place);
                 if let Some(claimed) = view.claim(worker, *place) {
                     self.upkeep.judge(
@@ -156,8 +156,12 @@ impl Scheduler {
                     );
                 }
             }
-            News::ClaimChanged(..) | News::PlaceLost(_) | News::LocksChanged => {}
-            News::ClaimWent(worker, place) => {
+            News::ClaimChanged(..)
+            | News::PlaceLost(_)
+            | News::Unread(_)
+            | News::NodeConfigured(_)
+            | News::LocksChanged => {}
+            News::ClaimWent(worker, place, _) => {
                 self.fleet.release(worker);
                 self.upkeep.forget_claim(worker, *place);
                 self.ready.capacity_changed();
@@ -171,7 +175,7 @@ impl Scheduler {
                     self.config.step_in_after,
                 );
             }
-            News::DelayedWent(due, task) => self.upkeep.forget_due(*due, *task),
+            News::DelayedWent(due, task, _) => self.upkeep.forget_due(*due, *task),
             News::WorkerCame(worker, _) | News::WorkerBeat(worker) => {
                 if self.fleet.beat(now.mono, worker, view) {
                     self.ready.capacity_changed();

@@ -311,14 +311,15 @@ impl Server {
             }
         };
         if restarted {
-            if self.feed.at().is_some() {
+            if let Some(at) = self.feed.at() {
                 self.scheduler.restart(now, &self.view);
-                self.gateway.restart();
+                self.gateway.restart(at);
             }
         } else {
+            let at = self.feed.at().unwrap_or_default();
             for item in &news {
                 self.scheduler.on_news(now, item, &self.view);
-                self.gateway.on_news(now, item);
+                self.gateway.on_news(now, at, item, &self.view);
             }
         }
         news.clear();
@@ -326,7 +327,7 @@ impl Server {
         self.compare();
         if let Some(at) = self.feed.at() {
             self.scheduler.on_view_at(now, at, &self.view);
-            self.gateway.on_view_at(at);
+            self.gateway.on_view_at(now, at);
             self.janitor.on_view_at(now.mono, at);
         }
         self.flush_soon();

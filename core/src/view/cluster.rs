@@ -148,8 +148,8 @@ impl ClusterView {
         self.running.get(queue).copied().unwrap_or(0)
     }
 
-    /// The queues whose tasks workers have.
-    pub fn queues_running(&self) -> impl Iterator<Item = &QueueName> {
+    /// The queues of whose tasks workers have some.
+    pub fn running_queues(&self) -> impl Iterator<Item = &QueueName> {
         self.running.keys()
     }
 
@@ -164,7 +164,7 @@ impl ClusterView {
     }
 
     /// The queues whose tasks wait for their time.
-    pub fn queues_delayed(&self) -> impl Iterator<Item = &QueueName> {
+    pub fn delayed_queues(&self) -> impl Iterator<Item = &QueueName> {
         self.waiting.queues()
     }
 
@@ -230,7 +230,9 @@ impl ClusterView {
             // What was known under this key does not hold any more.
             self.delete(&item.key, news);
             self.known.put_unread(&item.key, item.found.modified);
-            self.note_stranger(Meaning::of(&item.key), &item.found);
+            let meaning = Meaning::of(&item.key);
+            news.extend(News::unread(&meaning));
+            self.note_stranger(meaning, &item.found);
         } else if apart {
             self.known.put_apart(&item.key, item.found.modified);
         }
@@ -293,8 +295,10 @@ impl ClusterView {
                 news.push(News::QueueConfigured(queue));
             }
             Meaning::NodeConfig(node) => {
+                let config = NodeConfig::decode(&found.value)?;
                 self.node_configs
-                    .insert(node, (found.modified, NodeConfig::decode(&found.value)?));
+                    .insert(node.clone(), (found.modified, config));
+                news.push(News::NodeConfigured(node));
             }
             Meaning::LockWaiter(lock, waiter) => {
                 LockRecord::decode(&found.value)?;
@@ -391,17 +395,18 @@ impl ClusterView {
             }
             self.count_in(&claimed.record.queue);
         }
-        match (before, same) {
-            (Some(_), Some(_)) => news.push(News::ClaimChanged(worker.clone(), place)),
-            (Some(_), None) => {
-                news.push(News::ClaimWent(worker.clone(), place));
-                news.push(News::ClaimCame(worker.clone(), place));
-            }
-            (None, _) => news.push(News::ClaimCame(worker.clone(), place)),
+        let is_new = same.is_none();
+        let (queue, assigned_at) = (claimed.record.queue.clone(), claimed.record.assigned_at);
+        let held = self.claims.entry(worker.clone()).or_default();
+        let before = held.insert(place, claimed);
+        self.known
+            .put(key, before.as_ref().map(|it| it.since), found.modified);
+        if is_new {
+            news.extend(before.map(|it| News::ClaimWent(worker.clone(), place, it)));
+            news.push(News::ClaimCame(worker, place, queue, assigned_at));
+        } else {
+            news.push(News::ClaimChanged(worker, place));
         }
-        let held = self.claims.entry(worker).or_default();
-        let before = held.insert(place, claimed).map(|it| it.since);
-        self.known.put(key, before, found.modified);
         Ok(())
     }
 

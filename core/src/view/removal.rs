@@ -27,7 +27,7 @@ impl ClusterView {
                         |spot| matches!(spot, Spot::Delayed(at) if *at == due),
                         news,
                     );
-                    news.push(News::DelayedWent(due, task));
+                    news.push(News::DelayedWent(due, task, delayed.record));
                 }
             }
             Meaning::Dead(queue, task) => {
@@ -53,6 +53,7 @@ impl ClusterView {
             }
             Meaning::NodeConfig(node) => {
                 self.node_configs.remove(&node);
+                news.push(News::NodeConfigured(node));
             }
             Meaning::LockWaiter(lock, waiter) => {
                 self.delete_waiter(&lock, &waiter);
@@ -95,7 +96,7 @@ impl ClusterView {
                 |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
                 news,
             );
-            news.push(News::ClaimWent(worker, place));
+            news.push(News::ClaimWent(worker, place, claimed));
         }
     }
 

@@ -161,7 +161,7 @@ proptest! {
             let counted = DelayedCount { scheduled: waits(false), retrying: waits(true) };
             prop_assert_eq!(view.delayed_in_all(), counted);
             prop_assert_eq!(view.delayed_of(&"q".parse().unwrap()), counted);
-            prop_assert_eq!(view.queues_delayed().count() as u64, counted.all().min(1));
+            prop_assert_eq!(view.delayed_queues().count() as u64, counted.all().min(1));
         }
     }
 }

@@ -7,7 +7,7 @@ use windlass_core::filter::Filter;
 use windlass_core::gateway::{
     Due, IdempotencyKey, LockToken, Order, Request, RequestId, TaskSpec, TaskState,
 };
-use windlass_core::ids::{LeaseId, TaskId};
+use windlass_core::ids::{LeaseId, Revision, TaskId};
 use windlass_core::keyspace::{Key, Range, Role};
 use windlass_core::record::{Json, OfferRecord, Record, Version};
 use windlass_core::retry::RetryPolicy;
@@ -87,7 +87,7 @@ fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
         waiter: me(),
         lease: LeaseId(i64::from(n % 4)),
     };
-    match kind % 14 {
+    match kind % 16 {
         0..=2 => Request::Submit((0..n % 5).map(|i| spec(n.wrapping_add(i))).collect()),
         3 => Request::Get {
             task,
@@ -111,6 +111,11 @@ fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
             wait: span,
         },
         12 => Request::LockRenew { lock, token },
+        13 => Request::Timings,
+        14 => Request::Changes {
+            after: (n > 20).then_some(Revision(u64::from(n))),
+            wait: (n.is_multiple_of(2)).then_some(span),
+        },
         _ => Request::LockRelease { lock, token },
     }
 }

@@ -1,12 +1,15 @@
 //! Reads a request's body within limits, to its end even when it is too large, so that its sender hears the answer.
 
+use std::time::Duration;
+
 use axum::body::{Body, HttpBody as _};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
 use super::problem::{Fault, Problem};
-use super::{App, Limits};
+use super::{App, BODY_RATE_MIN, BODY_TIME_MAX, Limits};
 
 /// How much of a body over its limit is still read, to be thrown away.
 const DRAIN_MAX: usize = 64 * 1024 * 1024;
@@ -41,12 +44,7 @@ pub(super) async fn read(
 ) -> Result<Bytes, Problem> {
     let limits = app.limits();
     let empty = body.is_end_stream();
-    let reading = collect(body, size, limits);
-    let bytes = tokio::time::timeout(limits.body_time_out, reading)
-        .await
-        .map_err(|_| {
-            Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
-        })??;
+    let bytes = collect(body, size, limits).await?;
     if !empty {
         check_headers(headers)?;
     }
@@ -71,11 +69,25 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
+/// How long a body may take of which `seen` bytes have come.
+fn time_for(seen: usize, limits: &Limits) -> Duration {
+    let earned = u64::try_from(seen).unwrap_or(u64::MAX) / BODY_RATE_MIN;
+    (limits.body_time_out + Duration::from_secs(earned.min(BODY_TIME_MAX.as_secs())))
+        .min(BODY_TIME_MAX)
+}
+
 async fn collect(body: Body, size: Size, limits: &Limits) -> Result<Bytes, Problem> {
     let (mut kept, mut seen) = (BytesMut::new(), 0_usize);
     let mut first = None;
     let mut stream = body.into_data_stream();
-    while let Some(chunk) = stream.next().await {
+    let began = Instant::now();
+    loop {
+        let deadline = began + time_for(seen, limits);
+        let next = tokio::time::timeout_at(deadline, stream.next()).await;
+        let next = next.map_err(|_| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")
+        })?;
+        let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|error| {
             Problem::bad(vec![Fault::new("body", format!("cannot be read: {error}"))])
         })?;

@@ -7,12 +7,14 @@ use axum::http::{HeaderMap, StatusCode};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use windlass_core::filter::{Filter, Test};
 use windlass_core::gateway::{FIND_MAX, Order, Reply, Request, TaskState};
 use windlass_core::ids::TaskId;
 
 use super::body::{self, Size};
 use super::cursor::Cursor;
+use super::describe::types;
 use super::json::Object;
 use super::problem::Problem;
 use super::{Answer, App, AppState, answer, field, json};
@@ -64,16 +66,22 @@ struct Bulk {
 }
 
 /// What became of one page.
-#[derive(Debug, Serialize)]
-struct Done {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkDone)]
+pub(super) struct Done {
     matched: usize,
     done: usize,
     refused: Vec<Refused>,
+    /// Where to go on; null when nothing is left.
+    #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A task that it was not done to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BulkRefused)]
 struct Refused {
+    #[schema(value_type = types::Id)]
     id: String,
     error: Problem,
 }

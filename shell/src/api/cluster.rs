@@ -4,26 +4,35 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 use windlass_core::gateway::{QueueView, Reply, Request};
 use windlass_core::ids::{NodeId, QueueName};
 
 use super::body::{self, Size};
 use super::json::Object;
 use super::problem::Problem;
-use super::{Answer, AppState, Named, answer, field, json, view};
+use super::{Answer, App, AppState, Named, answer, field, json, view};
+use crate::clock::Clock;
 
 /// `GET /api/v1/stats`
 pub(super) async fn stats(State(app): AppState) -> Answer {
+    answer(StatusCode::OK, &stats_now(&app).await?)
+}
+
+/// Counts, and how fast they have grown.
+pub(super) async fn stats_now(app: &App) -> Result<view::Stats, Problem> {
     let reply = app.ask(Request::Stats).await;
     if let Reply::Stats(stats) = &reply {
-        answer(StatusCode::OK, &view::Stats::of(stats))
+        let rates = app.0.history.rates(app.0.clock.now().mono);
+        Ok(view::Stats::of(stats, rates))
     } else {
         Err(Problem::from_reply(&reply, "count"))
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Queues<'a> {
+/// The queues.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Queues<'a> {
     queues: Vec<view::Queue<'a>>,
 }
 
@@ -99,8 +108,9 @@ fn one_queue(reply: &Reply, name: &QueueName) -> Answer {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Nodes<'a> {
+/// The live nodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Nodes<'a> {
     nodes: Vec<view::Node<'a>>,
 }
 

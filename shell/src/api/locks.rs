@@ -7,11 +7,13 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde::Serialize;
+use utoipa::ToSchema;
 use windlass_core::gateway::{LockToken, Reply, Request};
 use windlass_core::ids::{Fence, LeaseId, LockName, NodeId, Revision};
 use windlass_core::time::Millis;
 
 use super::body::{self, Size};
+use super::describe::types;
 use super::json::Object;
 use super::problem::{Fault, Problem};
 use super::query::Query;
@@ -28,10 +30,15 @@ const WAIT_LEAST: Millis = Millis::new(500);
 /// The longest name of an owner.
 const OWNER_MAX: usize = 256;
 
-#[derive(Debug, Serialize)]
-struct Held {
+/// A lock that is held, or was.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lock)]
+pub(super) struct Held {
+    #[schema(value_type = u64)]
     fence: Fence,
+    /// The proof of holding it.
     token: String,
+    #[schema(value_type = Option<types::Span>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<String>,
 }

@@ -139,6 +139,12 @@ async fn spell(app: &App) -> Result<String, std::fmt::Error> {
         "Whether this process can serve",
         ConstGauge::new(i64::from((app.0.ready)().is_ok())),
     );
+    let readers = i64::try_from(app.0.events.readers()).unwrap_or(i64::MAX);
+    registry.register(
+        "windlass_sse_clients",
+        "Streams of events that are open",
+        ConstGauge::new(readers),
+    );
     if let Reply::Stats(stats) = &reply {
         register_counts(&mut registry, stats);
     }

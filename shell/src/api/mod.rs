@@ -1,19 +1,31 @@
 //! The HTTP API: checks what clients send, asks the gateway, and shows its replies. It decides nothing about tasks.
 
+mod access;
 mod body;
+mod bucket;
 mod bulk;
 mod cluster;
 mod cursor;
+mod describe;
+mod events;
 mod field;
 mod health;
+mod history;
 mod json;
 mod locks;
 mod metrics;
+mod pace;
 mod problem;
 mod query;
+mod reasons;
+mod reload;
+mod request_id;
+mod route;
+mod routes;
 mod serve;
 mod submission;
 mod tasks;
+mod tls;
 mod view;
 mod worker;
 
@@ -22,17 +34,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
 use serde::Serialize;
 use windlass_core::gateway::{Reply, Request};
 
+use self::access::Gate;
+pub use self::access::{Audit, Door, Front, Keys, Role, TOKEN_PREFIX};
+pub(crate) use self::access::{Tokens, check_name, new_token};
 pub use self::problem::{Fault, Problem};
-pub use self::serve::serve;
+use self::route::{AppState, Cost};
+pub use self::serve::{Entrance, serve};
+pub use self::tls::{Tls, TlsFiles};
 pub use self::worker::worker_metrics;
 use crate::clock::{Clock, SystemClock};
 use crate::gateway::Gateway;
@@ -46,6 +62,11 @@ pub const TASKS_MAX: usize = 1_000;
 /// The longest that a request may wait for something to happen.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// A body may come no slower than this, in bytes a second.
+pub const BODY_RATE_MIN: u64 = 1_024;
+/// However large it is, a body has come whole by then.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// What the server bears.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -55,12 +76,21 @@ pub struct Limits {
     pub body_max: usize,
     /// Connections at the same time.
     pub connections_max: usize,
+    /// Connections from one address at the same time; from this machine itself there may be more.
+    pub source_connections_max: usize,
+    /// Streams of events at the same time.
+    pub streams_max: usize,
     /// How long the gateway may take for one request. Longer than the machine's own deadlines: a last resort.
     pub ask_time_out: Duration,
-    /// How long a client may take to send a body.
+    /// How long a client may take to send a body, beyond a second for each [`BODY_RATE_MIN`] bytes of it.
     pub body_time_out: Duration,
-    /// How long a client may take to send the head of a request, and how long a connection may idle.
+    /// How long a client may take for a TLS handshake.
+    pub handshake_time_out: Duration,
+    /// How long a client may take to send the head of a request, from its first byte on; for the first request from the
+    /// connection's beginning on.
     pub head_time_out: Duration,
+    /// How long a connection may idle between an answer and the end of the next head.
+    pub idle_time_out: Duration,
     /// How long requests that are under way get to finish when the server stops.
     pub grace: Duration,
 }
@@ -71,9 +101,13 @@ impl Default for Limits {
             payload_max: PAYLOAD_MAX_DEFAULT,
             body_max: 16 * 1024 * 1024,
             connections_max: 10_000,
+            source_connections_max: 200,
+            streams_max: 256,
             ask_time_out: Duration::from_secs(15),
-            body_time_out: Duration::from_secs(30),
+            body_time_out: Duration::from_secs(10),
+            handshake_time_out: Duration::from_secs(5),
             head_time_out: Duration::from_secs(10),
+            idle_time_out: Duration::from_secs(60),
             grace: Duration::from_secs(10),
         }
     }
@@ -93,8 +127,11 @@ struct Shared {
     gateway: Gateway,
     limits: Limits,
     ready: Ready,
+    front: Front,
     clock: SystemClock,
     metrics: metrics::Metrics,
+    events: Arc<events::Hub>,
+    history: history::History,
 }
 
 /// What every handler has.
@@ -125,14 +162,22 @@ impl App {
     fn limits(&self) -> &Limits {
         &self.0.limits
     }
+
+    fn front(&self) -> &Front {
+        &self.0.front
+    }
+
+    fn door(&self) -> &Door {
+        &self.0.front.door
+    }
 }
 
 /// What every handler answers.
 type Answer = Result<Response, Problem>;
 
-/// The API in front of `gateway`, beside `more` routes without a fall-back of their own: they are counted and
-/// protected like the API's. `ready` is asked by `/readyz`.
-pub fn router(gateway: Gateway, limits: Limits, ready: Ready, more: Router) -> Router {
+/// The API in front of `gateway`, and behind `front`. `ready` is asked by `/readyz`. To be called within a runtime: it
+/// looks at the cluster every now and then for as long as the router lives.
+pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> Router {
     assert!(
         limits.payload_max <= PAYLOAD_MAX_HARD,
         "a larger payload would not fit a transaction"
@@ -141,15 +186,24 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, more: Router) -> R
         gateway,
         limits,
         ready,
+        front,
         clock: SystemClock::start(),
         metrics: metrics::Metrics::default(),
+        events: Arc::default(),
+        history: history::History::default(),
     }));
-    routes()
+    tokio::spawn(history::keep(Arc::downgrade(&app.0)));
+    let router = routes::all()
         .into_iter()
-        .fold(Router::new(), |router, (_, path, handler)| {
-            router.route(path, handler)
+        .fold(Router::new(), |router, route| {
+            let gate = gate(&app, route.access, route.cost);
+            let gated = route
+                .handler
+                .route_layer(middleware::from_fn_with_state(gate, access::pass));
+            router.route(route.path, gated)
         })
-        .merge(more.with_state(()))
+        // Open to everybody: files without any data.
+        .merge(crate::dashboard::routes())
         .fallback(async || {
             Problem::new(StatusCode::NOT_FOUND, "there is nothing under this path").into_response()
         })
@@ -160,63 +214,28 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, more: Router) -> R
             )
             .into_response()
         })
-        .layer(middleware::from_fn(refuse_other_sites))
         .layer(middleware::from_fn_with_state(
             app.clone(),
             metrics::count_requests,
-        ))
-        .with_state(app)
+        ));
+    outermost(router).with_state(app)
 }
 
-/// Every route, by method and path.
-fn routes() -> Vec<(Method, &'static str, MethodRouter<App>)> {
-    use axum::routing::{delete, get, post, put};
-    let (read, act, set, remove) = (Method::GET, Method::POST, Method::PUT, Method::DELETE);
-    vec![
-        (act.clone(), "/api/v1/tasks", post(tasks::submit)),
-        (read.clone(), "/api/v1/tasks", get(tasks::list)),
-        (read.clone(), "/api/v1/tasks/count", get(tasks::count)),
-        (act.clone(), "/api/v1/tasks/bulk", post(bulk::act)),
-        (read.clone(), "/api/v1/tasks/{id}", get(tasks::show)),
-        (
-            act.clone(),
-            "/api/v1/tasks/{id}/cancel",
-            post(tasks::cancel),
-        ),
-        (act.clone(), "/api/v1/tasks/{id}/rerun", post(tasks::rerun)),
-        (read.clone(), "/api/v1/tasks/{id}/why", get(tasks::why)),
-        (read.clone(), "/api/v1/stats", get(cluster::stats)),
-        (read.clone(), "/api/v1/queues", get(cluster::queues)),
-        (read.clone(), "/api/v1/queues/{queue}", get(cluster::queue)),
-        (
-            set.clone(),
-            "/api/v1/queues/{queue}",
-            put(cluster::configure),
-        ),
-        (
-            act.clone(),
-            "/api/v1/queues/{queue}/pause",
-            post(cluster::pause),
-        ),
-        (
-            act.clone(),
-            "/api/v1/queues/{queue}/resume",
-            post(cluster::resume),
-        ),
-        (read.clone(), "/api/v1/nodes", get(cluster::nodes)),
-        (
-            act.clone(),
-            "/api/v1/nodes/{id}/drain",
-            post(cluster::drain),
-        ),
-        (act, "/api/v1/locks/{key}", post(locks::take)),
-        (set, "/api/v1/locks/{key}", put(locks::renew)),
-        (remove, "/api/v1/locks/{key}", delete(locks::release)),
-        (read.clone(), "/livez", get(health::live)),
-        (read.clone(), "/readyz", get(health::ready)),
-        (read.clone(), "/metrics", get(metrics::show)),
-        (read, "/api/v1/openapi.json", get(health::openapi)),
-    ]
+/// What stands before a route that needs `access`.
+fn gate(app: &App, access: access::Access, cost: Cost) -> Gate {
+    Gate {
+        front: app.front().clone(),
+        access,
+        cost,
+        clock: app.0.clock.clone(),
+    }
+}
+
+/// What every request meets first, whether it has a route or not.
+fn outermost<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router
+        .layer(middleware::from_fn(refuse_other_sites))
+        .layer(middleware::from_fn(request_id::name))
 }
 
 /// A page of another site may make a browser send a request that changes something; it may not.
@@ -283,61 +302,4 @@ fn variable(parts: &Parts) -> String {
         .get::<axum::extract::MatchedPath>()
         .and_then(|path| path.as_str().split_once('{')?.1.split_once('}'))
         .map_or_else(|| "path".to_owned(), |(name, _)| name.to_owned())
-}
-
-/// The state that handlers take.
-type AppState = State<App>;
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_route_is_described_and_every_description_is_a_route() {
-        let document: serde_json::Value = serde_json::from_str(health::OPENAPI).unwrap();
-        let mut described = BTreeSet::new();
-        for (path, methods) in document["paths"].as_object().unwrap() {
-            for method in methods.as_object().unwrap().keys() {
-                if method != "parameters" {
-                    described.insert((method.to_uppercase(), path.clone()));
-                }
-            }
-        }
-        let routed: BTreeSet<_> = routes()
-            .into_iter()
-            .map(|(method, path, _)| (method.to_string(), path.to_owned()))
-            .collect();
-        assert_eq!(described, routed);
-    }
-
-    #[test]
-    fn every_reference_of_the_description_leads_somewhere() {
-        fn references<'a>(value: &'a serde_json::Value, found: &mut Vec<&'a str>) {
-            if let Some(reference) = value.get("$ref").and_then(|value| value.as_str()) {
-                found.push(reference);
-            }
-            match value {
-                serde_json::Value::Array(items) => {
-                    items.iter().for_each(|item| references(item, found));
-                }
-                serde_json::Value::Object(members) => {
-                    members.values().for_each(|item| references(item, found));
-                }
-                serde_json::Value::Null
-                | serde_json::Value::Bool(_)
-                | serde_json::Value::Number(_)
-                | serde_json::Value::String(_) => {}
-            }
-        }
-        let document: serde_json::Value = serde_json::from_str(health::OPENAPI).unwrap();
-        let mut found = Vec::new();
-        references(&document, &mut found);
-        assert!(!found.is_empty());
-        for reference in found {
-            let pointer = reference.strip_prefix('#').unwrap();
-            assert!(document.pointer(pointer).is_some(), "{reference}");
-        }
-    }
 }

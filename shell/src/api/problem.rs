@@ -1,17 +1,23 @@
 //! Every error that the API answers: RFC 9457's `application/problem+json`, with the field and the reason for bad input.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use windlass_core::gateway::Reply;
 use windlass_core::ids::TaskId;
 use windlass_core::record::Json;
 use windlass_core::store::Refusal;
 
+use super::describe::types;
+use super::request_id::RequestId;
+
 /// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Fault {
     /// Which field; `body` for the request's body as a whole.
     pub field: String,
@@ -34,22 +40,53 @@ impl Fault {
 #[serde(transparent)]
 pub struct Problem(Box<Told>);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// An error (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Problem)]
 struct Told {
+    #[schema(value_type = String)]
     title: Cow<'static, str>,
+    #[schema(value_type = u16)]
     #[serde(serialize_with = "as_number")]
     status: StatusCode,
     detail: String,
+    /// What is wrong with which field.
+    #[schema(required = false)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
+    /// The task that it is about.
+    #[schema(value_type = Option<types::Id>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
+    /// Tasks whose fate is unknown: ask for them.
+    #[schema(value_type = Option<Vec<types::Id>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     ids: Option<Vec<String>>,
+    /// What became of each task of an array.
+    #[schema(value_type = Option<Vec<serde_json::Value>>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     tasks: Option<Json>,
+    /// What the request is called in the server's log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
     #[serde(skip)]
-    retry_after_secs: Option<u32>,
+    retry_after_secs: Option<u64>,
+}
+
+impl PartialSchema for Problem {
+    fn schema() -> RefOr<Schema> {
+        Told::schema()
+    }
+}
+
+impl ToSchema for Problem {
+    fn name() -> Cow<'static, str> {
+        Told::name()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Told::schemas(schemas);
+    }
 }
 
 fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
@@ -57,10 +94,10 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result
 }
 
 /// When a client that was turned away may come back.
-const RETRY_AFTER_SECS: u32 = 1;
+const RETRY_AFTER_SECS: u64 = 1;
 
 /// The same when the store must become emptier first.
-const RETRY_WHEN_ROOMIER_SECS: u32 = 5;
+const RETRY_WHEN_ROOMIER_SECS: u64 = 5;
 
 impl Problem {
     /// An error of this kind, in words for people.
@@ -73,6 +110,7 @@ impl Problem {
             id: None,
             ids: None,
             tasks: None,
+            request_id: None,
             retry_after_secs: None,
         }))
     }
@@ -162,6 +200,9 @@ impl Problem {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Missed { .. }
+            | Reply::Timings(_)
             | Reply::Lock { .. }
             | Reply::Done => {
                 tracing::error!(what, "the gateway answered a question that was not asked");
@@ -187,6 +228,15 @@ impl Problem {
         self
     }
 
+    /// The client may come back after `wait`.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        // In whole seconds, and never too early.
+        let seconds = wait.as_millis().div_ceil(1_000).max(1);
+        self.0.retry_after_secs = Some(u64::try_from(seconds).unwrap_or(u64::MAX));
+        self
+    }
+
     /// The status that it is answered with.
     pub fn status(&self) -> StatusCode {
         self.0.status
@@ -194,7 +244,8 @@ impl Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        self.0.request_id = RequestId::current();
         let body = serde_json::to_vec(&self).expect("problems have string keys only");
         let mut response = (self.0.status, body).into_response();
         let headers = response.headers_mut();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use windlass_core::gateway::{Due, IdempotencyKey, TaskSpec};
@@ -31,6 +32,8 @@ const LABELS_MAX: usize = 32;
 const LABEL_NAME_MAX: usize = 63;
 /// The longest value of a label, in bytes.
 const LABEL_VALUE_MAX: usize = 255;
+/// The header that carries an idempotency key beside the body.
+pub(super) const KEY_HEADER: &str = "idempotency-key";
 /// The shortest span that is one.
 const TICK: Millis = Millis::new(1);
 
@@ -45,13 +48,23 @@ pub(super) struct Refused {
 
 /// The task that `text` describes, for a gateway whose clock says `now`.
 pub(super) fn read(text: &str, payload_max: usize, now: Wall) -> Result<TaskSpec, Refused> {
+    read_keyed(text, None, payload_max, now)
+}
+
+/// The same, with the idempotency key that came beside the text. Both may be given if they are the same.
+pub(super) fn read_keyed(
+    text: &str,
+    key: Option<&str>,
+    payload_max: usize,
+    now: Wall,
+) -> Result<TaskSpec, Refused> {
     let mut object = Object::open("", text).map_err(|fault| Refused {
         faults: vec![fault],
         too_large: false,
     })?;
     let payload = object.take_raw("payload");
     let oversized = payload.is_some_and(|raw| raw.get().len() > payload_max);
-    let spec = take_spec(&mut object, payload.filter(|_| !oversized), now);
+    let spec = take_spec(&mut object, payload.filter(|_| !oversized), key, now);
     let mut faults = object.close();
     let too_large = oversized && faults.is_empty();
     if oversized {
@@ -66,7 +79,12 @@ pub(super) fn read(text: &str, payload_max: usize, now: Wall) -> Result<TaskSpec
     }
 }
 
-fn take_spec(object: &mut Object<'_>, payload: Option<&RawValue>, now: Wall) -> Option<TaskSpec> {
+fn take_spec(
+    object: &mut Object<'_>,
+    payload: Option<&RawValue>,
+    key_beside: Option<&str>,
+    now: Wall,
+) -> Option<TaskSpec> {
     let kind = take_kind(object);
     let queue = object.take("queue", field::parsed).unwrap_or_else(|| {
         QueueName::new(QUEUE_DEFAULT).expect("the default queue has a legal name")
@@ -84,6 +102,10 @@ fn take_spec(object: &mut Object<'_>, payload: Option<&RawValue>, now: Wall) -> 
         .unwrap_or(TIMEOUT_DEFAULT);
     let due = take_due(object, now);
     let key = object.take("key", |raw| field::line(raw, LINE_MAX));
+    if key_beside.is_some_and(|beside| key.as_deref().is_some_and(|key| key != beside)) {
+        object.refuse("key", format!("is not that of the header {KEY_HEADER}"));
+    }
+    let key = key.or_else(|| key_beside.map(str::to_owned));
     let mut spec = TaskSpec {
         kind: kind?,
         queue,
@@ -211,6 +233,41 @@ fn take_due(object: &mut Object<'_>, now: Wall) -> Due {
         (Some(Millis::ZERO) | None, None) => Due::Now,
         (Some(delay), None) => Due::In(delay),
         (None, Some(at)) => Due::At(at),
+    }
+}
+
+/// The idempotency key that a request's headers bring, bare or as a quoted string (RFC 8941).
+pub(super) fn key_in(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let mut given = headers.get_all(KEY_HEADER).iter();
+    let Some(value) = given.next() else {
+        return Ok(None);
+    };
+    let wrong = |why: &str| Fault::new(KEY_HEADER, why);
+    if given.next().is_some() {
+        return Err(wrong("is given twice"));
+    }
+    let text = value.to_str().map_err(|_| wrong("is not ASCII text"))?;
+    let key = match text.trim().strip_prefix('"') {
+        None => text.trim().to_owned(),
+        Some(rest) => unquoted(rest).ok_or_else(|| wrong("is not a quoted string"))?,
+    };
+    if key.is_empty() || key.len() > LINE_MAX || key.contains(char::is_control) {
+        let bounds = format!("must have 1 to {LINE_MAX} characters, and no control characters");
+        return Err(wrong(&bounds));
+    }
+    Ok(Some(key))
+}
+
+/// What stands before the closing quote, with `\"` and `\\` as the only escapes.
+fn unquoted(rest: &str) -> Option<String> {
+    let mut key = String::new();
+    let mut characters = rest.chars();
+    loop {
+        match characters.next()? {
+            '"' => return characters.next().is_none().then_some(key),
+            '\\' => key.push(characters.next().filter(|it| matches!(it, '"' | '\\'))?),
+            other => key.push(other),
+        }
     }
 }
 
@@ -357,6 +414,47 @@ mod tests {
         assert_ne!(one.key_hash, other_key.key_hash);
         assert_eq!(one.body_hash, other_key.body_hash);
         assert_eq!(one.key_hash.len(), 64);
+    }
+
+    fn key_of(values: &[&str]) -> Result<Option<String>, Fault> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(KEY_HEADER, value.parse().unwrap());
+        }
+        key_in(&headers)
+    }
+
+    #[test]
+    fn a_key_may_stand_in_a_header_bare_or_quoted() {
+        assert_eq!(key_of(&[]), Ok(None));
+        for (value, key) in [
+            ("job-1", "job-1"),
+            (r#""job-1""#, "job-1"),
+            (r#""a \"b\" \\ c""#, r#"a "b" \ c"#),
+            (r#"a"b"#, r#"a"b"#),
+        ] {
+            assert_eq!(key_of(&[value]), Ok(Some(key.to_owned())), "{value}");
+        }
+        let long = "x".repeat(LINE_MAX + 1);
+        for bad in ["", "\"\"", "\"a", "\"a\"b", r#""\n""#, &long] {
+            assert!(key_of(&[bad]).is_err(), "{bad}");
+        }
+        assert!(key_of(&[&long[1..]]).is_ok());
+        assert!(key_of(&["a", "a"]).is_err());
+    }
+
+    #[test]
+    fn a_key_in_both_places_must_be_the_same() {
+        let keyed = |text: &str, key| read_keyed(text, key, 1_000, NOW).map(|spec| spec.key);
+        let inside = keyed(r#"{"type":"t","key":"k"}"#, None).unwrap();
+        assert!(inside.is_some());
+        assert_eq!(keyed(r#"{"type":"t"}"#, Some("k")).unwrap(), inside);
+        assert_eq!(
+            keyed(r#"{"type":"t","key":"k"}"#, Some("k")).unwrap(),
+            inside
+        );
+        let refused = keyed(r#"{"type":"t","key":"k"}"#, Some("l")).unwrap_err();
+        assert_eq!(refused.faults[0].field, "key");
     }
 
     proptest! {

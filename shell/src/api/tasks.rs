@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 use windlass_core::filter::{Filter, Test};
 use windlass_core::gateway::{Order, Reply, Request, Submitted, TaskSpec, TaskState};
 use windlass_core::ids::TaskId;
@@ -17,12 +18,16 @@ use super::cursor::Cursor;
 use super::problem::{Fault, Problem};
 use super::query::Query;
 use super::submission::{self, Refused};
-use super::{Answer, App, AppState, Named, TASKS_MAX, WAIT_MAX, answer, field, json, view};
+use super::{
+    Answer, App, AppState, Named, TASKS_MAX, WAIT_MAX, answer, field, json, reasons, view,
+};
 
 /// Tasks on a page unless the query says otherwise.
 const PAGE_DEFAULT: u32 = 100;
 /// Tasks on a page at most.
 const PAGE_MAX: u32 = 1_000;
+/// Marks the answer to a submission whose key came before.
+const REPLAY_HEADER: &str = "idempotent-replay";
 /// How many tasks of one array are looked up at the same time, when their keys came before.
 const LOOKUPS_MAX: usize = 32;
 
@@ -30,9 +35,14 @@ const LOOKUPS_MAX: usize = 32;
 pub(super) async fn submit(State(app): AppState, headers: HeaderMap, body: Body) -> Answer {
     let bytes = body::read(&app, &headers, body, Size::Tasks).await?;
     let text = json::text(&bytes).map_err(|fault| Problem::bad(vec![fault]))?;
+    let key = submission::key_in(&headers).map_err(|fault| Problem::bad(vec![fault]))?;
     match text.trim_ascii_start().as_bytes().first() {
+        Some(b'[') if key.is_some() => Err(Problem::bad_field(
+            submission::KEY_HEADER,
+            "is for one task; each of an array has a key of its own",
+        )),
         Some(b'[') => submit_array(&app, text).await,
-        Some(b'{') => submit_one(&app, text).await,
+        Some(b'{') => submit_one(&app, text, key.as_deref()).await,
         Some(_) => Err(Problem::bad_field(
             "body",
             "must be an object or an array of objects",
@@ -41,8 +51,9 @@ pub(super) async fn submit(State(app): AppState, headers: HeaderMap, body: Body)
     }
 }
 
-async fn submit_one(app: &App, text: &str) -> Answer {
-    let spec = submission::read(text, app.limits().payload_max, app.now()).map_err(refuse)?;
+async fn submit_one(app: &App, text: &str, key: Option<&str>) -> Answer {
+    let payload_max = app.limits().payload_max;
+    let spec = submission::read_keyed(text, key, payload_max, app.now()).map_err(refuse)?;
     let reply = app.ask(Request::Submit(vec![spec])).await;
     let fates = fates(reply, 1)?;
     let fate = fates.into_iter().next().expect("as many fates as tasks");
@@ -56,7 +67,14 @@ async fn submit_one(app: &App, text: &str) -> Answer {
         StatusCode::CREATED
     };
     match item(app, fate).await {
-        Item::Accepted(accepted) => answer(status, &accepted),
+        Item::Accepted(accepted) => {
+            let mut response = answer(status, &accepted)?;
+            if repeated {
+                let headers = response.headers_mut();
+                headers.insert(REPLAY_HEADER, HeaderValue::from_static("true"));
+            }
+            Ok(response)
+        }
         Item::Refused { error } => Err(error),
     }
 }
@@ -71,15 +89,18 @@ fn refuse(refused: Refused) -> Problem {
 }
 
 /// What became of one task of an array.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedOrRefused)]
 #[serde(untagged)]
-enum Item {
+pub(super) enum Item {
     Accepted(view::Accepted),
     Refused { error: Problem },
 }
 
-#[derive(Debug, Serialize)]
-struct Items {
+/// What became of each task of an array, in order.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AcceptedArray)]
+pub(super) struct Items {
     tasks: Vec<Item>,
 }
 
@@ -120,6 +141,16 @@ async fn submit_array(app: &App, text: &str) -> Answer {
     } else {
         Err(Problem::unknown_fate(&unknown).with_tasks(&items.tasks))
     }
+}
+
+/// The answer to a submission, of one task or of an array.
+#[derive(ToSchema)]
+#[schema(as = AcceptedOneOrMany)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described: the two are answered apart")]
+pub(super) enum Answered {
+    One(view::Accepted),
+    Many(Items),
 }
 
 /// The fate of each of `specs`. Fails as a whole when the store took none of them for want of room or time.
@@ -205,6 +236,9 @@ fn fates(reply: Reply, count: usize) -> Result<Vec<Submitted>, Problem> {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Missed { .. }
+            | Reply::Timings(_)
             | Reply::Lock { .. }
             | Reply::Done
             | Reply::NotFound
@@ -256,7 +290,7 @@ fn shown(reply: Reply) -> Answer {
 pub(super) async fn why(State(app): AppState, Named(task): Named<TaskId>) -> Answer {
     let reply = app.ask(Request::Why(task)).await;
     if let Reply::Why(why) = &reply {
-        answer(StatusCode::OK, &view::Reasons::of(why))
+        answer(StatusCode::OK, &reasons::Reasons::of(why))
     } else {
         Err(Problem::from_reply(&reply, "task"))
     }

@@ -4,43 +4,62 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use windlass_core::balance::Strategy;
-use windlass_core::gateway::{
-    Estimate, NodeView, QueueView, StatsView, TaskState, TaskView, Why, WhyReason, Workers,
-};
+use windlass_core::gateway::{NodeView, QueueView, StatsView, TaskState, TaskView};
 use windlass_core::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
 use windlass_core::keyspace::Role;
 use windlass_core::record::{AttemptEnd, AttemptNote, Json};
 use windlass_core::room::{Level, Room};
-use windlass_core::time::{Millis, Wall};
 
+use super::describe::types;
 use super::field::{span_spelled, time_spelled};
+use super::history::Rates;
 
 /// A task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Task<'a> {
+    #[schema(value_type = types::Id)]
     id: String,
+    #[schema(required = true)]
     name: Option<&'a str>,
     #[serde(rename = "type")]
+    #[schema(value_type = types::Name)]
     kind: &'a TaskType,
+    #[schema(value_type = types::Name)]
     queue: &'a QueueName,
+    #[schema(value_type = types::Status)]
     status: TaskState,
+    #[schema(value_type = types::Priority)]
     priority: Priority,
+    #[schema(value_type = serde_json::Value)]
     payload: &'a Json,
     metadata: &'a BTreeMap<String, String>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(required = true, format = DateTime)]
     due_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
     assigned_at: Option<String>,
+    /// Null until the task has ended.
+    #[schema(required = true, format = DateTime)]
     started_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
     completed_at: Option<String>,
+    #[schema(required = true, value_type = Option<String>)]
     worker_id: Option<&'a NodeId>,
+    #[schema(required = true, value_type = Option<u64>)]
     fence: Option<Fence>,
     retry_count: u32,
     losses: u32,
     max_retries: u32,
+    #[schema(value_type = types::Span)]
     timeout: String,
+    #[schema(required = true, value_type = serde_json::Value)]
     result: Option<&'a Json>,
+    #[schema(required = true)]
     error: Option<&'a str>,
+    #[schema(required = true, value_type = serde_json::Value)]
     progress: Option<&'a Json>,
     run: u32,
     attempts: Vec<Attempt<'a>>,
@@ -78,13 +97,18 @@ impl<'a> Task<'a> {
 }
 
 /// An attempt that did not complete its task.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Attempt<'a> {
     attempt: u32,
+    #[schema(value_type = types::Name)]
     worker_id: &'a NodeId,
+    #[schema(required = true, format = DateTime)]
     started_at: Option<String>,
+    #[schema(format = DateTime)]
     ended_at: String,
+    /// failed, timed_out, lost or cancelled.
     end: &'static str,
+    #[schema(required = true)]
     error: Option<&'a str>,
 }
 
@@ -108,9 +132,12 @@ impl<'a> Attempt<'a> {
 }
 
 /// A submitted task that the store has.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accepted {
+    #[schema(value_type = types::Id)]
     id: String,
+    /// Null when it could not be looked up.
+    #[schema(required = true, value_type = Option<types::Status>)]
     status: Option<TaskState>,
 }
 
@@ -124,202 +151,24 @@ impl Accepted {
 }
 
 /// A page of tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Tasks<'a> {
     pub tasks: Vec<Task<'a>>,
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
 /// How many tasks a query means.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Count {
     pub count: u64,
+    /// False when there may be more: of tasks that have not ended, or failed, at most 100,000 are looked at; of what is
+    /// read from the store, at most 60 pages of 600 keys.
     pub exact: bool,
 }
 
-/// Why a task waits.
-#[derive(Debug, Serialize)]
-pub(super) struct Reasons<'a> {
-    id: String,
-    status: TaskState,
-    ahead: Option<u64>,
-    estimate: Option<Start>,
-    reasons: Vec<Reason<'a>>,
-}
-
-/// When a task may start.
-#[derive(Debug, Serialize)]
-struct Start {
-    start_at: String,
-    #[serde(rename = "in")]
-    wait: String,
-    rate_per_second: f64,
-}
-
-impl Start {
-    fn of(estimate: &Estimate) -> Self {
-        let millis = estimate.wait.get();
-        let wait = if millis < 1_000 {
-            estimate.wait
-        } else {
-            Millis::from_secs(millis.div_ceil(1_000))
-        };
-        let departed = estimate.departed as f64;
-        let rate = departed * 1_000.0 / estimate.over.get() as f64;
-        Self {
-            start_at: time_spelled(estimate.start_at),
-            wait: span_spelled(wait),
-            rate_per_second: (rate * 1_000.0).round() / 1_000.0,
-        }
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct Reason<'a> {
-    reason: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker_id: Option<&'a NodeId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    due_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slots: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ahead: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    workers: Option<&'a [NodeId]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    worker_count: Option<u64>,
-}
-
-impl<'a> Reasons<'a> {
-    pub(super) fn of(why: &'a Why) -> Self {
-        Self {
-            id: why.id.to_string(),
-            status: why.state,
-            ahead: why.ahead,
-            estimate: why.estimate.as_ref().map(Start::of),
-            reasons: why.reasons.iter().map(Reason::of).collect(),
-        }
-    }
-}
-
-impl<'a> Reason<'a> {
-    fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            worker_id: None,
-            due_at: None,
-            slots: None,
-            ahead: None,
-            workers: None,
-            worker_count: None,
-        }
-    }
-
-    /// A reason that lies with these workers.
-    fn with(workers: &'a Workers, reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            workers: Some(&workers.named),
-            worker_count: Some(workers.count),
-            ..Self::new(reason, message)
-        }
-    }
-
-    fn of(reason: &'a WhyReason) -> Self {
-        match reason {
-            WhyReason::Ended => Self::new("ended", "it has ended"),
-            WhyReason::Running { worker } => Self {
-                worker_id: Some(worker),
-                ..Self::new("running", format!("it runs on {worker}"))
-            },
-            WhyReason::NotDue {
-                due_at,
-                after_failure,
-            } => Self::not_due(*due_at, *after_failure),
-            WhyReason::QueuePaused => Self::new("queue_paused", "its queue is paused"),
-            WhyReason::NoWorkers => Self::new("no_workers", "there is no worker at all"),
-            WhyReason::NoWorkerServesQueue { workers } => Self::with(
-                workers,
-                "no_worker_serves_queue",
-                format!(
-                    "the workers that take tasks do not serve its queue: {}",
-                    named(workers)
-                ),
-            ),
-            WhyReason::NoWorkerRunsType { workers } => Self::with(
-                workers,
-                "no_worker_runs_type",
-                format!(
-                    "the workers that serve its queue cannot run its type: {}",
-                    named(workers)
-                ),
-            ),
-            WhyReason::NoFreeSlot { slots, workers } => Self {
-                slots: Some(*slots),
-                ..Self::with(
-                    workers,
-                    "no_free_slot",
-                    format!(
-                        "every slot of the workers that could take it is in use: {slots} of {}",
-                        named(workers)
-                    ),
-                )
-            },
-            WhyReason::WorkersDraining { workers } => Self::with(
-                workers,
-                "workers_draining",
-                format!(
-                    "workers that take nothing now, because they drain, leave or are just starting: {}",
-                    named(workers)
-                ),
-            ),
-            WhyReason::WorkersSilent { workers } => Self::with(
-                workers,
-                "workers_silent",
-                format!(
-                    "workers that could take it, but have not reported lately: {}",
-                    named(workers)
-                ),
-            ),
-            WhyReason::Behind { ahead } => Self {
-                ahead: Some(*ahead),
-                ..Self::new("behind", format!("{ahead} tasks of its queue go before it"))
-            },
-            WhyReason::ViewStale => {
-                Self::new("view_stale", "the scheduler waits for news from the store")
-            }
-            WhyReason::Next => Self::new("next", "it is next"),
-        }
-    }
-
-    fn not_due(due_at: Wall, after_failure: bool) -> Self {
-        let due_at = time_spelled(due_at);
-        let message = if after_failure {
-            format!("it failed, and is tried again at {due_at}")
-        } else {
-            format!("it may not start before {due_at}")
-        };
-        Self {
-            due_at: Some(due_at),
-            ..Self::new("not_due", message)
-        }
-    }
-}
-
-/// Workers by name, and how many more there are.
-fn named(workers: &Workers) -> String {
-    let names: Vec<&str> = workers.named.iter().map(NodeId::as_str).collect();
-    let named = names.join(", ");
-    match workers.count.saturating_sub(names.len() as u64) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
-}
-
 /// What is counted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
     tasks: TaskCounts,
     attempts: AttemptCounts,
@@ -329,17 +178,27 @@ pub(super) struct Stats {
     workers: u64,
     slots: u64,
     foreign_records: u64,
+    /// How often this server's view was found to differ from the store, which had lost an event, and was read anew;
+    /// since the server started.
     drift_repaired: u64,
     store: Store,
+    /// A second, over the last minute; null while this scheduler does not know.
+    rates: Option<Rates>,
 }
 
 /// The room in the store.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Store {
+    #[schema(value_type = types::Level)]
     level: Level,
+    #[schema(required = true)]
     used_bytes: Option<u64>,
+    #[schema(required = true)]
     size_bytes: Option<u64>,
+    #[schema(required = true)]
     quota_bytes: Option<u64>,
+    /// How long the ended tasks had been kept that this scheduler removed last before their time, for want of room.
+    #[schema(required = true)]
     kept: Option<String>,
 }
 
@@ -355,7 +214,7 @@ impl Store {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TaskCounts {
     total: u64,
     scheduled: u64,
@@ -368,7 +227,7 @@ struct TaskCounts {
     refused_stale: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct AttemptCounts {
     dispatched: u64,
     retried: u64,
@@ -379,7 +238,7 @@ struct AttemptCounts {
 }
 
 impl Stats {
-    pub(super) fn of(view: &StatsView) -> Self {
+    pub(super) fn of(view: &StatsView, rates: Option<Rates>) -> Self {
         let totals = &view.totals;
         Self {
             tasks: TaskCounts {
@@ -409,20 +268,24 @@ impl Stats {
             foreign_records: view.foreign,
             drift_repaired: view.drift_repaired,
             store: Store::of(&view.room),
+            rates,
         }
     }
 }
 
 /// A queue.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Queue<'a> {
+    #[schema(value_type = types::Name)]
     name: &'a QueueName,
+    #[schema(value_type = types::Strategy)]
     strategy: Strategy,
     paused: bool,
     pending: u64,
     running: u64,
     delayed: u64,
     dead: u64,
+    #[schema(required = true, format = DateTime)]
     oldest_at: Option<String>,
 }
 
@@ -442,16 +305,23 @@ impl<'a> Queue<'a> {
 }
 
 /// A node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Node<'a> {
+    #[schema(value_type = types::Name)]
     id: &'a NodeId,
+    #[schema(value_type = types::Role)]
     role: Role,
+    #[schema(value_type = String)]
     version: &'a Arc<str>,
+    #[schema(format = DateTime)]
     started_at: String,
     slots: u32,
     claims: u64,
+    total_run: Option<u64>,
     weight: u32,
+    #[schema(value_type = Vec<types::Name>)]
     queues: &'a [QueueName],
+    #[schema(value_type = Vec<types::Name>)]
     types: &'a [TaskType],
     labels: &'a BTreeMap<String, String>,
     draining: bool,
@@ -468,6 +338,7 @@ impl<'a> Node<'a> {
             started_at: time_spelled(view.started_at),
             slots: view.slots,
             claims: view.claims,
+            total_run: view.total_run,
             weight: view.weight,
             queues: &view.queues,
             types: &view.types,

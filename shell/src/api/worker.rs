@@ -4,17 +4,21 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::access::{self, Access, Front, Gate};
+use super::route::Cost;
+use crate::clock::SystemClock;
 use crate::node::WorkerStatus;
 
-/// `/metrics`, `/livez` and `/readyz` of a worker.
-pub fn worker_metrics(status: Arc<WorkerStatus>, id: &str) -> Router {
+/// `/metrics`, `/livez` and `/readyz` of a worker, behind `front`.
+pub fn worker_metrics(status: Arc<WorkerStatus>, id: &str, front: &Front) -> Router {
     let node = id.to_owned();
     let shown = Arc::clone(&status);
     let metrics = move || async move { render(&shown, &node) };
@@ -29,13 +33,23 @@ pub fn worker_metrics(status: Arc<WorkerStatus>, id: &str) -> Router {
             axum::Json(serde_json::json!({ "ready": status.is_ready() })),
         )
     };
-    Router::new()
-        .route("/metrics", get(metrics))
-        .route(
-            "/livez",
-            get(async || axum::Json(serde_json::json!({ "live": true }))),
-        )
-        .route("/readyz", get(readyz))
+    let clock = SystemClock::start();
+    let gated = |handler: MethodRouter, access| {
+        let gate = Gate {
+            front: front.clone(),
+            access,
+            cost: Cost::Small,
+            clock: clock.clone(),
+        };
+        handler.route_layer(middleware::from_fn_with_state(gate, access::pass))
+    };
+    let livez = async || axum::Json(serde_json::json!({ "live": true }));
+    super::outermost(
+        Router::new()
+            .route("/metrics", gated(get(metrics), Access::Read))
+            .route("/livez", gated(get(livez), Access::Open))
+            .route("/readyz", gated(get(readyz), Access::Open)),
+    )
 }
 
 fn render(status: &WorkerStatus, node: &str) -> axum::response::Response {

@@ -167,6 +167,9 @@ async fn ask(
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Missed { .. }
+            | Reply::Timings(_)
             | Reply::Lock { .. }
             | Reply::Done
             | Reply::NotFound

@@ -5,16 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use rustix::fs::{Access, access};
-use tokio::net::TcpListener;
 use windlass_core as core;
 use windlass_core::keyspace::Range;
 use windlass_core::time::Millis;
 
 use super::etcd::EtcdArgs;
 use super::exit::{CliError, Exit};
-use crate::api::{self, Limits, Ready};
+use crate::api::{self, Entrance, Front, Limits, Ready};
 use crate::executor::Handlers;
 pub(super) use crate::host::Stop;
 use crate::host::Store;
@@ -94,21 +92,25 @@ fn check_program(spec: &str) -> Result<(), String> {
     }
 }
 
+/// Where an API is served, to whom, and within which limits.
+pub(super) struct Site {
+    /// Where connections come from.
+    pub entrance: Entrance,
+    /// What stands before the routes.
+    pub front: Front,
+    /// What the server bears.
+    pub limits: Limits,
+}
+
 /// Serves a scheduler's API until the process is told to stop or the scheduler ends by itself.
-pub(super) async fn serve(
-    scheduler: SchedulerNode,
-    listener: TcpListener,
-    limits: Limits,
-    stop: &Stop,
-) -> core::worker::Exit {
-    serve_until(scheduler, listener, limits, stop.asked()).await
+pub(super) async fn serve(scheduler: SchedulerNode, site: Site, stop: &Stop) -> core::worker::Exit {
+    serve_until(scheduler, site, stop.asked()).await
 }
 
 /// Serves a scheduler's API until `stop` is done or the scheduler ends by itself. Requests under way are finished.
 pub(super) async fn serve_until(
     mut scheduler: SchedulerNode,
-    listener: TcpListener,
-    limits: Limits,
+    site: Site,
     stop: impl Future<Output = ()>,
 ) -> core::worker::Exit {
     let is_ready = scheduler.readiness();
@@ -116,9 +118,14 @@ pub(super) async fn serve_until(
         true => Ok(()),
         false => Err("the scheduler has no session, or its view of the store has a gap".to_owned()),
     });
-    let router = api::router(scheduler.gateway(), limits.clone(), ready, Router::new());
+    let Site {
+        entrance,
+        front,
+        limits,
+    } = site;
+    let router = api::router(scheduler.gateway(), limits.clone(), ready, front);
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(api::serve(listener, router, limits, async {
+    let server = tokio::spawn(api::serve(entrance, router, limits, async {
         let _ = closed.await;
     }));
     let exit = tokio::select! { biased;

@@ -40,8 +40,9 @@ pub(super) async fn run(gateway: Gateway, address: SocketAddr) {
         states.len() - completed - failed,
         began.elapsed().as_secs_f64(),
     ));
+    note(&format!("demo: look at  http://{address}/  in a browser"));
     note(&format!(
-        "demo: look at  curl http://{address}/api/v1/stats"
+        "               curl http://{address}/api/v1/stats"
     ));
     note(&format!(
         "               windlass --server http://{address} task list --limit 5"

@@ -13,10 +13,11 @@ use tracing::{info, warn};
 use windlass_core as core;
 use windlass_core::config::{ServerConfig, WorkerConfig};
 
-use super::daemon::{self, Stop};
+use super::daemon::{self, Site, Stop};
 use super::exit::{CliError, Exit};
+use super::front::FrontArgs;
 use super::{demo, values};
-use crate::api::Limits;
+use crate::api::{Entrance, Limits};
 use crate::clock::SystemClock;
 use crate::executor::ExecutorOptions;
 use crate::host::{self, Store};
@@ -37,6 +38,9 @@ pub struct DevArgs {
         default_value = "127.0.0.1:7070"
     )]
     pub listen: SocketAddr,
+    /// Who may reach it.
+    #[command(flatten)]
+    pub front: FrontArgs,
     /// How many workers to run
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub workers: u32,
@@ -66,6 +70,8 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let handlers = (0..args.workers)
         .map(|_| daemon::handlers(&args.handlers))
         .collect::<Result<Vec<_>, _>>()?;
+    let (front, tls) = args.front.open(args.listen)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -100,16 +106,22 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
             clock.clone(),
         ));
     }
-    info!(store = %directory.path.display(), "serves the API at http://{address}");
+    info!(store = %directory.path.display(), "serves the API at {scheme}://{address}");
     if args.demo {
         tokio::spawn(demo::run(scheduler.gateway(), address));
     }
     let limits = Limits {
         payload_max: args.max_payload,
+        source_connections_max: args.front.source_connections_max(),
         ..Limits::default()
     };
+    let site = Site {
+        entrance: Entrance::new(listener, tls),
+        front,
+        limits,
+    };
     let exit = tokio::select! { biased;
-        exit = run_nodes(scheduler, workers, listener, limits, &stop) => exit,
+        exit = run_nodes(scheduler, workers, site, &stop) => exit,
         // Nothing can be recorded any more, so nobody is asked to leave: they end as in a crash.
         () = embedded.stopped() => core::worker::Exit::Deposed,
     };
@@ -127,8 +139,7 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
 async fn run_nodes(
     scheduler: SchedulerNode,
     mut workers: Vec<WorkerNode>,
-    listener: TcpListener,
-    limits: Limits,
+    site: Site,
     stop: &Stop,
 ) -> core::worker::Exit {
     let (workers_left, left) = tokio::sync::oneshot::channel();
@@ -155,7 +166,7 @@ async fn run_nodes(
         let _ = workers_left.send(());
         last
     });
-    let served = daemon::serve_until(scheduler, listener, limits, async {
+    let served = daemon::serve_until(scheduler, site, async {
         let _ = left.await;
     });
     let exit = served.await;

@@ -7,6 +7,7 @@ mod demo;
 mod dev;
 mod etcd;
 mod exit;
+mod front;
 mod guardian;
 mod health;
 mod lock;
@@ -18,6 +19,7 @@ mod servers;
 mod stats;
 mod submit;
 mod task;
+mod token;
 mod values;
 mod worker;
 
@@ -29,6 +31,7 @@ pub use self::bench::{BenchCommand, BenchOptions, BenchStore, LimitArgs, RunArgs
 pub use self::dev::DevArgs;
 pub use self::etcd::{EtcdArgs, NodeArgs};
 pub use self::exit::{CliError, Exit};
+pub use self::front::{DoorArgs, FrontArgs};
 pub use self::health::HealthArgs;
 pub use self::lock::LockArgs;
 pub use self::node::NodeCommand;
@@ -37,8 +40,10 @@ use self::output::Output;
 pub use self::queue::QueueCommand;
 pub use self::scheduler::SchedulerArgs;
 use self::servers::Client;
+pub use self::servers::ServerArgs;
 pub use self::submit::SubmitArgs;
 pub use self::task::TaskCommand;
+pub use self::token::TokenCommand;
 pub use self::worker::WorkerArgs;
 pub use crate::client::ServerUrl;
 use crate::logging::{self, LogFormat};
@@ -61,16 +66,9 @@ Results go to stdout, everything else to stderr.";
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Where clients find the servers; the next one is asked when one cannot be reached
-    #[arg(
-        long,
-        global = true,
-        env = "WINDLASS_SERVER",
-        value_name = "URL,…",
-        value_delimiter = ',',
-        default_value = "http://127.0.0.1:7070"
-    )]
-    pub server: Vec<ServerUrl>,
+    /// Where servers are.
+    #[command(flatten)]
+    pub servers: ServerArgs,
     /// What results look like
     #[arg(short, long, global = true, value_enum, default_value = "table")]
     pub output: Format,
@@ -113,6 +111,9 @@ pub enum Command {
     /// Run a command under a lock of the cluster
     #[command(subcommand)]
     Lock(LockArgs),
+    /// Make tokens, which servers ask for
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -128,6 +129,7 @@ impl Command {
             | Self::Stats
             | Self::Health(_)
             | Self::Lock(_)
+            | Self::Token(_)
             | Self::Bench(_) => "warn",
         }
     }
@@ -163,12 +165,13 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
     let output = Output::new(global.output);
-    let client = || Client::new(&global.server);
+    let client = || Client::new(&global.servers);
     match command {
         Command::Dev(args) => dev::run(args).await,
         Command::Scheduler(args) => scheduler::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Bench(command) => bench::run(command, output).await,
+        Command::Token(command) => token::run(command, output),
         Command::Task(command) => task::run(command, &client()?, output).await,
         Command::Queue(command) => queue::run(command, &client()?, output).await,
         Command::Node(command) => node::run(command, &client()?, output).await,

@@ -33,9 +33,18 @@ impl Output {
         json: &str,
         table: impl FnOnce(&Value) -> Table,
     ) -> anyhow::Result<()> {
+        self.text(json, |json| table(json).to_string())
+    }
+
+    /// Prints `json`, or the text that `spell` makes of it.
+    pub(super) fn text(
+        self,
+        json: &str,
+        spell: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<()> {
         let text = match self.format {
             Format::Json => format!("{}\n", json.trim_end()),
-            Format::Table => table(&serde_json::from_str(json)?).to_string(),
+            Format::Table => spell(&serde_json::from_str(json)?),
         };
         match write_stdout(&text) {
             // Whoever read the results has seen enough.

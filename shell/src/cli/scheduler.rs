@@ -11,11 +11,12 @@ use tracing::info;
 use windlass_core::config::ServerConfig;
 use windlass_core::keyspace::Range;
 
-use super::daemon::{self, Stop};
+use super::daemon::{self, Site, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
 use super::exit::{CliError, Exit};
+use super::front::FrontArgs;
 use super::values;
-use crate::api::Limits;
+use crate::api::{Entrance, Limits};
 use crate::clock::SystemClock;
 use crate::host;
 use crate::node::{self, SchedulerNode};
@@ -37,6 +38,9 @@ pub struct SchedulerArgs {
         default_value = "127.0.0.1:7070"
     )]
     pub listen: SocketAddr,
+    /// Who may reach it.
+    #[command(flatten)]
+    pub front: FrontArgs,
     /// How long completed and cancelled tasks are kept
     #[arg(long, env = "WINDLASS_RETENTION", default_value = "24h", value_parser = values::positive_duration)]
     pub retention: Duration,
@@ -48,6 +52,7 @@ pub struct SchedulerArgs {
 /// Runs until it is told to stop.
 pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
+    let (front, tls) = args.front.open(args.listen)?;
     let listener = TcpListener::bind(args.listen)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
@@ -66,10 +71,16 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
         .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
     let limits = Limits {
         payload_max: args.max_payload,
+        source_connections_max: args.front.source_connections_max(),
         ..Limits::default()
     };
     let scheduler = SchedulerNode::start(&store, config, SystemClock::start());
     info!(address = %listener.local_addr()?, "serves the API");
-    let life = async { daemon::code_of(daemon::serve(scheduler, listener, limits, &stop).await) };
+    let site = Site {
+        entrance: Entrance::new(listener, tls),
+        front,
+        limits,
+    };
+    let life = async { daemon::code_of(daemon::serve(scheduler, site, &stop).await) };
     daemon::while_store_lasts(&store, life).await
 }

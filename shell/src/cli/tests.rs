@@ -50,6 +50,12 @@ fn every_command_of_the_contract_is_taken() {
         "bench run --store http://a:1,http://b:2",
         "bench limit --store http://a:1",
         "worker --etcd http://a:1 --health-file f",
+        "scheduler --etcd http://a:1 --listen 0.0.0.0:7070 --tokens t --tls-cert c --tls-key k --tls-client-ca a",
+        "dev --insecure-no-auth --rate-max 100 --audit-log f --connections-per-address 50",
+        "worker --etcd http://a:1 --metrics 127.0.0.1:9 --tokens t",
+        "token new ci --role submit",
+        "token new ci --role work --expires 90d --file f -o json",
+        "stats --server https://a:1 --server-ca c --server-cert d --server-key e --token-file t",
         "health",
         "health --ready --timeout 2s -o json --server http://a:1",
         "health --file f --max-age 5s --ready",
@@ -117,7 +123,10 @@ fn options_have_the_defaults_of_the_contract() {
         (args.max_payload, args.demo),
         (crate::api::PAYLOAD_MAX_DEFAULT, false)
     );
-    assert_eq!(global.server[0].to_string(), "http://127.0.0.1:7070");
+    assert_eq!(
+        global.servers.server[0].to_string(),
+        "http://127.0.0.1:7070"
+    );
     assert_eq!(
         (global.output, global.log_format),
         (Format::Table, LogFormat::Human)

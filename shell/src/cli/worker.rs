@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use clap::Args;
 use tokio::net::TcpListener;
 use windlass_core::config::WorkerConfig;
@@ -15,8 +16,9 @@ use windlass_core::keyspace::Range;
 use super::daemon::{self, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
 use super::exit::{CliError, Exit};
+use super::front::DoorArgs;
 use super::values;
-use crate::api::{self, Limits};
+use crate::api::{self, Entrance, Front, Limits, Tls};
 use crate::clock::SystemClock;
 use crate::executor::ExecutorOptions;
 use crate::host;
@@ -55,6 +57,9 @@ pub struct WorkerArgs {
     /// Serve metrics here; nowhere unless given
     #[arg(long, value_name = "ADDR")]
     pub metrics: Option<SocketAddr>,
+    /// Who may reach them.
+    #[command(flatten)]
+    pub door: DoorArgs,
     /// Write this file again every second while the session lives, for `windlass health --file`
     #[arg(long, env = "WINDLASS_HEALTH_FILE", value_name = "FILE")]
     pub health_file: Option<PathBuf>,
@@ -63,6 +68,10 @@ pub struct WorkerArgs {
 /// Runs until it is told to stop.
 pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::listen()?;
+    let metrics = match args.metrics {
+        Some(listen) => Some((listen, args.door.open(listen)?)),
+        None => None,
+    };
     let handlers = daemon::handlers(&args.handlers)?;
     let id = args.node.id.unwrap_or_else(host::fresh_id);
     // A worker's user need not be able to read more than what is the worker's own.
@@ -87,8 +96,9 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
         let node = id.to_string();
         tokio::spawn(host::keep_written(path, node, worker.status(), clock))
     });
-    if let Some(listen) = args.metrics {
-        serve_metrics(listen, &worker, id.as_str(), &stop).await?;
+    if let Some((listen, (door, tls))) = metrics {
+        let router = api::worker_metrics(worker.status(), id.as_str(), &Front::new(door));
+        serve_metrics(listen, tls, router, &stop).await?;
     }
     let life = async {
         daemon::code_of(tokio::select! { biased;
@@ -108,16 +118,15 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve_metrics(
     listen: SocketAddr,
-    worker: &WorkerNode,
-    id: &str,
+    tls: Option<Tls>,
+    router: Router,
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
-    let router = api::worker_metrics(worker.status(), id);
     tokio::spawn(api::serve(
-        listener,
+        Entrance::new(listener, tls),
         router,
         Limits::default(),
         stop.asked(),

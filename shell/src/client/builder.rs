@@ -92,7 +92,11 @@ impl ClientBuilder {
             (token, None) => token,
         };
         let ca = self.ca.as_deref().map(contents).transpose()?;
-        let options = Options { token, ca };
+        let options = Options {
+            token,
+            ca,
+            identity: None,
+        };
         Ok(Client(Arc::new(Transport::new(&servers, options)?)))
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct Options {
     pub token: Option<String>,
     /// The certificates, in PEM, that alone may sign a server's. Without them: those that the system trusts.
     pub ca: Option<Vec<u8>>,
+    /// The certificate that this side shows and its key, both in PEM.
+    pub identity: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Options {
@@ -87,6 +89,15 @@ impl Options {
         } else if !servers.iter().any(ServerUrl::is_secure) {
             // Otherwise the system's certificates would be read, and must be there, though nobody needs them.
             builder = builder.tls_certs_only([]);
+        }
+        if let Some(pem) = self.identity {
+            let identity = reqwest::Identity::from_pem(&pem).map_err(|error| {
+                let cause = root_cause(&error);
+                refuse(format!(
+                    "the client's certificate and key are of no use: {cause}"
+                ))
+            })?;
+            builder = builder.identity(identity);
         }
         if let Some(token) = self.token {
             let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))

@@ -57,7 +57,12 @@ impl Store {
 
 /// Sixty-four bits that no other process has.
 pub(crate) fn entropy() -> u64 {
-    let mut bytes = [0_u8; 8];
+    u64::from_ne_bytes(random())
+}
+
+/// Bytes that nobody can guess.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
     let mut filled = 0;
     while filled < bytes.len() {
         // The kernel's pool is ready long before any process of ours; a signal may interrupt the call.
@@ -65,7 +70,7 @@ pub(crate) fn entropy() -> u64 {
             rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty());
         filled += got.unwrap_or(0);
     }
-    u64::from_ne_bytes(bytes)
+    bytes
 }
 
 /// An id that no other process has: the machine's name and a random part.

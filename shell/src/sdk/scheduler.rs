@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,7 +17,7 @@ use windlass_core::time::Millis;
 
 use super::NodeError;
 use super::store::Place;
-use crate::api::{self, Limits, Ready};
+use crate::api::{self, Door, Front, Keys, Limits, Ready};
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
 use crate::host::{self, Store};
@@ -51,6 +50,7 @@ pub struct SchedulerBuilder {
     ttl: Option<Duration>,
     retention: Option<Duration>,
     listen: Option<SocketAddr>,
+    tokens: Option<PathBuf>,
 }
 
 impl SchedulerBuilder {
@@ -101,9 +101,15 @@ impl SchedulerBuilder {
         self
     }
 
-    /// Serves the HTTP API here; nowhere unless given. Port 0 picks a free one.
+    /// Serves the HTTP API here; nowhere unless given. Port 0 picks a free one. Without tokens only to this machine.
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
+        self
+    }
+
+    /// Whoever calls the HTTP API must show a token of this file, as `windlass token new` makes it.
+    pub fn tokens(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tokens = Some(path.into());
         self
     }
 
@@ -120,12 +126,14 @@ impl SchedulerBuilder {
                 Millis::new(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
         }
         config.check()?;
-        let listener = match self.listen {
-            Some(address) => Some(
-                TcpListener::bind(address)
+        let entrance = match self.listen {
+            Some(address) => {
+                let door = door(address, self.tokens)?;
+                let listener = TcpListener::bind(address)
                     .await
-                    .map_err(|error| NodeError::Listen(address, error))?,
-            ),
+                    .map_err(|error| NodeError::Listen(address, error))?;
+                Some((listener, door))
+            }
             None => None,
         };
         let clock = SystemClock::start();
@@ -133,9 +141,23 @@ impl SchedulerBuilder {
             .place
             .open(self.prefix, Range::cluster(), &clock)
             .await?;
-        let mut scheduler = launch(store, config, clock, listener);
+        let mut scheduler = launch(store, config, clock, entrance);
         scheduler.ready().await?;
         Ok(scheduler)
+    }
+}
+
+/// Who is let in at `address`.
+fn door(address: SocketAddr, tokens: Option<PathBuf>) -> Result<Door, NodeError> {
+    match tokens {
+        Some(path) => Keys::watch(path)
+            .map(Door::locked)
+            .map_err(|error| NodeError::option("tokens", error)),
+        None if address.ip().to_canonical().is_loopback() => Ok(Door::local()),
+        None => Err(NodeError::option(
+            "listen",
+            format!("{address} can be reached from other machines: give it tokens()"),
+        )),
     }
 }
 
@@ -144,7 +166,7 @@ pub(crate) fn launch(
     store: Store,
     config: ServerConfig,
     clock: impl Clock,
-    listener: Option<TcpListener>,
+    entrance: Option<(TcpListener, Door)>,
 ) -> RunningScheduler {
     let node = SchedulerNode::launch(
         |answers| store.client(answers),
@@ -163,13 +185,18 @@ pub(crate) fn launch(
         })
     };
     let limits = Limits::default();
-    let router = api::router(node.gateway(), limits.clone(), ready, Router::new());
-    let address = listener
+    let router = |door| {
+        let (limits, ready) = (limits.clone(), Arc::clone(&ready));
+        api::router(node.gateway(), limits, ready, Front::new(door))
+    };
+    let address = entrance
         .as_ref()
-        .and_then(|listener| listener.local_addr().ok());
+        .and_then(|(listener, _)| listener.local_addr().ok());
+    // Whoever is in the process may do everything anyway.
+    let client = Client::local(router(Door::open()));
     let (close, closed) = oneshot::channel::<()>();
-    let server = listener.map(|listener| {
-        tokio::spawn(api::serve(listener, router.clone(), limits, async {
+    let server = entrance.map(|(listener, door)| {
+        tokio::spawn(api::serve(listener, router(door), limits.clone(), async {
             let _ = closed.await;
         }))
     });
@@ -182,7 +209,7 @@ pub(crate) fn launch(
     };
     RunningScheduler {
         store,
-        client: Client::local(router),
+        client,
         address,
         is_ready,
         life: Some(tokio::spawn(life.live(stop.clone()))),

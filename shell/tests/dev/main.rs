@@ -13,7 +13,9 @@ mod rig;
 
 mod bad_input;
 mod commands;
+mod dashboard;
 mod durability;
+mod events;
 mod handlers;
 mod life;
 mod lists;

@@ -170,6 +170,18 @@ fn of_workers(nodes: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_worker_tells_how_many_attempts_it_has_run() {
+    let dev = Dev::start(&[]);
+    assert_eq!(dev.worker()["total_run"], 0);
+    let retry = json!({"kind": "fixed", "delay": "1ms", "jitter": false});
+    let retried = json!({"type": "fail", "payload": {"times": 1}, "retry": retry});
+    for task in [json!({"type": "noop"}), json!({"type": "noop"}), retried] {
+        dev.ended(&dev.submit(&task));
+    }
+    assert_eq!(dev.worker()["total_run"], 4);
+}
+
+#[test]
 fn tasks_wait_for_a_worker_when_all_are_drained() {
     let dev = Dev::start(&[]);
     let worker = text(&dev.worker()["id"]);

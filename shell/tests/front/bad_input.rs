@@ -363,7 +363,7 @@ async fn settings_and_locks_are_refused_by_name() {
 #[tokio::test]
 async fn the_frameworks_own_errors_are_problems_too() {
     let router = Fake::default().router();
-    get(&router, "/").await.problem(404);
+    get(&router, "/nothing").await.problem(404);
     get(&router, "/api/v1/nothing").await.problem(404);
     get(&router, "/api/v1/tasks/a/b/c").await.problem(404);
     for (method, path) in [

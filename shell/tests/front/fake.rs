@@ -10,19 +10,17 @@ use axum::body::Body;
 use axum::http::{Request as HttpRequest, StatusCode};
 use serde_json::Value;
 use tower::ServiceExt;
-use windlass::api::{self, Limits};
+use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
-    Due, LockToken, NodeView, Order, QueueView, Reply, Request, RequestId, StatsView, Submitted,
-    TaskSpec, TaskState, TaskView,
+    ChangesView, Due, LockToken, Order, Reply, Request, RequestId, Submitted, TaskSpec, TaskState,
+    TaskView, TimingsView,
 };
 use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
-use windlass_core::keyspace::Role;
-use windlass_core::record::{AttemptEnd, AttemptNote, Totals};
+use windlass_core::record::{AttemptEnd, AttemptNote};
 use windlass_core::rng::Rng;
-use windlass_core::room::{Level, Room};
-use windlass_core::store::{Refusal, Usage};
+use windlass_core::store::Refusal;
 use windlass_core::time::{Millis, Wall};
 
 /// What the fake knows.
@@ -31,13 +29,19 @@ pub(crate) struct Memory {
     pub(crate) tasks: BTreeMap<TaskId, TaskView>,
     pub(crate) specs: Vec<TaskSpec>,
     keys: BTreeMap<Arc<str>, (TaskId, Arc<str>)>,
-    queues: BTreeMap<QueueName, (Strategy, bool)>,
+    pub(crate) queues: BTreeMap<QueueName, (Strategy, bool)>,
     lock: Option<(LockToken, Fence)>,
     fences: u64,
     pub(crate) renewals: u64,
     pub(crate) not_ready: bool,
     pub(crate) ready: Option<String>,
-    drained: bool,
+    pub(crate) drained: bool,
+    /// What has changed, and who waits for more.
+    changes: Vec<ChangesView>,
+    waiting: Vec<(RequestId, Revision)>,
+    gateway: Option<Gateway>,
+    /// The oldest revision after which changes are known.
+    known_from: Revision,
 }
 
 #[derive(Clone, Default)]
@@ -54,6 +58,10 @@ impl Fake {
     }
 
     pub(crate) fn router_within(&self, limits: Limits) -> Router {
+        self.router_behind(Front::new(Door::open()), limits)
+    }
+
+    pub(crate) fn router_behind(&self, front: Front, limits: Limits) -> Router {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let gateway = Gateway::new(move |id: RequestId, request: Request| {
             sender.send((id, request)).unwrap();
@@ -61,14 +69,19 @@ impl Fake {
         let (fake, answering) = (self.clone(), gateway.clone());
         tokio::spawn(async move {
             while let Some((id, request)) = receiver.recv().await {
+                let asked = request.clone();
                 if let Some(reply) = fake.memory().answer(request) {
                     answering.reply(id, reply);
+                } else if let Request::Changes { after, .. } = asked {
+                    let mut memory = fake.memory();
+                    memory.waiting.push((id, after.unwrap_or_default()));
+                    memory.gateway = Some(answering.clone());
                 }
             }
         });
         let fake = self.clone();
         let ready = move || fake.memory().ready.clone().map_or(Ok(()), Err);
-        api::router(gateway, limits, Arc::new(ready), Router::new())
+        api::router(gateway, limits, Arc::new(ready), front)
     }
 
     /// The API on a port of this machine.
@@ -146,6 +159,12 @@ impl Memory {
                 Reply::Queues(self.queues.keys().map(|name| self.queue(name)).collect())
             }
             Request::Nodes => Reply::Nodes(vec![self.node()]),
+            Request::Changes { after, .. } => return self.changes(after),
+            Request::Timings => Reply::Timings(Box::new(TimingsView {
+                queues: vec![],
+                slots: 4,
+                slots_used: 1,
+            })),
             Request::ConfigureQueue {
                 queue,
                 strategy,
@@ -165,6 +184,35 @@ impl Memory {
             Request::LockRenew { token, .. } => self.renew_lock(token),
             Request::LockRelease { token, .. } => self.release_lock(&token),
         })
+    }
+
+    /// What has changed after `after`; `None` when that is still to come.
+    fn changes(&self, after: Option<Revision>) -> Option<Reply> {
+        let reached = self.changes.last().map_or(Revision(1), |it| it.revision);
+        let Some(after) = after else {
+            return Some(Reply::Changes(Box::new(ChangesView::none(reached))));
+        };
+        if after < self.known_from {
+            return Some(Reply::Missed { at: reached });
+        }
+        let newer = self.changes.iter().find(|it| it.revision > after)?;
+        Some(Reply::Changes(Box::new(newer.clone())))
+    }
+
+    /// Something changes: whoever waits for it is told.
+    pub(crate) fn change_now(&mut self, changes: ChangesView) {
+        self.changes.push(changes);
+        for (id, after) in std::mem::take(&mut self.waiting) {
+            match (self.changes(Some(after)), &self.gateway) {
+                (Some(reply), Some(gateway)) => gateway.reply(id, reply),
+                _ => self.waiting.push((id, after)),
+            }
+        }
+    }
+
+    /// What has changed so far is forgotten.
+    pub(crate) fn forget_changes(&mut self) {
+        self.known_from = self.changes.last().map_or(Revision(1), |it| it.revision);
     }
 
     fn accept(&mut self, spec: TaskSpec) -> Submitted {
@@ -205,76 +253,6 @@ impl Memory {
             }
             Some(view) => forbidden(&format!("the task is {}", view.state)),
             None => Reply::NotFound,
-        }
-    }
-
-    fn stats(&self) -> StatsView {
-        let count = |state| {
-            self.tasks
-                .values()
-                .filter(|view| view.state == state)
-                .count() as u64
-        };
-        StatsView {
-            totals: Totals {
-                accepted: self.tasks.len() as u64,
-                completed: count(TaskState::Completed),
-                cancelled: count(TaskState::Cancelled),
-                refused_stale: 2,
-                ..Totals::default()
-            },
-            scheduled: count(TaskState::Scheduled),
-            pending: count(TaskState::Pending),
-            running: 0,
-            retrying: 0,
-            dead: 0,
-            schedulers: 1,
-            workers: 1,
-            slots: 4,
-            foreign: 0,
-            drift_repaired: 0,
-            room: Room {
-                level: Level::Tight,
-                usage: Some(Usage {
-                    used: 600,
-                    size: 700,
-                    quota: Some(1_000),
-                    full: false,
-                }),
-                kept: Some(Millis::from_secs(90)),
-            },
-        }
-    }
-
-    fn queue(&self, name: &QueueName) -> QueueView {
-        let (strategy, paused) = self.queues[name];
-        QueueView {
-            name: name.clone(),
-            strategy,
-            paused,
-            pending: 1,
-            running: 2,
-            delayed: 3,
-            dead: 4,
-            oldest: Some(Wall::from_millis(1_700_000_000_000)),
-        }
-    }
-
-    fn node(&self) -> NodeView {
-        NodeView {
-            id: "w1".parse().unwrap(),
-            role: Role::Worker,
-            version: "0.1.0".into(),
-            started_at: Wall::from_millis(1_700_000_000_000),
-            slots: 4,
-            claims: 1,
-            weight: 1,
-            queues: vec![],
-            types: vec!["echo".parse().unwrap()],
-            labels: BTreeMap::new(),
-            draining: self.drained,
-            cpu_permille: 10,
-            memory_bytes: 1,
         }
     }
 

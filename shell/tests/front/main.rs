@@ -5,6 +5,7 @@
 mod api;
 mod bad_input;
 mod cli;
+mod events;
 mod fake;
 mod health;
 mod room;

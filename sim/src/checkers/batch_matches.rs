@@ -138,6 +138,9 @@ impl Checker for BatchMatches {
                 | Reply::Stats(_)
                 | Reply::Queues(_)
                 | Reply::Nodes(_)
+                | Reply::Changes(_)
+                | Reply::Missed { .. }
+                | Reply::Timings(_)
                 | Reply::Lock { .. }
                 | Reply::Done
                 | Reply::NotFound

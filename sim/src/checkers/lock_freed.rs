@@ -143,6 +143,8 @@ impl LockFreed {
             | Request::Rerun(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)

@@ -62,6 +62,8 @@ impl LockOrder {
             | Request::Rerun(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_) => return,

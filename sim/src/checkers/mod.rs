@@ -16,6 +16,7 @@ mod attempts_exact;
 mod backlog_drains;
 mod batch_matches;
 mod bounds;
+mod changes_told;
 mod conflicts_bounded;
 mod fence_grows;
 mod graceful_stop;
@@ -87,6 +88,7 @@ pub enum Rule {
     S19,
     S22,
     S23,
+    S24,
     L1,
     L2,
     L3,
@@ -326,6 +328,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(own_outcome::OwnOutcome::default()),
         Box::new(starts_after_commit::StartsAfterCommit::new(terms)),
         Box::new(read_your_ack::ReadYourAck::default()),
+        Box::new(changes_told::ChangesTold::default()),
         Box::new(settings_kept::SettingsKept::default()),
         Box::new(attempts_exact::AttemptsExact::new(terms)),
         Box::new(totals_exact::TotalsExact::default()),

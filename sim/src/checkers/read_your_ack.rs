@@ -73,6 +73,8 @@ impl ReadYourAck {
             | Request::Count(_)
             | Request::Stats
             | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)

@@ -43,6 +43,9 @@ impl RoomKept {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Changes(_)
+            | Reply::Missed { .. }
+            | Reply::Timings(_)
             | Reply::Lock { .. }
             | Reply::Done
             | Reply::NotFound

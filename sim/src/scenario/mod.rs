@@ -222,6 +222,13 @@ pub enum Act {
         /// Through which scheduler process.
         server: NodeIx,
     },
+    /// Asks what has changed since it was last told, a few times.
+    Follow {
+        /// Through which scheduler process.
+        server: NodeIx,
+        /// How long to wait for something to change.
+        wait: Option<Millis>,
+    },
     /// Cancels a task.
     Cancel {
         /// Through which scheduler process.
@@ -353,6 +360,7 @@ impl Scenario {
             | Act::Get { .. }
             | Act::List { .. }
             | Act::Stats { .. }
+            | Act::Follow { .. }
             | Act::Cancel { .. }
             | Act::Ambush { .. }
             | Act::Sweep { .. }

@@ -124,6 +124,7 @@ impl super::Act {
             | Self::Get { server, .. }
             | Self::List { server, .. }
             | Self::Stats { server }
+            | Self::Follow { server, .. }
             | Self::Cancel { server, .. }
             | Self::Sweep { server, .. }
             | Self::Rerun { server, .. }

@@ -358,7 +358,13 @@ impl Planner<'_> {
             format!("0.0.0.0:{PORT}"),
             format!("{}s", RETENTION.as_secs()),
         );
-        let more = ["--listen", &listen, "--retention", &retention];
+        let more = [
+            "--listen",
+            &listen,
+            "--insecure-no-auth",
+            "--retention",
+            &retention,
+        ];
         // The last of each role has a clock of its own.
         self.node(ix, Role::Scheduler, (n, n == 2), 0, &more)
     }

@@ -81,6 +81,7 @@ impl Draw<'_, '_> {
             | Act::Get { .. }
             | Act::List { .. }
             | Act::Stats { .. }
+            | Act::Follow { .. }
             | Act::Ambush { .. }
             | Act::Sweep { .. }
             | Act::Order { .. }
@@ -179,7 +180,11 @@ impl Draw<'_, '_> {
                 server,
                 state: self.state(),
             },
-            11 => Act::Stats { server },
+            11 if nth.is_multiple_of(4) => Act::Stats { server },
+            11 => Act::Follow {
+                server,
+                wait: (!nth.is_multiple_of(5)).then_some(Millis::from_secs(2)),
+            },
             12 => Act::Vanish { nth },
             13 => self.ambush(),
             14 => self.sweep(),
