@@ -26,7 +26,18 @@ impl TaskId {
         Self(uuid::Builder::from_unix_timestamp_millis(wall.as_millis(), &random).into_uuid())
     }
 
-    /// The id as a number, for hashing.
+    /// The id that is this number. Its order is that of the numbers.
+    pub const fn from_u128(number: u128) -> Self {
+        Self(Uuid::from_u128(number))
+    }
+
+    /// When a task of this id was accepted, by the clock of its gateway.
+    pub fn created_at(self) -> Wall {
+        let millis = self.as_u128() >> 80;
+        Wall::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    /// The id as a number.
     pub fn as_u128(self) -> u128 {
         self.0.as_u128()
     }

@@ -7,6 +7,7 @@
 
 pub mod balance;
 pub mod config;
+pub mod filter;
 pub mod gateway;
 pub mod ids;
 pub mod keyspace;
@@ -25,6 +26,7 @@ pub mod server;
 pub mod session;
 pub mod steps;
 pub mod store;
+pub mod task_state;
 pub mod time;
 pub mod timers;
 pub mod view;

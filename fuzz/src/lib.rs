@@ -3,6 +3,7 @@
 //!
 //! | target | the bytes are | what must hold |
 //! |---|---|---|
+//! | [`filter`] | a query | it is read, or refused with a place in it; what was read reads back, and means nothing out of its reach |
 //! | [`keys`] | keys, one a line | every text has a meaning, what is ours has one spelling, keys are in the order of the queue |
 //! | [`records`] | a value | decoders do not panic, what was read reads back, later versions are told from garbage |
 //! | [`kv`] | calls to a store | it equals a naive map; watches have no gap; what it logged rebuilds it |
@@ -28,6 +29,7 @@
 //! stays in `target/fuzz/`, where the next run goes on.
 #![warn(missing_docs)]
 
+pub mod filter;
 pub mod keys;
 pub mod kv;
 pub mod records;
@@ -54,7 +56,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
+    Target {
+        name: "filter",
+        check: filter::check,
+    },
     Target {
         name: "keys",
         check: keys::check,

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use windlass_sim::core::balance::Strategy;
 use windlass_sim::core::config::ServerConfig;
+use windlass_sim::core::filter::Filter;
 use windlass_sim::core::gateway::{
-    Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, TaskSpec, TaskState,
+    Due, IdempotencyKey, LockToken, Order, Reply, Request, RequestId, TaskSpec, TaskState,
 };
-use windlass_sim::core::ids::{LeaseId, OpId, Priority, TaskId};
+use windlass_sim::core::ids::{LeaseId, OpId, Priority, QueueName, TaskId};
 use windlass_sim::core::keyspace::{Key, Meaning, Place, Range, Role};
 use windlass_sim::core::record::{EntryRecord, Json, Record, Version};
 use windlass_sim::core::retry::RetryPolicy;
@@ -229,15 +230,7 @@ fn request(rig: &Rig<Server>, c: &mut Choices<'_>, tokens: &[LockToken]) -> Requ
             task,
             wait: c.one_in(2).then_some(span),
         },
-        5 => Request::List {
-            filter: Filter {
-                state: TaskState::ALL.get(c.below(8)).copied(),
-                queue: c.one_in(3).then_some(queue),
-                kind: c.one_in(3).then(|| samples::kind(0)),
-            },
-            limit: u32::from(c.byte()).min(LIST_MAX as u32),
-            after: c.one_in(3).then(|| samples::key(c)),
-        },
+        5 => search(c, &queue, task),
         6 => Request::Why(task),
         7 => Request::Cancel(task),
         8 => Request::Rerun(task),
@@ -261,6 +254,38 @@ fn request(rig: &Rig<Server>, c: &mut Choices<'_>, tokens: &[LockToken]) -> Requ
         },
         16 => Request::LockRenew { lock, token },
         _ => Request::LockRelease { lock, token },
+    }
+}
+
+/// A listing, a search or a count.
+fn search(c: &mut Choices<'_>, queue: &QueueName, task: TaskId) -> Request {
+    let mut filter = match TaskState::ALL.get(c.below(8)) {
+        Some(state) => Filter::of_states(&[*state]),
+        None => Filter::default(),
+    };
+    if c.one_in(3) {
+        filter = filter.of_queue(queue);
+    }
+    if c.one_in(3) {
+        filter = filter.of_type(&samples::kind(0));
+    }
+    let order = [Order::Oldest, Order::Newest][c.below(2)];
+    let limit = u32::from(c.byte());
+    let after = c.one_in(3).then_some(task);
+    match c.below(4) {
+        0 | 1 => Request::List {
+            filter,
+            order,
+            limit,
+            after,
+        },
+        2 => Request::Find {
+            filter,
+            order,
+            limit,
+            after,
+        },
+        _ => Request::Count(filter),
     }
 }
 

@@ -62,4 +62,4 @@ macro_rules! replayed {
     };
 }
 
-replayed!(keys kv records scenario server view worker);
+replayed!(filter keys kv records scenario server view worker);

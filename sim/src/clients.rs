@@ -1,7 +1,8 @@
 //! What users do in a run, and what they remember of it.
 
+use windlass_core::filter::Filter;
 use windlass_core::gateway::{
-    Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
+    Due, IdempotencyKey, LockToken, Order, Reply, Request, RequestId, Submitted, TaskSpec,
 };
 use windlass_core::ids::{LockName, Revision, TaskId};
 use windlass_core::retry::{Backoff, RetryPolicy};
@@ -54,6 +55,8 @@ pub struct Clients {
     tasks: Vec<TaskId>,
     locks: Vec<Got>,
     ambushes: Ambushes,
+    /// How many lists were asked for.
+    listed: usize,
     /// Up to where somebody was told what has changed.
     told: Option<Revision>,
 }
@@ -100,19 +103,10 @@ impl Clients {
                 servers: std::iter::once(*server).chain(*also).collect(),
             }),
             Act::List { server, state } => {
-                let filter = Filter {
-                    state: *state,
-                    ..Filter::default()
-                };
-                self.ask(
-                    world,
-                    *server,
-                    Request::List {
-                        filter,
-                        limit: 7,
-                        after: None,
-                    },
-                );
+                let filter = state.map_or_else(Filter::default, |it| Filter::of_states(&[it]));
+                self.listed += 1;
+                let request = search(self.listed, filter);
+                self.ask(world, *server, request);
             }
             Act::Stats { server } => self.ask(world, *server, Request::Stats),
             Act::Follow { server, wait } => self.follow(world, *server, *wait, FOLLOW_MAX),
@@ -348,6 +342,8 @@ impl Clients {
             Reply::Missed { at } => self.told = Some(at),
             Reply::Task(_)
             | Reply::Tasks { .. }
+            | Reply::Found { .. }
+            | Reply::Count { .. }
             | Reply::Why(_)
             | Reply::Stats(_)
             | Reply::Queues(_)
@@ -423,5 +419,26 @@ fn spec(plan: &TaskPlan) -> TaskSpec {
             key_hash: format!("key{key}").into(),
             body_hash: format!("body{body}").into(),
         }),
+    }
+}
+
+/// One of the ways to look for tasks, by turns.
+fn search(turn: usize, filter: Filter) -> Request {
+    let order = [Order::Oldest, Order::Newest][turn % 2];
+    let (limit, after) = (7, None);
+    match turn % 8 {
+        0 => Request::Count(filter),
+        1 => Request::Find {
+            filter,
+            order,
+            limit,
+            after,
+        },
+        _ => Request::List {
+            filter,
+            order,
+            limit,
+            after,
+        },
     }
 }

@@ -201,6 +201,8 @@ impl Marks {
             Reply::Refused(Refusal::NoRoom) => self.add(Mark::NoRoom),
             Reply::Task(_)
             | Reply::Tasks { .. }
+            | Reply::Found { .. }
+            | Reply::Count { .. }
             | Reply::Why(_)
             | Reply::Stats(_)
             | Reply::Queues(_)

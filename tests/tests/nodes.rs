@@ -201,7 +201,7 @@ fn a_drained_node_finishes_what_it_has_and_takes_no_more() {
     let waiting = cluster.sleeps(1);
     assert_eq!(cluster.client.end_of(&running)["worker_id"], "w1");
     assert_eq!(cluster.client.task(&waiting)["status"], "pending");
-    assert_eq!(cluster.why(&waiting), ["no_workers"]);
+    assert_eq!(cluster.why(&waiting), ["workers_draining"]);
     assert!(worker.runs(), "it stays until it is told to leave");
     let _other = cluster.ready("w2", &[]);
     assert_eq!(cluster.client.end_of(&waiting)["worker_id"], "w2");

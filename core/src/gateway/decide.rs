@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 
 use super::Own;
 use super::errand::{Errand, Next};
-use super::request::{Reply, TaskState};
+use super::request::Reply;
 use super::show;
-use super::shown::{StatsView, Why, WhyReason};
+use super::shown::StatsView;
 use crate::balance::Strategy;
 use crate::ids::{NodeId, QueueName, TaskId};
 use crate::keyspace::{Key, Meaning, Range};
 use crate::planted::planted;
 use crate::record::{LaneRecord, NodeConfig, Record, StopReason, Totals, Version};
-use crate::scheduler::Scheduler;
 use crate::steps;
 use crate::store::{Call, Query};
+use crate::task_state::TaskState;
 use crate::time::Now;
 use crate::view::{ClusterView, Spot};
 
 /// The most lanes that are counted.
 const LANES_MAX: u32 = 100_000;
 
-fn read_task(id: TaskId) -> Next {
+pub(super) fn read_task(id: TaskId) -> Next {
     Next::Ask(Call::Read(Query::Keys(vec![
         Key::task(id),
         Key::outcome(id),
@@ -172,52 +172,6 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
     }
 }
 
-pub(super) fn why(
-    errand: &mut Errand,
-    id: TaskId,
-    view: &ClusterView,
-    scheduler: &Scheduler,
-) -> Next {
-    let Some(read) = errand.read.take() else {
-        return read_task(id);
-    };
-    let Some(found) = show::Found::of(id, &read.items) else {
-        return Next::Reply(Reply::NotFound);
-    };
-    let shown = found.show(view);
-    let (reasons, ahead) = match (found.outcome.is_some(), view.spot(id)) {
-        (true, _) => (vec![WhyReason::Ended], None),
-        (false, Some(Spot::Entry(queue, place))) => {
-            let entries = &view.entries[queue];
-            let ahead = u64::try_from(entries.range(..*place).count()).unwrap_or(u64::MAX);
-            (scheduler.why(queue, &found.task.kind, view), Some(ahead))
-        }
-        (false, Some(Spot::Delayed(due))) => {
-            let after_failure = shown.state == TaskState::Retrying;
-            (
-                vec![WhyReason::NotDue {
-                    due_at: *due,
-                    after_failure,
-                }],
-                None,
-            )
-        }
-        (false, Some(Spot::Claim(worker, _))) => (
-            vec![WhyReason::Running {
-                worker: worker.clone(),
-            }],
-            None,
-        ),
-        (false, Some(Spot::Dead(_)) | None) => return read_task(id),
-    };
-    Next::Reply(Reply::Why(Box::new(Why {
-        id,
-        state: shown.state,
-        reasons,
-        ahead,
-    })))
-}
-
 fn read_lanes() -> Next {
     Next::Ask(Call::Read(Query::Range {
         range: Range::all_lanes(),
@@ -258,18 +212,13 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next 
         }
     }
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let retrying = count(
-        view.delayed
-            .values()
-            .filter(|delayed| delayed.record.carry.retries > 0)
-            .count(),
-    );
+    let delayed = view.delayed_in_all();
     Next::Reply(Reply::Stats(Box::new(StatsView {
         totals,
-        scheduled: count(view.delayed.len()) - retrying,
+        scheduled: delayed.scheduled,
         pending: count(view.entries.values().map(BTreeMap::len).sum()),
         running: count(view.claims.values().map(BTreeMap::len).sum()),
-        retrying,
+        retrying: delayed.retrying,
         dead: count(view.dead.values().map(BTreeMap::len).sum()),
         schedulers: count(view.schedulers.len()),
         workers: count(view.workers.len()),

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::Own;
+use super::find::{self, Order, Quest, Search, Want};
 use super::request::{LockToken, Reply, Request};
-use super::{decide, journal, list, locks};
+use super::{decide, journal, locks, why};
+use crate::filter::Filter;
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
 use crate::record::Totals;
 use crate::scheduler::Scheduler;
@@ -27,8 +29,8 @@ pub(super) struct Errand {
     /// The store refused its step.
     pub(super) refused: Option<Refusal>,
     pub(super) awaits_view: Option<Revision>,
-    /// What a listing has found.
-    pub(super) listed: list::Listed,
+    /// How far a search is.
+    pub(super) search: Search,
     pub(super) lock: locks::Stage,
     /// The name of a lock's waiter.
     pub(super) waiter: NodeId,
@@ -75,7 +77,7 @@ impl Errand {
             committed: false,
             refused: None,
             awaits_view: None,
-            listed: list::Listed::default(),
+            search: Search::default(),
             lock: locks::Stage::Begin,
             waiter,
         }
@@ -99,6 +101,8 @@ impl Errand {
             | Request::Rerun(task) => Some(*task),
             Request::Submit(_)
             | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
             | Request::Stats
             | Request::Queues
             | Request::Changes { .. }
@@ -162,7 +166,7 @@ impl Errand {
         match self.request.clone() {
             Request::Submit(_) => unreachable!("submissions are no errands"),
             Request::Get { task, wait } => decide::get(self, task, wait.is_some(), view),
-            Request::Why(task) => decide::why(self, task, view, scheduler),
+            Request::Why(task) => why::why(self, task, now, view, scheduler, own),
             Request::Cancel(task) => decide::cancel(self, task, now, view),
             Request::Rerun(task) => decide::rerun(self, task, now, view),
             Request::Stats => decide::stats(self, view, own),
@@ -178,14 +182,65 @@ impl Errand {
             Request::Drain(node) => decide::drain(self, &node, view),
             Request::List {
                 filter,
+                order,
                 limit,
                 after,
-            } => list::next(self, &filter, limit, after.as_ref(), view),
+            } => self.search(&filter, order, Want::Tasks(limit), after, now, view),
+            Request::Find {
+                filter,
+                order,
+                limit,
+                after,
+            } => self.search(&filter, order, Want::Ids(limit), after, now, view),
+            Request::Count(filter) => {
+                self.search(&filter, Order::Oldest, Want::Count, None, now, view)
+            }
             Request::LockTake {
                 lock, owner, ttl, ..
             } => locks::take(self, &lock, owner, ttl, view),
             Request::LockRenew { lock, token } => locks::renew(self, &lock, &token, view),
             Request::LockRelease { lock, token } => locks::release(self, &lock, &token),
+        }
+    }
+
+    fn search(
+        &mut self,
+        filter: &Filter,
+        order: Order,
+        want: Want,
+        after: Option<TaskId>,
+        now: Now,
+        view: &ClusterView,
+    ) -> Next {
+        let quest = Quest {
+            filter,
+            order,
+            want,
+        };
+        find::next(self, &quest, after, now, view)
+    }
+
+    /// What can be replied when its time is over and the view has not come to where it should.
+    pub(super) fn reply_without_news(&self, view: &ClusterView) -> Option<Reply> {
+        match &self.request {
+            Request::Why(task) => why::without_news(self, *task, view),
+            Request::Submit(_)
+            | Request::Get { .. }
+            | Request::Cancel(_)
+            | Request::Rerun(_)
+            | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
+            | Request::Stats
+            | Request::Queues
+            | Request::Changes { .. }
+            | Request::Timings
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockTake { .. }
+            | Request::LockRenew { .. }
+            | Request::LockRelease { .. } => None,
         }
     }
 }

@@ -5,9 +5,11 @@
 //! perhaps committing, until there is a reply.
 
 mod decide;
+mod departures;
 mod errand;
+mod find;
 mod journal;
-mod list;
+mod leave;
 mod locks;
 mod news;
 mod request;
@@ -16,20 +18,22 @@ mod show;
 mod shown;
 mod submit;
 mod timings;
+mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::departures::Departures;
 use self::errand::{Errand, Next};
+pub use self::find::{FIND_MAX, LIST_MAX, Order};
 use self::journal::Journal;
 pub use self::journal::{CHANGED_QUEUES_MAX, CHANGES_MAX, JOURNAL_IDLE, JOURNAL_MAX};
 pub use self::request::{
-    Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
-    TaskState, UnknownState,
+    Due, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
 };
 pub use self::shown::{
-    ChangedStatus, ChangesView, NodeView, QueueView, StatsView, TaskChange, TaskView, Why,
-    WhyReason,
+    ChangedStatus, ChangesView, Estimate, NodeView, QueueView, StatsView, TaskChange, TaskView,
+    Why, WhyReason, Workers,
 };
 use self::submit::{Submission, Submissions};
 use self::timings::Timings;
@@ -42,12 +46,10 @@ use crate::room::{Level, Room};
 use crate::scheduler::Scheduler;
 use crate::server::Effect;
 use crate::store::{Call, LeaseAnswer, ReadAnswer, Refusal, Step, StoreCall};
+pub use crate::task_state::{TaskState, UnknownState};
 use crate::time::{Mono, Now};
 use crate::timers::Timers;
 use crate::view::{ClusterView, Feed};
-
-/// The most tasks in one answer to [`Request::List`].
-pub use self::list::LIST_MAX;
 
 /// What a step of the gateway's does.
 #[derive(Debug, Clone)]
@@ -79,6 +81,7 @@ impl Job {
 struct Own {
     room: Room,
     drift_repaired: u64,
+    departures: Departures,
     journal: Journal,
     timings: Timings,
 }
@@ -186,6 +189,8 @@ impl Gateway {
             }
             Request::Get { .. }
             | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
             | Request::Why(_)
             | Request::Cancel(_)
             | Request::Rerun(_)
@@ -212,85 +217,6 @@ impl Gateway {
     fn reply(&mut self, id: RequestId, reply: Reply, out: &mut Vec<Effect>) {
         self.deadlines.disarm(id);
         out.push(Effect::Reply { id, reply });
-    }
-
-    /// The client does not wait any more. What was sent stays sent.
-    pub(crate) fn forget(&mut self, id: RequestId) {
-        self.deadlines.disarm(id);
-        self.submissions.forget(id);
-        self.end_errand(id);
-    }
-
-    fn end_errand(&mut self, id: RequestId) {
-        let Some(errand) = self.errands.remove(&id) else {
-            return;
-        };
-        self.runnable.remove(&id);
-        self.awaiting_locks.remove(&id);
-        self.awaiting_changes.remove(&id);
-        self.renewals.disarm(id);
-        if let Some(op) = errand.op {
-            self.by_op.remove(&op);
-        }
-        if let Some(at) = errand.awaits_view {
-            self.awaiting_view.remove(&(at, id));
-        }
-        self.stop_awaiting_end(id, errand.task());
-        self.steps.retain(|(owner, ..)| *owner != id);
-        self.lone_steps.retain(|(owner, _)| *owner != id);
-        self.to_revoke.extend(errand.lease_to_revoke());
-    }
-
-    fn stop_awaiting_end(&mut self, id: RequestId, task: Option<TaskId>) {
-        let Some(task) = task else { return };
-        if let Some(waiting) = self.awaiting_end.get_mut(&task) {
-            waiting.remove(&id);
-            if waiting.is_empty() {
-                self.awaiting_end.remove(&task);
-            }
-        }
-    }
-
-    /// The process leaves: whoever waits for a task's end gets what there is, and whoever waits for a lock may wait
-    /// elsewhere.
-    pub(crate) fn stop_waiting(&mut self, out: &mut Vec<Effect>) {
-        for id in std::mem::take(&mut self.awaiting_locks) {
-            self.deadlines.disarm(id);
-            self.end_errand(id);
-            let reply = Reply::NotReady;
-            out.push(Effect::Reply { id, reply });
-        }
-        let waiting = self.awaiting_end.values().flatten().copied();
-        let waiting: Vec<RequestId> = waiting.chain(self.awaiting_changes.clone()).collect();
-        for id in waiting {
-            self.give_up_waiting(id);
-        }
-    }
-
-    fn give_up_waiting(&mut self, id: RequestId) {
-        let Some(errand) = self.errands.get_mut(&id) else {
-            return;
-        };
-        errand.stop_waiting();
-        let task = errand.task();
-        self.stop_awaiting_end(id, task);
-        self.awaiting_changes.remove(&id);
-        self.runnable.insert(id);
-    }
-
-    /// The process ends: nobody is left without an answer.
-    pub(crate) fn close(&mut self, out: &mut Vec<Effect>) {
-        for (id, reply) in self.submissions.close() {
-            out.push(Effect::Reply { id, reply });
-        }
-        for (id, errand) in std::mem::take(&mut self.errands) {
-            let reply = if errand.has_committed() {
-                Reply::TimedOut
-            } else {
-                Reply::NotReady
-            };
-            out.push(Effect::Reply { id, reply });
-        }
     }
 
     fn await_view(&mut self, now: Now, id: RequestId, at: Revision, feed: &mut Feed) {
@@ -425,7 +351,7 @@ impl Gateway {
     }
 
     /// Answers what has taken too long. Says whether there is something to do.
-    pub(crate) fn on_time(&mut self, now: Now, out: &mut Vec<Effect>) -> bool {
+    pub(crate) fn on_time(&mut self, now: Now, view: &ClusterView, out: &mut Vec<Effect>) -> bool {
         for (id, reply) in self.submissions.take_replies() {
             self.reply(id, reply, out);
         }
@@ -447,11 +373,9 @@ impl Gateway {
                     .arm(now.mono, id, now.mono.after(self.request_max));
                 self.give_up_waiting(id);
             } else {
+                let reply = errand.reply_without_news(view).unwrap_or(Reply::TimedOut);
                 self.end_errand(id);
-                out.push(Effect::Reply {
-                    id,
-                    reply: Reply::TimedOut,
-                });
+                out.push(Effect::Reply { id, reply });
             }
         }
         !self.runnable.is_empty() || !self.to_revoke.is_empty() || !self.to_renew.is_empty()

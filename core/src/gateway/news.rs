@@ -21,6 +21,7 @@ impl Gateway {
         self.own.journal.on_news(at, news, view);
         self.own.timings.on_news(now.mono, news);
         match news {
+            News::EntryWent(queue, ..) => self.own.departures.note(now.mono, queue),
             News::PlaceLost(task) => {
                 if let Some(waiting) = self.awaiting_end.remove(task) {
                     self.runnable.extend(waiting);
@@ -28,7 +29,6 @@ impl Gateway {
             }
             News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
             News::EntryCame(..)
-            | News::EntryWent(..)
             | News::ClaimCame(..)
             | News::ClaimChanged(..)
             | News::ClaimWent(..)

@@ -1,23 +1,23 @@
 //! What clients may ask of a gateway, and its replies. Syntax was checked before; these are facts of the core's own types.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::find::Order;
 use super::shown::{ChangesView, NodeView, QueueView, StatsView, TaskView, Why};
 use super::timings::TimingsView;
 use crate::balance::Strategy;
+use crate::filter::Filter;
 use crate::ids::{
     Fence, LeaseId, LockName, NodeId, Priority, QueueName, Revision, TaskId, TaskType,
 };
-use crate::keyspace::Key;
 use crate::record::Json;
 use crate::retry::RetryPolicy;
 use crate::store::Refusal;
+use crate::task_state::TaskState;
 use crate::time::{Millis, Wall};
 
 /// Names one request of one client, so that the reply finds its way.
@@ -72,92 +72,6 @@ pub struct IdempotencyKey {
     pub body_hash: Arc<str>,
 }
 
-/// Where a task is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TaskState {
-    /// Not due yet.
-    Scheduled,
-    /// Waits for a worker.
-    Pending,
-    /// Given to a worker.
-    Running,
-    /// Failed, and not due to be tried again yet.
-    Retrying,
-    /// Ended well.
-    Completed,
-    /// Ended badly.
-    Failed,
-    /// Was cancelled.
-    Cancelled,
-}
-
-impl TaskState {
-    /// Every state, in the order of a life.
-    pub const ALL: [Self; 7] = [
-        Self::Scheduled,
-        Self::Pending,
-        Self::Running,
-        Self::Retrying,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The word of API, CLI and metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::Pending => "pending",
-            Self::Running => "running",
-            Self::Retrying => "retrying",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether a task in this state has an outcome.
-    pub const fn has_ended(self) -> bool {
-        match self {
-            Self::Completed | Self::Failed | Self::Cancelled => true,
-            Self::Scheduled | Self::Pending | Self::Running | Self::Retrying => false,
-        }
-    }
-}
-
-impl fmt::Display for TaskState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A text is not the name of a state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a state is one of scheduled, pending, running, retrying, completed, failed, cancelled")]
-pub struct UnknownState;
-
-impl FromStr for TaskState {
-    type Err = UnknownState;
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or(UnknownState)
-    }
-}
-
-/// Which tasks to list. A missing part matches every task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-pub struct Filter {
-    /// Only in this state.
-    pub state: Option<TaskState>,
-    /// Only of this queue.
-    pub queue: Option<QueueName>,
-    /// Only of this type.
-    pub kind: Option<TaskType>,
-}
-
 /// Proof of holding, or waiting for, a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockToken {
@@ -201,11 +115,26 @@ pub enum Request {
     List {
         /// Which.
         filter: Filter,
-        /// How many at most.
+        /// Which first.
+        order: Order,
+        /// How many at most; never more than [`super::LIST_MAX`].
         limit: u32,
-        /// Continue behind this key, as given by the last answer.
-        after: Option<Key>,
+        /// Continue behind this id, in the same order, as given by the last answer.
+        after: Option<TaskId>,
     },
+    /// Name tasks. Answered by [`Reply::Found`].
+    Find {
+        /// Which.
+        filter: Filter,
+        /// Which first.
+        order: Order,
+        /// How many at most; never more than [`super::FIND_MAX`].
+        limit: u32,
+        /// Continue behind this id, in the same order, as given by the last answer.
+        after: Option<TaskId>,
+    },
+    /// Count tasks that a query means. Answered by [`Reply::Count`].
+    Count(Filter),
     /// Say why a task waits. Answered by [`Reply::Why`].
     Why(TaskId),
     /// Cancel a task. Answered by [`Reply::Task`].
@@ -274,10 +203,24 @@ pub enum Reply {
     Task(Box<TaskView>),
     /// Tasks, and where to continue.
     Tasks {
-        /// In the order of ids, or of the queue where a state was asked for.
+        /// In the order that was asked for; perhaps none yet.
         tasks: Vec<TaskView>,
-        /// Continue behind this key.
-        next: Option<Key>,
+        /// Continue behind this id; nothing is left when absent.
+        next: Option<TaskId>,
+    },
+    /// Tasks by their ids, and where to continue.
+    Found {
+        /// In the order that was asked for; perhaps none yet.
+        ids: Vec<TaskId>,
+        /// Continue behind this id; nothing is left when absent.
+        next: Option<TaskId>,
+    },
+    /// How many tasks a query means.
+    Count {
+        /// So many were found.
+        count: u64,
+        /// All were looked at, and there are no more.
+        exact: bool,
     },
     /// Why a task waits.
     Why(Box<Why>),
@@ -358,6 +301,8 @@ impl Request {
             Self::Submit(_) | Self::Rerun(_) => true,
             Self::Get { .. }
             | Self::List { .. }
+            | Self::Find { .. }
+            | Self::Count(_)
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Stats
@@ -380,6 +325,8 @@ impl Request {
             Self::LockTake { wait, .. } => *wait,
             Self::Submit(_)
             | Self::List { .. }
+            | Self::Find { .. }
+            | Self::Count(_)
             | Self::Why(_)
             | Self::Cancel(_)
             | Self::Rerun(_)

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::request::TaskState;
 use super::shown::{NodeView, QueueView, TaskView};
-use crate::ids::{NodeId, QueueName, Revision, TaskId};
-use crate::keyspace::{Key, Role};
+use crate::ids::{NodeId, Priority, QueueName, Revision, TaskId};
+use crate::keyspace::{Key, Place, Role};
 use crate::record::{
     AttemptEnd, Carry, Outcome, OutcomeRecord, Record, RunRecord, TaskRecord, Totals,
 };
 use crate::store::Item;
-use crate::view::{ClusterView, Spot};
+use crate::task_state::TaskState;
+use crate::time::Wall;
+use crate::view::{ClusterView, Spot, Waiting};
 
 /// What is stored about a task.
 #[derive(Debug, Clone)]
@@ -97,14 +98,20 @@ fn show_carry(shown: &mut TaskView, carry: &Carry) {
     shown.retry_count = carry.retries;
     shown.losses = carry.losses;
     shown.attempts.clone_from(&carry.notes);
-    shown.error = carry.notes.last().and_then(|note| error_of(&note.end));
+    shown.error = match carry.notes.last().map(|note| &note.end) {
+        Some(AttemptEnd::Failed(error)) => Some(error.clone()),
+        Some(AttemptEnd::TimedOut | AttemptEnd::Lost | AttemptEnd::Cancelled) | None => {
+            error_of(carry).map(Arc::from)
+        }
+    };
 }
 
-fn error_of(end: &AttemptEnd) -> Option<Arc<str>> {
-    match end {
-        AttemptEnd::Failed(error) => Some(error.clone()),
-        AttemptEnd::TimedOut => Some("it ran longer than its time-out".into()),
-        AttemptEnd::Lost => Some("its worker vanished".into()),
+/// Why the last attempt that a task remembers did not complete it.
+pub(super) fn error_of(carry: &Carry) -> Option<&str> {
+    match &carry.notes.last()?.end {
+        AttemptEnd::Failed(error) => Some(error),
+        AttemptEnd::TimedOut => Some("it ran longer than its time-out"),
+        AttemptEnd::Lost => Some("its worker vanished"),
         AttemptEnd::Cancelled => None,
     }
 }
@@ -177,15 +184,24 @@ pub(super) fn queue(name: &QueueName, view: &ClusterView) -> QueueView {
         paused: config.paused,
         pending: count(entries.map_or(0, BTreeMap::len)),
         running: view.running(name),
-        delayed: count(
-            view.delayed
-                .values()
-                .filter(|delayed| delayed.record.queue == *name)
-                .count(),
-        ),
+        delayed: view.delayed_of(name).all(),
         dead: count(view.dead.get(name).map_or(0, BTreeMap::len)),
-        oldest: entries.and_then(|entries| entries.keys().map(|place| place.timestamp).min()),
+        oldest: entries.and_then(oldest),
     }
+}
+
+/// When the oldest of these entries was put there: of each priority, the first is the oldest.
+fn oldest(entries: &BTreeMap<Place, Waiting>) -> Option<Wall> {
+    let first = |digit| {
+        let place = Place {
+            priority: Priority::new(digit).ok()?,
+            timestamp: Wall::from_millis(0),
+            task: TaskId::from_u128(0),
+        };
+        let (found, _) = entries.range(place..).next()?;
+        (found.priority == place.priority).then_some(found.timestamp)
+    };
+    (0..=9).filter_map(first).min()
 }
 
 /// Every queue that has tasks or settings.
@@ -193,13 +209,8 @@ pub(super) fn queues(view: &ClusterView) -> Vec<QueueView> {
     let mut names: std::collections::BTreeSet<&QueueName> = view.entries.keys().collect();
     names.extend(view.queue_configs.keys());
     names.extend(view.dead.keys());
-    names.extend(
-        view.claims
-            .values()
-            .flat_map(BTreeMap::values)
-            .map(|claimed| &claimed.record.queue),
-    );
-    names.extend(view.delayed.values().map(|delayed| &delayed.record.queue));
+    names.extend(view.running_queues());
+    names.extend(view.delayed_queues());
     names.into_iter().map(|name| queue(name, view)).collect()
 }
 
@@ -257,18 +268,17 @@ pub(super) fn nodes(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::Place;
     use crate::record::{EntryRecord, Json, Version};
     use crate::retry::RetryPolicy;
     use crate::store::Change;
-    use crate::time::{Millis, Mono, Wall};
+    use crate::time::{Millis, Mono};
 
     fn task() -> TaskRecord {
         TaskRecord {
             v: Version,
             kind: "noop".parse().unwrap(),
             queue: "q".parse().unwrap(),
-            priority: crate::ids::Priority::NORMAL,
+            priority: Priority::NORMAL,
             name: None,
             payload: Json::null(),
             metadata: BTreeMap::new(),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::request::TaskState;
 use crate::balance::Strategy;
+use crate::filter::{Fact, Facts};
 use crate::ids::{Fence, NodeId, Priority, QueueName, Revision, TaskId, TaskType};
 use crate::keyspace::Role;
 use crate::record::{AttemptNote, Json, Totals};
 use crate::room::Room;
+use crate::task_state::TaskState;
 use crate::time::{Millis, Wall};
 
 /// Everything about a task.
@@ -66,6 +67,27 @@ pub struct TaskView {
     pub attempts: Vec<AttemptNote>,
 }
 
+impl TaskView {
+    /// The task as a query looks at it.
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            id: self.id,
+            state: self.state,
+            queue: &self.queue,
+            kind: &self.kind,
+            priority: self.priority,
+            created_at: self.created_at,
+            ended_at: self.completed_at,
+            retries: self.retry_count,
+            losses: self.losses,
+            worker: Fact::Known(self.worker.as_ref()),
+            error: Fact::Known(self.error.as_deref()),
+            name: Fact::Known(self.name.as_deref()),
+            metadata: Fact::Known(&self.metadata),
+        }
+    }
+}
+
 /// Why a task is not running.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
@@ -77,6 +99,48 @@ pub struct Why {
     pub reasons: Vec<WhyReason>,
     /// How many tasks of its queue go before it; only while it is pending.
     pub ahead: Option<u64>,
+    /// When it may start, if its queue goes on as it did; only while it is pending and its queue moves.
+    pub estimate: Option<Estimate>,
+}
+
+/// When a task may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// At this time,
+    pub start_at: Wall,
+    /// which is so far ahead.
+    pub wait: Millis,
+    /// Because so many tasks have left its queue, at least one,
+    pub departed: u64,
+    /// in this time, which is not zero.
+    pub over: Millis,
+}
+
+/// Some workers, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Workers {
+    /// The first of them by id, at most [`Workers::NAMED_MAX`].
+    pub named: Vec<NodeId>,
+    /// How many they are.
+    pub count: u64,
+}
+
+impl Workers {
+    /// How many are named.
+    pub const NAMED_MAX: usize = 20;
+}
+
+impl<'a> FromIterator<&'a NodeId> for Workers {
+    fn from_iter<T: IntoIterator<Item = &'a NodeId>>(workers: T) -> Self {
+        let mut these = Self::default();
+        for worker in workers {
+            these.count += 1;
+            if these.named.len() < Self::NAMED_MAX {
+                these.named.push(worker.clone());
+            }
+        }
+        these
+    }
 }
 
 /// One thing in a task's way.
@@ -101,17 +165,40 @@ pub enum WhyReason {
     QueuePaused,
     /// No worker is there at all.
     NoWorkers,
-    /// No worker serves its queue.
-    NoWorkerServesQueue,
-    /// No worker of its queue can run its type.
-    NoWorkerRunsType,
+    /// These workers serve other queues only, and there are no others that take anything.
+    NoWorkerServesQueue {
+        /// Who takes something.
+        workers: Workers,
+    },
+    /// These workers serve its queue, but none of them can run its type.
+    NoWorkerRunsType {
+        /// Who serves its queue.
+        workers: Workers,
+    },
     /// All workers that could take it are full.
     NoFreeSlot {
-        /// The slots of all workers that could take it.
+        /// The slots of all of them.
         slots: u64,
+        /// Who could take it.
+        workers: Workers,
+    },
+    /// These workers take nothing now: they drain, leave, or are just starting.
+    WorkersDraining {
+        /// Who.
+        workers: Workers,
+    },
+    /// These workers could take it, but have not reported for so long that nothing is given to them.
+    WorkersSilent {
+        /// Who.
+        workers: Workers,
     },
     /// The scheduler waits for news from the store.
     ViewStale,
+    /// Others of its queue go before it.
+    Behind {
+        /// How many.
+        ahead: u64,
+    },
     /// It is next.
     Next,
 }

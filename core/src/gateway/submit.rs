@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Job;
-use super::request::{Due, Reply, RequestId, Submitted, TaskSpec, TaskState};
+use super::request::{Due, Reply, RequestId, Submitted, TaskSpec};
 use crate::ids::TaskId;
 use crate::planted::planted;
 use crate::record::{Record, TaskRecord, UniqueRecord, Version};
 use crate::rng::Rng;
 use crate::steps::{self, SUBMIT_UNIQUE_GUARD};
 use crate::store::{Batch, Disproved, Refusal, Step};
+use crate::task_state::TaskState;
 use crate::time::Now;
 
 /// A task on its way into the store.

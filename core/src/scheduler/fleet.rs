@@ -34,6 +34,17 @@ struct Member {
     suspect: bool,
 }
 
+/// Whether something is given to a worker that offers to take it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Yes.
+    Full,
+    /// It has not reported in time.
+    Silent,
+    /// Its offer was found gone, and the view does not show that yet.
+    Doubted,
+}
+
 impl Fleet {
     /// A worker reported. Says whether it can be used now and could not before.
     pub(super) fn beat(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) -> bool {
@@ -195,6 +206,16 @@ impl Fleet {
             self.forget_if_unused(&worker);
         }
         false
+    }
+
+    /// Whether something is given to this worker.
+    pub(super) fn trust_in(&self, worker: &NodeId) -> Trust {
+        let member = self.members.get(worker);
+        match member.filter(|member| member.stale_at.is_some()) {
+            None => Trust::Silent,
+            Some(member) if member.suspect => Trust::Doubted,
+            Some(_) => Trust::Full,
+        }
     }
 
     /// Whether the worker waits for [`Fleet::trust`].

@@ -5,13 +5,14 @@
 //! the safety.
 
 mod fleet;
+mod obstacles;
 mod plan;
 mod pools;
 mod ready;
 mod rendezvous;
 mod upkeep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::fleet::Fleet;
@@ -19,8 +20,7 @@ pub(crate) use self::plan::Job;
 use self::ready::Ready;
 use self::rendezvous::Peers;
 use self::upkeep::Upkeep;
-use crate::gateway::WhyReason;
-use crate::ids::{NodeId, QueueName, Revision, TaskId, TaskType};
+use crate::ids::{NodeId, QueueName, Revision, TaskId};
 use crate::keyspace::Place;
 use crate::planted::planted;
 use crate::rng::Rng;
@@ -294,45 +294,6 @@ impl Scheduler {
         } else {
             self.fleet.hold(worker);
         }
-    }
-
-    /// Why a waiting task of this queue and type is not placed, the first thing first.
-    pub(crate) fn why(
-        &self,
-        queue: &QueueName,
-        kind: &TaskType,
-        view: &ClusterView,
-    ) -> Vec<WhyReason> {
-        let mut reasons = Vec::new();
-        if view.config(queue).paused {
-            reasons.push(WhyReason::QueuePaused);
-        }
-        if view.offers.is_empty() {
-            reasons.push(WhyReason::NoWorkers);
-            return reasons;
-        }
-        let serving: Vec<_> = view
-            .offers
-            .values()
-            .filter(|offer| offer.record.queues.is_empty() || offer.record.queues.contains(queue))
-            .collect();
-        let able: BTreeSet<_> = serving
-            .iter()
-            .filter(|offer| offer.record.types.contains(kind))
-            .map(|offer| offer.created)
-            .collect();
-        let (free, slots) = self.fleet.capacity(queue, kind);
-        if serving.is_empty() {
-            reasons.push(WhyReason::NoWorkerServesQueue);
-        } else if able.is_empty() {
-            reasons.push(WhyReason::NoWorkerRunsType);
-        } else if free == 0 {
-            reasons.push(WhyReason::NoFreeSlot { slots });
-        }
-        if reasons.is_empty() {
-            reasons.push(WhyReason::Next);
-        }
-        reasons
     }
 
     /// When [`Scheduler::on_time`] must be called. While it cannot act (no lane is free, or the view has a gap), what is

@@ -351,7 +351,10 @@ impl Server {
             .on_time(now.mono, feed, known, &mut self.ops, out);
         self.gauge.on_time(now.mono, &mut self.ops, out);
         let something_due = self.can_schedule() && self.scheduler.on_time(now, &self.view);
-        if something_due | self.gateway.on_time(now, out) | self.janitor.on_time(now.mono) {
+        if something_due
+            | self.gateway.on_time(now, &self.view, out)
+            | self.janitor.on_time(now.mono)
+        {
             self.flush_soon();
         }
         while let Some(timer) = self.timers.pop_due(now.mono) {

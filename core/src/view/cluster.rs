@@ -1,8 +1,10 @@
 //! The view of a scheduler process: everything from `/config/` to `/queues/`, decoded and indexed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use super::counts::{DelayedCount, DelayedCounts};
 use super::known::{Known, is_apart};
 use super::news::News;
 use crate::ids::{LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType};
@@ -119,6 +121,7 @@ pub struct ClusterView {
     pub(super) spots: BTreeMap<TaskId, Spot>,
     kinds: BTreeSet<TaskType>,
     pub(super) running: BTreeMap<QueueName, u64>,
+    pub(super) waiting: DelayedCounts,
     foreign: u64,
     pub(super) known: Known,
     now: Mono,
@@ -148,6 +151,29 @@ impl ClusterView {
     /// The queues of whose tasks workers have some.
     pub fn running_queues(&self) -> impl Iterator<Item = &QueueName> {
         self.running.keys()
+    }
+
+    /// How many tasks of a queue wait for their time.
+    pub fn delayed_of(&self, queue: &QueueName) -> DelayedCount {
+        self.waiting.of(queue)
+    }
+
+    /// How many tasks of all queues wait for their time.
+    pub fn delayed_in_all(&self) -> DelayedCount {
+        self.waiting.total()
+    }
+
+    /// The queues whose tasks wait for their time.
+    pub fn delayed_queues(&self) -> impl Iterator<Item = &QueueName> {
+        self.waiting.queues()
+    }
+
+    /// All tasks that live, and those whose attempts are spent, by id: with ids between these.
+    pub fn spots(
+        &self,
+        ids: impl RangeBounds<TaskId>,
+    ) -> impl DoubleEndedIterator<Item = (TaskId, &Spot)> {
+        self.spots.range(ids).map(|(id, spot)| (*id, spot))
     }
 
     /// How many records were skipped because a later version wrote them, or nobody could read them.
@@ -228,7 +254,11 @@ impl ClusterView {
                     since: found.modified,
                     record,
                 };
+                self.waiting.count_in(&delayed.record);
                 let before = self.delayed.insert((due, task), delayed);
+                if let Some(before) = &before {
+                    self.waiting.count_out(&before.record);
+                }
                 let before = before.map(|it| it.since);
                 self.known.put(key, before, found.modified);
                 self.spots.insert(task, Spot::Delayed(due));

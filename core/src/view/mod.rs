@@ -1,6 +1,7 @@
 //! What a machine knows of the store: a full read and a gap-free series of changes.
 
 mod cluster;
+mod counts;
 mod feed;
 mod known;
 mod news;
@@ -11,6 +12,7 @@ mod strangers;
 mod sums;
 
 pub use self::cluster::{Claimed, ClusterView, Dead, Delayed, Node, Offer, Spot, Waiting};
+pub use self::counts::DelayedCount;
 pub use self::feed::{Fed, Feed};
 pub use self::known::Known;
 pub use self::news::News;

@@ -21,6 +21,7 @@ impl ClusterView {
                 let delayed = self.delayed.remove(&(due, task));
                 self.known.remove(key, delayed.as_ref().map(|it| it.since));
                 if let Some(delayed) = delayed {
+                    self.waiting.count_out(&delayed.record);
                     self.leave(
                         task,
                         |spot| matches!(spot, Spot::Delayed(at) if *at == due),

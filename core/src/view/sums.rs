@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::ClusterView;
+use super::{ClusterView, DelayedCount};
 use crate::ids::{NodeId, Priority, QueueName, Registration, Revision, TaskId};
 use crate::keyspace::{Key, Place, Role};
 use crate::record::{
@@ -47,7 +47,10 @@ fn of_tasks(n: u8) -> Vec<(Key, Value)> {
     };
     let delayed = DelayedRecord {
         v: Version,
-        carry: carry.clone(),
+        carry: Carry {
+            retries: u32::from(n),
+            ..carry.clone()
+        },
         queue: queue.clone(),
         priority,
     };
@@ -151,6 +154,14 @@ proptest! {
             }
             let truth = Digest::of(stored.values().map(|it| (&it.key, it.found.modified)));
             prop_assert_eq!(view.known().digest(), truth);
+            let waits = |retries: bool| {
+                let records = view.delayed.values().map(|it| &it.record);
+                records.filter(|it| (it.carry.retries > 0) == retries).count() as u64
+            };
+            let counted = DelayedCount { scheduled: waits(false), retrying: waits(true) };
+            prop_assert_eq!(view.delayed_in_all(), counted);
+            prop_assert_eq!(view.delayed_of(&"q".parse().unwrap()), counted);
+            prop_assert_eq!(view.delayed_queues().count() as u64, counted.all().min(1));
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use proptest::sample::Index;
+use windlass_core::filter::Filter;
 use windlass_core::gateway::{
-    Due, IdempotencyKey, LockToken, Request, RequestId, TaskSpec, TaskState,
+    Due, IdempotencyKey, LockToken, Order, Request, RequestId, TaskSpec, TaskState,
 };
 use windlass_core::ids::{LeaseId, Revision, TaskId};
 use windlass_core::keyspace::{Key, Range, Role};
@@ -54,6 +55,29 @@ fn known_tasks(rig: &Rig<Server>) -> Vec<TaskId> {
     ids
 }
 
+/// A listing, a search or a count.
+fn search(n: u8, task: TaskId) -> Request {
+    let state = TaskState::ALL.get(usize::from(n % 8)).copied();
+    let filter = state.map_or_else(Filter::default, |state| Filter::of_states(&[state]));
+    let order = [Order::Oldest, Order::Newest][usize::from(n % 2)];
+    let (limit, after) = (u32::from(n), n.is_multiple_of(3).then_some(task));
+    match n % 5 {
+        0..=2 => Request::List {
+            filter,
+            order,
+            limit,
+            after,
+        },
+        3 => Request::Find {
+            filter,
+            order,
+            limit,
+            after,
+        },
+        _ => Request::Count(filter),
+    }
+}
+
 fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
     let ids = known_tasks(rig);
     let task = ids[pick.index(ids.len())];
@@ -69,14 +93,7 @@ fn request(rig: &Rig<Server>, kind: u8, n: u8, pick: &Index) -> Request {
             task,
             wait: (n.is_multiple_of(2)).then_some(span),
         },
-        4 => Request::List {
-            filter: windlass_core::gateway::Filter {
-                state: TaskState::ALL.get(usize::from(n % 8)).copied(),
-                ..Default::default()
-            },
-            limit: u32::from(n),
-            after: (n.is_multiple_of(3)).then(|| Key::from_store("/tasks/4")),
-        },
+        4 => search(n, task),
         5 => Request::Why(task),
         6 => Request::Cancel(task),
         7 => Request::Rerun(task),

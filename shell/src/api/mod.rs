@@ -3,7 +3,9 @@
 mod access;
 mod body;
 mod bucket;
+mod bulk;
 mod cluster;
+mod cursor;
 mod describe;
 mod events;
 mod field;
@@ -15,6 +17,7 @@ mod metrics;
 mod pace;
 mod problem;
 mod query;
+mod reasons;
 mod reload;
 mod request_id;
 mod route;

@@ -194,6 +194,8 @@ impl Problem {
             Reply::Submitted(_)
             | Reply::Task(_)
             | Reply::Tasks { .. }
+            | Reply::Found { .. }
+            | Reply::Count { .. }
             | Reply::Why(_)
             | Reply::Stats(_)
             | Reply::Queues(_)

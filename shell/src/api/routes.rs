@@ -5,11 +5,11 @@ use axum::http::StatusCode;
 use super::access::Access::{Admin, Open, Operate, Read, Submit};
 use super::access::{audit, session};
 use super::describe::types::{
-    Document, HistoryRange, Id, LockProof, LockTake, Name, PageSize, QueueSettings, SessionBegin,
-    Span, Status, Submissions, Text,
+    Bulk, Document, HistoryRange, Id, LockProof, LockTake, Name, Order, PageSize, QueueSettings,
+    SessionBegin, Span, Status, Submissions, Terms, Text,
 };
 use super::route::Route;
-use super::{cluster, events, health, history, locks, metrics, tasks, view};
+use super::{bulk, cluster, events, health, history, locks, metrics, reasons, tasks, view};
 
 const OK: StatusCode = StatusCode::OK;
 
@@ -18,6 +18,8 @@ const QUEUE: &str = "The queue's name.";
 const LOCK: &str = "The lock's name.";
 const EVENTS: &str = "A stream of server-sent events that never ends by itself. `changes` (at most four a second) tells what has changed since the one before: each task once, as it is now, at most 500 tasks and 100 queues, the rest counted; its id is the revision to come back with. The first one tells only where the stream begins. `stats` (at most one a second) has the counts of `/api/v1/stats`. `resync` says that changes were missed: read anew what you show. A comment comes every 15 seconds. A status is that of a task, or `ended` (it ended while it was told to stop: it was cancelled, or had completed just before) or `unknown` (a later version wrote where it is): ask for the task.";
 const HISTORY: &str = "Kept in the memory of this scheduler since it started. Waits are from when a task was accepted or became due until it was given to a worker; runs are from when this scheduler saw that until it saw that the attempt was over, the wait for a slot of the worker included. Both are read from buckets, so that they are right to about a third.";
+const QUERY: &str = "A query is a list of terms with white space between them, all of which hold: `field:value`, `field:a,b` for any of them, `-field:value` for none. Fields are state, queue, type, worker, name and meta.KEY (a `*` behind a value leaves its end open), id (its beginning), priority, retries and losses (`3`, `>2` …), error (a text in it), created and ended (`>T` or `<T`, where T is a time, a date, or an age such as `-1h`). A word alone is looked for in id, type, queue, name and error. Values with spaces stand in double quotes. At most 2,048 bytes and 32 terms.";
+const BULK: &str = "Ask again with `next_cursor` until it is null; any scheduler can go on, and whoever stops asking stops it.";
 const REASON: &str = "Why, for the audit log; at most 256 characters.";
 
 /// The whole table.
@@ -36,6 +38,15 @@ pub(super) fn all() -> Vec<Route> {
     .collect()
 }
 
+/// A route whose tasks a query says.
+fn filtered(route: Route) -> Route {
+    route
+        .query::<Terms>("q", "Only those that this query means.")
+        .query::<Status>("state", "Only in this state; short for a term of `q`.")
+        .query::<Name>("queue", "Only of this queue; short for a term of `q`.")
+        .query::<Name>("type", "Only of this type; short for a term of `q`.")
+}
+
 fn of_tasks() -> Vec<Route> {
     vec![
         Route::post(
@@ -49,14 +60,24 @@ fn of_tasks() -> Vec<Route> {
         .answers::<view::Accepted>(OK, "The key came with the same body before: the first task.")
         .answers::<tasks::Answered>(StatusCode::CREATED, "Accepted. For an array: what became of each task, in order.")
         .refuses(&[400, 408, 409, 413, 415, 503, 504]),
-        Route::get("/api/v1/tasks", Read, ("listTasks", "List tasks, page by page."), tasks::list)
-            .query::<Status>("state", "Only in this state.")
-            .query::<Name>("queue", "Only of this queue.")
-            .query::<Name>("type", "Only of this type.")
-            .query::<PageSize>("limit", "Tasks on the page at most.")
-            .query::<Text>("cursor", "`next_cursor` of the page before.")
+        filtered(Route::get("/api/v1/tasks", Read, ("listTasks", "List tasks, page by page, in the order in which they were accepted."), tasks::list))
+            .explains(QUERY)
+            .query::<Order>("order", "Which come first. Each order has its own cursors.")
+            .query::<PageSize>("limit", "Tasks on the page at most; there may be fewer, and more pages all the same.")
+            .query::<Text>("cursor", "`next_cursor` of the page before; a page that found nothing yet may have one, too.")
             .answers::<view::Tasks<'static>>(OK, "A page.")
             .refuses(&[400, 503, 504])
+            .costly(),
+        filtered(Route::get("/api/v1/tasks/count", Read, ("countTasks", "Count the tasks that a query means."), tasks::count))
+            .answers::<view::Count>(OK, "How many were found.")
+            .refuses(&[400, 503, 504])
+            .costly(),
+        Route::post("/api/v1/tasks/bulk", Operate, ("actOnTasks", "Cancel, or run again, a page of the tasks that a query means."), bulk::act)
+            .explains(BULK)
+            .header::<Text>("X-Windlass-Reason", REASON)
+            .takes::<Bulk>()
+            .answers::<bulk::Done>(OK, "What became of the page.")
+            .refuses(&[400, 408, 413, 415, 503, 504])
             .costly(),
         Route::get("/api/v1/tasks/{id}", Read, ("getTask", "Show a task, at once or when it has ended."), tasks::show)
             .variable::<Id>("id", TASK_ID)
@@ -75,7 +96,7 @@ fn of_tasks() -> Vec<Route> {
             .refuses(&[400, 404, 409, 503, 504]),
         Route::get("/api/v1/tasks/{id}/why", Read, ("whyTask", "Say why a task is not running."), tasks::why)
             .variable::<Id>("id", TASK_ID)
-            .answers::<view::Reasons<'static>>(OK, "What stands in its way.")
+            .answers::<reasons::Reasons<'static>>(OK, "What stands in its way.")
             .refuses(&[400, 404, 503, 504]),
     ]
 }

@@ -8,16 +8,19 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use utoipa::ToSchema;
-use windlass_core::gateway::{Filter, Reply, Request, Submitted, TaskSpec, TaskState};
+use windlass_core::filter::{Filter, Test};
+use windlass_core::gateway::{Order, Reply, Request, Submitted, TaskSpec, TaskState};
 use windlass_core::ids::TaskId;
-use windlass_core::keyspace::Key;
 use windlass_core::time::Millis;
 
 use super::body::{self, Size};
+use super::cursor::Cursor;
 use super::problem::{Fault, Problem};
 use super::query::Query;
 use super::submission::{self, Refused};
-use super::{Answer, App, AppState, Named, TASKS_MAX, WAIT_MAX, answer, field, json, view};
+use super::{
+    Answer, App, AppState, Named, TASKS_MAX, WAIT_MAX, answer, field, json, reasons, view,
+};
 
 /// Tasks on a page unless the query says otherwise.
 const PAGE_DEFAULT: u32 = 100;
@@ -227,6 +230,8 @@ fn fates(reply: Reply, count: usize) -> Result<Vec<Submitted>, Problem> {
             Reply::Submitted(_)
             | Reply::Task(_)
             | Reply::Tasks { .. }
+            | Reply::Found { .. }
+            | Reply::Count { .. }
             | Reply::Why(_)
             | Reply::Stats(_)
             | Reply::Queues(_)
@@ -285,7 +290,7 @@ fn shown(reply: Reply) -> Answer {
 pub(super) async fn why(State(app): AppState, Named(task): Named<TaskId>) -> Answer {
     let reply = app.ask(Request::Why(task)).await;
     if let Reply::Why(why) = &reply {
-        answer(StatusCode::OK, &view::Reasons::of(why))
+        answer(StatusCode::OK, &reasons::Reasons::of(why))
     } else {
         Err(Problem::from_reply(&reply, "task"))
     }
@@ -294,27 +299,26 @@ pub(super) async fn why(State(app): AppState, Named(task): Named<TaskId>) -> Ans
 /// `GET /api/v1/tasks`
 pub(super) async fn list(State(app): AppState, uri: Uri) -> Answer {
     let mut query = Query::of(&uri)?;
-    let filter = Filter {
-        state: query.take("state", from_text),
-        queue: query.take("queue", from_text),
-        kind: query.take("type", from_text),
-    };
+    let filter = take_filter(&mut query);
+    let order = query.take("order", read_order);
     let limit = query.take("limit", |text| match field::whole_text(text, PAGE_MAX) {
         Ok(0) | Err(_) => Err(format!("must be a whole number from 1 to {PAGE_MAX}")),
         Ok(limit) => Ok(limit),
     });
-    let after = query.take("cursor", read_cursor);
+    let cursor = query.take("cursor", |text| Cursor::read(text, order));
     query.close()?;
+    let order = order.or(cursor.map(|it| it.order)).unwrap_or_default();
     let request = Request::List {
         filter,
+        order,
         limit: limit.unwrap_or(PAGE_DEFAULT),
-        after,
+        after: cursor.map(|it| it.behind),
     };
     let reply = app.ask(request).await;
     if let Reply::Tasks { tasks, next } = &reply {
         let page = view::Tasks {
             tasks: tasks.iter().map(view::Task::of).collect(),
-            next_cursor: next.as_ref().map(|key| field::hex(key.as_str().as_bytes())),
+            next_cursor: next.map(|behind| Cursor { order, behind }.to_string()),
         };
         answer(StatusCode::OK, &page)
     } else {
@@ -322,15 +326,42 @@ pub(super) async fn list(State(app): AppState, uri: Uri) -> Answer {
     }
 }
 
-fn from_text<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| error.to_string())
+/// `GET /api/v1/tasks/count`
+pub(super) async fn count(State(app): AppState, uri: Uri) -> Answer {
+    let mut query = Query::of(&uri)?;
+    let filter = take_filter(&mut query);
+    query.close()?;
+    let reply = app.ask(Request::Count(filter)).await;
+    if let Reply::Count { count, exact } = reply {
+        answer(StatusCode::OK, &view::Count { count, exact })
+    } else {
+        Err(Problem::from_reply(&reply, "task"))
+    }
 }
 
-/// The key behind a cursor. A forged one can only name another place to continue at.
-fn read_cursor(text: &str) -> Result<Key, String> {
-    field::unhex(text)
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .filter(|key| key.starts_with('/') && key.len() <= 512)
-        .map(Key::from_store)
-        .ok_or_else(|| "is not a cursor that an earlier answer gave".to_owned())
+/// What `q` asks for, and the parameters that are short for terms of it.
+fn take_filter(query: &mut Query) -> Filter {
+    let mut filter: Filter = query.take("q", from_text).unwrap_or_default();
+    if let Some(state) = query.take("state", from_text) {
+        filter = filter.and(Test::State(vec![state]));
+    }
+    if let Some(queue) = query.take("queue", from_text) {
+        filter = filter.of_queue(&queue);
+    }
+    if let Some(kind) = query.take("type", from_text) {
+        filter = filter.of_type(&kind);
+    }
+    filter
+}
+
+fn read_order(text: &str) -> Result<Order, String> {
+    match text {
+        "oldest" => Ok(Order::Oldest),
+        "newest" => Ok(Order::Newest),
+        _ => Err("must be oldest or newest".to_owned()),
+    }
+}
+
+fn from_text<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: T::Err| error.to_string())
 }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use utoipa::ToSchema;
 use windlass_core::balance::Strategy;
-use windlass_core::gateway::{NodeView, QueueView, StatsView, TaskState, TaskView, Why, WhyReason};
+use windlass_core::gateway::{NodeView, QueueView, StatsView, TaskState, TaskView};
 use windlass_core::ids::{Fence, NodeId, Priority, QueueName, TaskId, TaskType};
 use windlass_core::keyspace::Role;
 use windlass_core::record::{AttemptEnd, AttemptNote, Json};
 use windlass_core::room::{Level, Room};
-use windlass_core::time::Wall;
 
 use super::describe::types;
 use super::field::{span_spelled, time_spelled};
@@ -159,102 +158,13 @@ pub(super) struct Tasks<'a> {
     pub next_cursor: Option<String>,
 }
 
-/// Why a task waits.
+/// How many tasks a query means.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Reasons<'a> {
-    #[schema(value_type = types::Id)]
-    id: String,
-    #[schema(value_type = types::Status)]
-    status: TaskState,
-    /// Tasks of its queue that go before it.
-    #[schema(required = true)]
-    ahead: Option<u64>,
-    reasons: Vec<Reason<'a>>,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-struct Reason<'a> {
-    /// One word for programs; the message is for people.
-    reason: &'static str,
-    message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    worker_id: Option<&'a NodeId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(format = DateTime)]
-    due_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slots: Option<u64>,
-}
-
-impl<'a> Reasons<'a> {
-    pub(super) fn of(why: &'a Why) -> Self {
-        Self {
-            id: why.id.to_string(),
-            status: why.state,
-            ahead: why.ahead,
-            reasons: why.reasons.iter().map(Reason::of).collect(),
-        }
-    }
-}
-
-impl<'a> Reason<'a> {
-    fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            worker_id: None,
-            due_at: None,
-            slots: None,
-        }
-    }
-
-    fn of(reason: &'a WhyReason) -> Self {
-        match reason {
-            WhyReason::Ended => Self::new("ended", "it has ended"),
-            WhyReason::Running { worker } => Self {
-                worker_id: Some(worker),
-                ..Self::new("running", format!("it runs on {worker}"))
-            },
-            WhyReason::NotDue {
-                due_at,
-                after_failure,
-            } => Self::not_due(*due_at, *after_failure),
-            WhyReason::QueuePaused => Self::new("queue_paused", "its queue is paused"),
-            WhyReason::NoWorkers => Self::new("no_workers", "there is no worker at all"),
-            WhyReason::NoWorkerServesQueue => {
-                Self::new("no_worker_serves_queue", "no worker serves its queue")
-            }
-            WhyReason::NoWorkerRunsType => Self::new(
-                "no_worker_runs_type",
-                "no worker of its queue can run its type",
-            ),
-            WhyReason::NoFreeSlot { slots } => Self {
-                slots: Some(*slots),
-                ..Self::new(
-                    "no_free_slot",
-                    format!("all {slots} slots of the workers that could take it are in use"),
-                )
-            },
-            WhyReason::ViewStale => {
-                Self::new("view_stale", "the scheduler waits for news from the store")
-            }
-            WhyReason::Next => Self::new("next", "it is next"),
-        }
-    }
-
-    fn not_due(due_at: Wall, after_failure: bool) -> Self {
-        let due_at = time_spelled(due_at);
-        let message = if after_failure {
-            format!("it failed, and is tried again at {due_at}")
-        } else {
-            format!("it may not start before {due_at}")
-        };
-        Self {
-            due_at: Some(due_at),
-            ..Self::new("not_due", message)
-        }
-    }
+pub(super) struct Count {
+    pub count: u64,
+    /// False when there may be more: of tasks that have not ended, or failed, at most 100,000 are looked at; of what is
+    /// read from the store, at most 60 pages of 600 keys.
+    pub exact: bool,
 }
 
 /// What is counted.

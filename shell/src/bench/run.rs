@@ -161,6 +161,8 @@ async fn ask(
             }
             Reply::Task(_)
             | Reply::Tasks { .. }
+            | Reply::Found { .. }
+            | Reply::Count { .. }
             | Reply::Why(_)
             | Reply::Stats(_)
             | Reply::Queues(_)

@@ -119,6 +119,12 @@ fn lists_refuse_what_they_do_not_know() {
         ("limit=1&limit=2", "limit"),
         ("cursor=zz", "cursor"),
         ("cursor=", "cursor"),
+        ("order=best", "order"),
+        (
+            "order=oldest&cursor=n0123456789abcdef0123456789abcdef",
+            "cursor",
+        ),
+        ("q=colour:red", "q"),
         ("queue=@x", "queue"),
         ("colour=red", "colour"),
     ] {

@@ -24,4 +24,6 @@ mod locks;
 mod malformed;
 mod metrics;
 mod order;
+mod query;
 mod stopping;
+mod why;

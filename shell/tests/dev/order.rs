@@ -123,7 +123,7 @@ fn a_type_that_no_worker_runs_waits_and_says_so() {
     });
     let said = dev.cli(&["task", "why", &id]);
     assert!(
-        said.out.contains("no worker of its queue can run its type"),
+        said.out.contains("serve its queue cannot run its type"),
         "{said:?}"
     );
     let other = dev.submit(&json!({"type": "noop", "priority": 9}));
@@ -190,8 +190,7 @@ fn tasks_wait_for_a_worker_when_all_are_drained() {
     let id = dev.submit(&json!({"type": "noop"}));
     let why = dev.get(&format!("/api/v1/tasks/{id}/why"));
     assert_eq!(why["status"], "pending");
-    let reason = text(&why["reasons"][0]["reason"]);
-    assert!(reason.starts_with("no_worker"), "{why}");
+    assert_eq!(why["reasons"][0]["reason"], "workers_draining", "{why}");
     assert_eq!(
         dev.cli(&["task", "wait", &id, "--timeout", "100ms"]).code,
         6

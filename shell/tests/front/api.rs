@@ -296,6 +296,9 @@ async fn why_tells_reasons_as_data_and_in_words() {
         .collect();
     assert_eq!(reasons, ["queue_paused", "no_free_slot", "not_due"]);
     assert_eq!(why["reasons"][1]["slots"], 4);
+    assert_eq!(why["reasons"][1]["workers"], json!(["w1"]));
+    assert_eq!(why["estimate"]["rate_per_second"], 1.5);
+    assert_eq!(why["estimate"]["in"], "6s");
     assert_eq!(why["reasons"][2]["due_at"], "1970-01-01T00:00:00.000Z");
     assert!(
         why["reasons"]

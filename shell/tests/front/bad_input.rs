@@ -300,6 +300,9 @@ async fn queries_are_refused_by_name() {
         ("limit=1&limit=2", "limit"),
         ("cursor=nonsense", "cursor"),
         ("cursor=2e2e", "cursor"),
+        ("q=state:sleeping", "q"),
+        ("q=colour:red", "q"),
+        ("order=up", "order"),
         ("page=2", "page"),
     ] {
         assert_eq!(

@@ -14,16 +14,13 @@ use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
-    Due, Filter, LockToken, NodeView, QueueView, Reply, Request, RequestId, StatsView, Submitted,
-    TaskSpec, TaskState, TaskView, TimingsView, Why, WhyReason,
+    LockToken, Order, Reply, Request, RequestId, Submitted, TaskSpec, TaskState, TaskView,
+    TimingsView,
 };
-use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
-use windlass_core::keyspace::{Key, Role};
-use windlass_core::record::{AttemptEnd, AttemptNote, Totals};
+use windlass_core::ids::{Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
 use windlass_core::rng::Rng;
-use windlass_core::room::{Level, Room};
-use windlass_core::store::{Refusal, Usage};
-use windlass_core::time::{Millis, Wall};
+use windlass_core::store::Refusal;
+use windlass_core::time::Wall;
 
 use super::changes::Changes;
 use super::shown::{end, view};
@@ -34,13 +31,13 @@ pub(crate) struct Memory {
     pub(crate) tasks: BTreeMap<TaskId, TaskView>,
     pub(crate) specs: Vec<TaskSpec>,
     keys: BTreeMap<Arc<str>, (TaskId, Arc<str>)>,
-    queues: BTreeMap<QueueName, (Strategy, bool)>,
+    pub(crate) queues: BTreeMap<QueueName, (Strategy, bool)>,
     lock: Option<(LockToken, Fence)>,
     fences: u64,
     pub(crate) renewals: u64,
     pub(crate) not_ready: bool,
     pub(crate) ready: Option<String>,
-    drained: bool,
+    pub(crate) drained: bool,
     pub(crate) changes: Changes,
 }
 
@@ -122,9 +119,29 @@ impl Memory {
             },
             Request::List {
                 filter,
+                order,
                 limit,
                 after,
-            } => self.list(&filter, limit, after.as_ref()),
+            } => {
+                let (tasks, next) = self.found(&filter, order, limit, after);
+                Reply::Tasks { tasks, next }
+            }
+            Request::Find {
+                filter,
+                order,
+                limit,
+                after,
+            } => {
+                let (tasks, next) = self.found(&filter, order, limit, after);
+                let ids = tasks.iter().map(|task| task.id).collect();
+                Reply::Found { ids, next }
+            }
+            Request::Count(filter) => {
+                let (tasks, _) = self.found(&filter, Order::Oldest, u32::MAX, None);
+                let count = tasks.len() as u64;
+                let exact = true;
+                Reply::Count { count, exact }
+            }
             Request::Why(task) => self.why(task),
             Request::Cancel(task) => {
                 self.change(task, TaskState::Cancelled, |state| !state.has_ended())
@@ -194,46 +211,6 @@ impl Memory {
         Submitted::Accepted { id, state }
     }
 
-    fn list(&self, filter: &Filter, limit: u32, after: Option<&Key>) -> Reply {
-        let mut found: Vec<TaskView> = self
-            .tasks
-            .values()
-            .filter(|view| filter.state.is_none_or(|state| view.state == state))
-            .filter(|view| {
-                filter
-                    .queue
-                    .as_ref()
-                    .is_none_or(|queue| view.queue == *queue)
-            })
-            .filter(|view| filter.kind.as_ref().is_none_or(|kind| view.kind == *kind))
-            .filter(|view| after.is_none_or(|after| Key::task(view.id) > *after))
-            .cloned()
-            .collect();
-        let more = found.len() > limit as usize;
-        found.truncate(limit as usize);
-        let next = found.last().filter(|_| more).map(|view| Key::task(view.id));
-        Reply::Tasks { tasks: found, next }
-    }
-
-    fn why(&self, task: TaskId) -> Reply {
-        match self.tasks.get(&task) {
-            Some(view) => Reply::Why(Box::new(Why {
-                id: task,
-                state: view.state,
-                reasons: vec![
-                    WhyReason::QueuePaused,
-                    WhyReason::NoFreeSlot { slots: 4 },
-                    WhyReason::NotDue {
-                        due_at: Wall::from_millis(0),
-                        after_failure: true,
-                    },
-                ],
-                ahead: Some(7),
-            })),
-            None => Reply::NotFound,
-        }
-    }
-
     fn change(&mut self, task: TaskId, to: TaskState, legal: impl Fn(TaskState) -> bool) -> Reply {
         match self.tasks.get_mut(&task) {
             Some(view) if legal(view.state) => {
@@ -242,77 +219,6 @@ impl Memory {
             }
             Some(view) => forbidden(&format!("the task is {}", view.state)),
             None => Reply::NotFound,
-        }
-    }
-
-    fn stats(&self) -> StatsView {
-        let count = |state| {
-            self.tasks
-                .values()
-                .filter(|view| view.state == state)
-                .count() as u64
-        };
-        StatsView {
-            totals: Totals {
-                accepted: self.tasks.len() as u64,
-                completed: count(TaskState::Completed),
-                cancelled: count(TaskState::Cancelled),
-                refused_stale: 2,
-                ..Totals::default()
-            },
-            scheduled: count(TaskState::Scheduled),
-            pending: count(TaskState::Pending),
-            running: 0,
-            retrying: 0,
-            dead: 0,
-            schedulers: 1,
-            workers: 1,
-            slots: 4,
-            foreign: 0,
-            drift_repaired: 0,
-            room: Room {
-                level: Level::Tight,
-                usage: Some(Usage {
-                    used: 600,
-                    size: 700,
-                    quota: Some(1_000),
-                    full: false,
-                }),
-                kept: Some(Millis::from_secs(90)),
-            },
-        }
-    }
-
-    fn queue(&self, name: &QueueName) -> QueueView {
-        let (strategy, paused) = self.queues[name];
-        QueueView {
-            name: name.clone(),
-            strategy,
-            paused,
-            pending: 1,
-            running: 2,
-            delayed: 3,
-            dead: 4,
-            oldest: Some(Wall::from_millis(1_700_000_000_000)),
-        }
-    }
-
-    fn node(&self) -> NodeView {
-        NodeView {
-            id: "w1".parse().unwrap(),
-            role: Role::Worker,
-            version: "0.1.0".into(),
-            started_at: Wall::from_millis(1_700_000_000_000),
-            slots: 4,
-            total_run: Some(1_234),
-            claims: 1,
-            weight: 1,
-            queues: vec![],
-            types: vec!["echo".parse().unwrap()],
-            labels: BTreeMap::new(),
-            draining: self.drained,
-            cpu_permille: 10,
-            memory_bytes: 1,
         }
     }
 

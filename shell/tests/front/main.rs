@@ -12,6 +12,7 @@ mod events;
 mod fake;
 mod health;
 mod room;
+mod search;
 mod serving;
 mod shown;
 mod snapshots;

@@ -132,6 +132,8 @@ impl Checker for BatchMatches {
                 }
                 Reply::Task(_)
                 | Reply::Tasks { .. }
+                | Reply::Found { .. }
+                | Reply::Count { .. }
                 | Reply::Why(_)
                 | Reply::Stats(_)
                 | Reply::Queues(_)

@@ -136,6 +136,8 @@ impl LockFreed {
             Request::Submit(_)
             | Request::Get { .. }
             | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
             | Request::Why(_)
             | Request::Cancel(_)
             | Request::Rerun(_)

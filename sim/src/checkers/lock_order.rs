@@ -55,6 +55,8 @@ impl LockOrder {
             Request::Submit(_)
             | Request::Get { .. }
             | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
             | Request::Why(_)
             | Request::Cancel(_)
             | Request::Rerun(_)

@@ -69,6 +69,8 @@ impl ReadYourAck {
             }
             Request::List { .. } => Asked::Many(at),
             Request::Submit(_)
+            | Request::Find { .. }
+            | Request::Count(_)
             | Request::Stats
             | Request::Queues
             | Request::Changes { .. }
@@ -158,7 +160,8 @@ impl Checker for ReadYourAck {
 
 #[cfg(test)]
 mod tests {
-    use windlass_core::gateway::{Filter, TaskState};
+    use windlass_core::filter::Filter;
+    use windlass_core::gateway::{Order, TaskState};
 
     use super::super::testing::{History, get, shown};
     use super::*;
@@ -221,6 +224,7 @@ mod tests {
         h.pass(1);
         let list = Request::List {
             filter: Filter::default(),
+            order: Order::Oldest,
             limit: 10,
             after: None,
         };

@@ -37,6 +37,8 @@ impl RoomKept {
             Reply::Submitted(fates) => fates,
             Reply::Task(_)
             | Reply::Tasks { .. }
+            | Reply::Found { .. }
+            | Reply::Count { .. }
             | Reply::Why(_)
             | Reply::Stats(_)
             | Reply::Queues(_)

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use windlass_core::balance::Strategy;
+use windlass_core::filter::Filter;
 use windlass_core::gateway::{
-    Due, Filter, LockToken, Reply, Request, TaskSpec, TaskState, TaskView, WhyReason,
+    Due, LockToken, Order, Reply, Request, TaskSpec, TaskState, TaskView, WhyReason, Workers,
 };
 use windlass_core::ids::{LeaseId, LockName, TaskId};
 use windlass_core::retry::RetryPolicy;
@@ -27,16 +28,14 @@ fn deployment(slots: u32) -> World {
     world
 }
 
-fn list(world: &mut World, state: Option<TaskState>, limit: u32) -> Vec<TaskView> {
+fn list(world: &mut World, state: Option<TaskState>, order: Order, limit: u32) -> Vec<TaskView> {
     let mut all: Vec<TaskView> = Vec::new();
     let mut after = None;
     loop {
-        let filter = Filter {
-            state,
-            ..Filter::default()
-        };
+        let filter = state.map_or_else(Filter::default, |it| Filter::of_states(&[it]));
         let request = Request::List {
             filter,
+            order,
             limit,
             after,
         };
@@ -99,15 +98,129 @@ fn every_task_is_listed_once_under_its_state_however_small_the_pages() {
         (Some(TaskState::Completed), vec![]),
         (None, [running, pending, scheduled, cancelled].concat()),
     ] {
+        wanted.sort();
         for limit in [1, 2, 3, 100] {
-            let mut listed: Vec<_> = list(&mut world, state, limit)
-                .iter()
-                .map(|it| it.id)
-                .collect();
-            listed.sort();
-            wanted.sort();
-            assert_eq!(listed, wanted, "{state:?} by {limit}");
+            let mut listed = |order| -> Vec<_> {
+                let tasks = list(&mut world, state, order, limit);
+                tasks.iter().map(|it| it.id).collect()
+            };
+            assert_eq!(listed(Order::Oldest), wanted, "{state:?} by {limit}");
+            let mut newest = listed(Order::Newest);
+            newest.reverse();
+            assert_eq!(newest, wanted, "{state:?} by {limit}");
         }
+    }
+}
+
+/// Pages through what `filter` means; between two pages, `meanwhile` happens.
+fn paged(
+    world: &mut World,
+    filter: &Filter,
+    order: Order,
+    mut meanwhile: impl FnMut(&mut World, usize),
+) -> Vec<TaskId> {
+    let (mut all, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let request = Request::Find {
+            filter: filter.clone(),
+            order,
+            limit: 4,
+            after,
+        };
+        let Reply::Found { ids, next } = world.ask(SERVER, request) else {
+            panic!()
+        };
+        all.extend(ids);
+        after = next;
+        if after.is_none() {
+            return all;
+        }
+        pages += 1;
+        assert!(pages < 1_000, "it does not come to an end");
+        meanwhile(world, pages);
+    }
+}
+
+#[test]
+fn a_task_that_stays_is_on_one_page_whatever_others_do_meanwhile() {
+    for query in [
+        "",
+        "state:pending",
+        "queue:default -state:completed",
+        "noop",
+    ] {
+        for order in [Order::Oldest, Order::Newest] {
+            let mut world = deployment(0);
+            let mut stays = Vec::new();
+            let mut goes = Vec::new();
+            for _ in 0..8 {
+                stays.extend(submit(&mut world, SERVER, vec![spec("noop", "null"); 4]));
+                goes.extend(submit(&mut world, SERVER, vec![spec("noop", "null"); 3]));
+            }
+            let filter: Filter = query.parse().unwrap();
+            let mut found = paged(&mut world, &filter, order, |world, page| {
+                submit(world, SERVER, vec![spec("noop", "null"); 2 - page % 2]);
+                for id in goes.pop().into_iter().chain(goes.first().copied()) {
+                    world.ask(SERVER, Request::Cancel(id));
+                }
+            });
+            assert!(order == Order::Newest || found.is_sorted(), "{query}");
+            let count = found.len();
+            found.sort();
+            found.dedup();
+            assert_eq!(found.len(), count, "none twice: {query:?} {order:?}");
+            assert!(
+                stays.iter().all(|id| found.contains(id)),
+                "none skipped: {query:?} {order:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn tasks_are_counted_as_they_are_listed() {
+    let mut world = deployment(1);
+    let running = submit(
+        &mut world,
+        SERVER,
+        vec![spec("sleep", "{\"ms\":900000}"); 3],
+    );
+    assert!(world.run_until(Duration::from_secs(5), |world| world.started().len() == 1));
+    for id in submit(&mut world, SERVER, vec![spec("nobody", "null"); 5])
+        .into_iter()
+        .take(2)
+    {
+        world.ask(SERVER, Request::Cancel(id));
+    }
+    let later = TaskSpec {
+        due: Due::In(Millis::from_secs(900)),
+        name: Some("late".into()),
+        ..spec("noop", "null")
+    };
+    submit(&mut world, SERVER, vec![later; 4]);
+    assert_eq!(running.len(), 3);
+    for (query, wanted) in [
+        ("", 12),
+        ("state:pending", 5),
+        ("state:pending type:sleep", 2),
+        ("state:running", 1),
+        ("state:scheduled queue:default", 4),
+        ("state:scheduled queue:other", 0),
+        ("state:cancelled", 2),
+        ("-state:cancelled", 10),
+        ("name:late", 4),
+        ("-name:* state:scheduled,pending", 5),
+        ("worker:w1", 1),
+        ("state:pending state:running", 0),
+    ] {
+        let filter: Filter = query.parse().unwrap();
+        let reply = world.ask(SERVER, Request::Count(filter.clone()));
+        let Reply::Count { count, exact } = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!((count, exact), (wanted, true), "{query:?}");
+        let listed = paged(&mut world, &filter, Order::Newest, |_, _| {});
+        assert_eq!(listed.len() as u64, wanted, "{query:?}");
     }
 }
 
@@ -118,13 +231,22 @@ fn a_task_says_why_it_waits() {
     let mut ids = submit(&mut world, SERVER, vec![spec("noop", "null"); 2]);
     ids.sort();
     let id = ids[1];
-    assert_eq!(why(&mut world, id), (vec![WhyReason::NoWorkers], Some(1)));
+    let behind = WhyReason::Behind { ahead: 1 };
+    assert_eq!(
+        why(&mut world, id),
+        (vec![WhyReason::NoWorkers, behind.clone()], Some(1))
+    );
+    assert_eq!(why(&mut world, ids[0]).0, [WhyReason::NoWorkers]);
     let worker = world.add_worker("w1", |config| {
         config.slots = 1;
         config.types = vec!["sleep".parse().unwrap()];
     });
     ready(&mut world, &[worker]);
-    assert_eq!(why(&mut world, id).0, [WhyReason::NoWorkerRunsType]);
+    let w1: Workers = [&"w1".parse().unwrap()].into_iter().collect();
+    let no_type = WhyReason::NoWorkerRunsType {
+        workers: w1.clone(),
+    };
+    assert_eq!(why(&mut world, id).0, [no_type.clone(), behind.clone()]);
     let queue = "default".parse().unwrap();
     let pause = |paused| Request::ConfigureQueue {
         queue: "default".parse().unwrap(),
@@ -139,10 +261,7 @@ fn a_task_says_why_it_waits() {
         (&queue, true, 2)
     );
     let reasons = why(&mut world, id).0;
-    assert_eq!(
-        reasons,
-        [WhyReason::QueuePaused, WhyReason::NoWorkerRunsType]
-    );
+    assert_eq!(reasons, [WhyReason::QueuePaused, no_type, behind]);
     world.ask(SERVER, pause(false));
     let mut busy = submit(
         &mut world,
@@ -153,10 +272,12 @@ fn a_task_says_why_it_waits() {
     assert!(world.run_until(Duration::from_secs(5), |world| world.started().len() == 1));
     let worker = "w1".parse().unwrap();
     assert_eq!(why(&mut world, busy[0]).0, [WhyReason::Running { worker }]);
-    assert_eq!(
-        why(&mut world, busy[1]).0,
-        [WhyReason::NoFreeSlot { slots: 1 }]
-    );
+    let full = WhyReason::NoFreeSlot {
+        slots: 1,
+        workers: w1,
+    };
+    let behind = WhyReason::Behind { ahead: 2 };
+    assert_eq!(why(&mut world, busy[1]).0, [full, behind]);
     world.ask(SERVER, Request::Cancel(id));
     assert_eq!(why(&mut world, id).0, [WhyReason::Ended]);
     let later = TaskSpec {
@@ -310,6 +431,6 @@ fn a_task_that_is_run_again_is_listed_with_its_run_wherever_it_is() {
     });
     assert!(waits, "its first attempt has failed again");
     world.run_for(Duration::from_millis(500));
-    let retrying = list(&mut world, Some(TaskState::Retrying), 5);
+    let retrying = list(&mut world, Some(TaskState::Retrying), Order::Oldest, 5);
     assert_eq!(retrying.iter().map(|it| it.run).collect::<Vec<_>>(), [1]);
 }

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CHANGED_QUEUES_MAX, CHANGES_MAX, Last, What};
-use crate::gateway::request::TaskState;
 use crate::gateway::shown::{ChangedStatus, ChangesView, TaskChange};
 use crate::ids::{QueueName, Revision, TaskId};
+use crate::task_state::TaskState;
 use crate::view::{ClusterView, Spot};
 
 /// Changes, each task once.

@@ -13,9 +13,10 @@ use std::time::Duration;
 use self::changes::Changes;
 use super::Own;
 use super::errand::Next;
-use super::request::{Reply, TaskState};
+use super::request::Reply;
 use super::shown::{ChangedStatus, ChangesView};
 use crate::ids::{NodeId, QueueName, Revision, TaskId, TaskType};
+use crate::task_state::TaskState;
 use crate::time::Mono;
 use crate::view::{ClusterView, News, Spot};
 

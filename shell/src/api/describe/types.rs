@@ -225,6 +225,47 @@ pub(in crate::api) struct LockProof {
     token: String,
 }
 
+/// A query: terms with white space between them, all of which hold.
+#[derive(ToSchema)]
+#[schema(max_length = 2048, examples("queue:mail error:refused created:>-1h"))]
+pub(in crate::api) struct Terms(#[expect(dead_code, reason = "only described")] String);
+
+/// Which come first.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case", default = "oldest")]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum Order {
+    Oldest,
+    Newest,
+}
+
+/// What can be done to many tasks.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum BulkAction {
+    Cancel,
+    Rerun,
+}
+
+/// What is done to which tasks.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) struct Bulk {
+    action: BulkAction,
+    /// As for a list, and not empty. Only tasks that it can be done to are meant: what has not ended can be cancelled,
+    /// what failed or was cancelled can be run again.
+    q: Terms,
+    /// How many at most; 1000 unless given.
+    #[schema(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    /// `next_cursor` of the call before.
+    cursor: Option<String>,
+    /// Only say how many are meant.
+    dry_run: Option<bool>,
+}
+
 /// The beginning of a session.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,4 @@
+//! See `windlass_fuzz::filter`.
+#![cfg_attr(fuzzing, no_main)]
+
+windlass_fuzz::target!(filter);
