@@ -9,6 +9,7 @@ mod errand;
 mod journal;
 mod list;
 mod locks;
+mod remote;
 mod request;
 mod settle;
 mod show;
@@ -22,6 +23,10 @@ use std::time::Duration;
 use self::errand::{Errand, Next};
 use self::journal::Journal;
 pub use self::journal::{CHANGED_QUEUES_MAX, CHANGES_MAX, JOURNAL_IDLE, JOURNAL_MAX};
+pub use self::remote::{
+    FETCH_TASKS_MAX, RemoteAsk, RemoteAttempt, RemoteEnd, RemoteSpec, RemoteStart, RemoteStop,
+    RemoteToken, RemoteTold,
+};
 pub use self::request::{
     Due, Filter, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
     TaskState, UnknownState,
@@ -33,7 +38,7 @@ pub use self::shown::{
 use self::submit::{Submission, Submissions};
 use self::timings::Timings;
 pub use self::timings::{BOUNDS_MS, Histogram, QueueTimings, TIMED_QUEUES_MAX, TimingsView};
-use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
+use crate::ids::{LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::planted::planted;
 use crate::record::Totals;
 use crate::rng::Rng;
@@ -78,6 +83,8 @@ impl Job {
 struct Own {
     room: Room,
     drift_repaired: u64,
+    /// How far the view is.
+    view_at: Revision,
     journal: Journal,
     timings: Timings,
 }
@@ -96,11 +103,13 @@ pub(crate) struct Gateway {
     awaiting_view: BTreeSet<(Revision, RequestId)>,
     awaiting_end: BTreeMap<TaskId, BTreeSet<RequestId>>,
     awaiting_locks: BTreeSet<RequestId>,
+    /// Who waits for news of a remote worker's claims.
+    awaiting_claims: BTreeMap<NodeId, BTreeSet<RequestId>>,
     awaiting_changes: BTreeSet<RequestId>,
     /// Steps that wait for a lane.
     steps: VecDeque<(RequestId, Step, Totals)>,
     /// Steps that share a transaction with nobody: two waiters of one lock must not get the same fence.
-    lone_steps: VecDeque<(RequestId, Step)>,
+    lone_steps: VecDeque<(RequestId, Step, Totals)>,
     deadlines: Timers<RequestId>,
     /// When the leases of waiters for locks are to be renewed.
     renewals: Timers<RequestId>,
@@ -122,6 +131,7 @@ impl Gateway {
             awaiting_view: BTreeSet::new(),
             awaiting_end: BTreeMap::new(),
             awaiting_locks: BTreeSet::new(),
+            awaiting_claims: BTreeMap::new(),
             awaiting_changes: BTreeSet::new(),
             steps: VecDeque::new(),
             lone_steps: VecDeque::new(),
@@ -197,7 +207,8 @@ impl Gateway {
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
-            | Request::LockRelease { .. } => {
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => {
                 if matches!(request, Request::Changes { .. }) {
                     self.own.journal.on_asked(now.mono);
                 }
@@ -235,8 +246,9 @@ impl Gateway {
             self.awaiting_view.remove(&(at, id));
         }
         self.stop_awaiting_end(id, errand.task());
+        self.stop_awaiting_claims(id, errand.worker());
         self.steps.retain(|(owner, ..)| *owner != id);
-        self.lone_steps.retain(|(owner, _)| *owner != id);
+        self.lone_steps.retain(|(owner, ..)| *owner != id);
         self.to_revoke.extend(errand.lease_to_revoke());
     }
 
@@ -250,6 +262,16 @@ impl Gateway {
         }
     }
 
+    fn stop_awaiting_claims(&mut self, id: RequestId, worker: Option<&NodeId>) {
+        let Some(worker) = worker else { return };
+        if let Some(waiting) = self.awaiting_claims.get_mut(worker) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.awaiting_claims.remove(worker);
+            }
+        }
+    }
+
     /// The process leaves: whoever waits for a task's end gets what there is, and whoever waits for a lock may wait
     /// elsewhere.
     pub(crate) fn stop_waiting(&mut self, out: &mut Vec<Effect>) {
@@ -259,8 +281,10 @@ impl Gateway {
             let reply = Reply::NotReady;
             out.push(Effect::Reply { id, reply });
         }
-        let waiting = self.awaiting_end.values().flatten().copied();
-        let waiting: Vec<RequestId> = waiting.chain(self.awaiting_changes.clone()).collect();
+        let ends = self.awaiting_end.values().flatten();
+        let claims = self.awaiting_claims.values().flatten();
+        let waiting = ends.chain(claims).chain(&self.awaiting_changes);
+        let waiting: Vec<RequestId> = waiting.copied().collect();
         for id in waiting {
             self.give_up_waiting(id);
         }
@@ -271,8 +295,9 @@ impl Gateway {
             return;
         };
         errand.stop_waiting();
-        let task = errand.task();
+        let (task, worker) = (errand.task(), errand.worker().cloned());
         self.stop_awaiting_end(id, task);
+        self.stop_awaiting_claims(id, worker.as_ref());
         self.awaiting_changes.remove(&id);
         self.runnable.insert(id);
     }
@@ -299,6 +324,8 @@ impl Gateway {
             .extend(std::mem::take(&mut self.awaiting_changes));
         let waiting = std::mem::take(&mut self.awaiting_end);
         self.runnable.extend(waiting.into_values().flatten());
+        let waiting = std::mem::take(&mut self.awaiting_claims);
+        self.runnable.extend(waiting.into_values().flatten());
         self.runnable.extend(&self.awaiting_locks);
     }
 
@@ -313,20 +340,24 @@ impl Gateway {
                 }
             }
             News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
+            News::ClaimCame(worker, ..)
+            | News::ClaimChanged(worker, ..)
+            | News::ClaimWent(worker, ..)
+            | News::WorkerWent(worker, _)
+            | News::NodeConfigured(worker) => {
+                if let Some(waiting) = self.awaiting_claims.remove(worker) {
+                    self.runnable.extend(waiting);
+                }
+            }
             News::EntryCame(..)
             | News::EntryWent(..)
-            | News::ClaimCame(..)
-            | News::ClaimChanged(..)
-            | News::ClaimWent(..)
             | News::DelayedCame(..)
             | News::DelayedWent(..)
             | News::WorkerCame(..)
             | News::WorkerBeat(_)
-            | News::WorkerWent(..)
             | News::OfferChanged(_)
             | News::SchedulersChanged
             | News::Unread(_)
-            | News::NodeConfigured(_)
             | News::QueueConfigured(_) => {}
         }
     }
@@ -426,6 +457,7 @@ impl Gateway {
                 .into(),
             );
         }
+        self.own.view_at = feed.at().unwrap_or(self.own.view_at);
         for id in std::mem::take(&mut self.runnable) {
             let Some(errand) = self.errands.get_mut(&id) else {
                 continue;
@@ -442,7 +474,7 @@ impl Gateway {
             }
             match errand.next(now, view, scheduler, &self.own) {
                 Next::Reply(reply) => {
-                    errand.keep_lease();
+                    errand.keep_lease(&reply);
                     self.end_errand(id);
                     self.reply(id, reply, out);
                 }
@@ -462,7 +494,10 @@ impl Gateway {
                 }
                 Next::CommitAlone(step) => {
                     errand.committing = true;
-                    self.lone_steps.push_back((id, step));
+                    self.lone_steps.push_back((id, step, Totals::default()));
+                }
+                Next::AwaitClaims(worker) => {
+                    self.awaiting_claims.entry(worker).or_default().insert(id);
                 }
                 Next::AwaitEnd(task) => {
                     self.awaiting_end.entry(task).or_default().insert(id);

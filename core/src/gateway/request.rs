@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::remote::{RemoteAsk, RemoteTold};
 use super::shown::{ChangesView, NodeView, QueueView, StatsView, TaskView, Why};
 use super::timings::TimingsView;
 use crate::balance::Strategy;
@@ -263,6 +264,8 @@ pub enum Request {
         /// Proof of holding it.
         token: LockToken,
     },
+    /// Do something for a worker that has no connection to the store. Answered by [`Reply::Remote`].
+    Remote(Box<RemoteAsk>),
 }
 
 /// What a gateway answers.
@@ -305,6 +308,8 @@ pub enum Reply {
         /// How long it is held without a renewal.
         ttl: Duration,
     },
+    /// What a remote worker is told.
+    Remote(Box<RemoteTold>),
     /// Done, with nothing to show.
     Done,
     /// There is no such thing.
@@ -369,7 +374,8 @@ impl Request {
             | Self::Drain(_)
             | Self::LockTake { .. }
             | Self::LockRenew { .. }
-            | Self::LockRelease { .. } => false,
+            | Self::LockRelease { .. }
+            | Self::Remote(_) => false,
         }
     }
 
@@ -378,6 +384,7 @@ impl Request {
         let wait = match self {
             Self::Get { wait, .. } | Self::Changes { wait, .. } => wait.unwrap_or(request_max),
             Self::LockTake { wait, .. } => *wait,
+            Self::Remote(ask) => ask.wait().unwrap_or(request_max),
             Self::Submit(_)
             | Self::List { .. }
             | Self::Why(_)

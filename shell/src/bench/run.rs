@@ -169,6 +169,7 @@ async fn ask(
             | Reply::Missed { .. }
             | Reply::Timings(_)
             | Reply::Lock { .. }
+            | Reply::Remote(_)
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }

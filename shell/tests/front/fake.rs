@@ -165,6 +165,7 @@ impl Memory {
             Request::LockTake { ttl, .. } => self.take_lock(ttl),
             Request::LockRenew { token, .. } => self.renew_lock(token),
             Request::LockRelease { token, .. } => self.release_lock(&token),
+            Request::Remote(_) => Reply::NotReady,
         })
     }
 
@@ -418,6 +419,7 @@ fn end(view: &mut TaskView) {
             started_at: None,
             ended_at: now,
             end: AttemptEnd::Failed("it broke".into()),
+            fence: None,
         }];
     } else {
         view.state = TaskState::Completed;
