@@ -2,6 +2,7 @@
 
 mod bench;
 mod bulk;
+mod conformance;
 mod daemon;
 mod demo;
 mod dev;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::bench::{BenchCommand, BenchOptions, BenchStore, LimitArgs, RunArgs};
+pub use self::conformance::{ConformanceArgs, ConformanceCommand};
 pub use self::dev::DevArgs;
 pub use self::etcd::{EtcdArgs, NodeArgs};
 pub use self::exit::{CliError, Exit};
@@ -117,6 +119,9 @@ pub enum Command {
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Judge a worker that talks HTTP by the protocol of workers
+    #[command(subcommand)]
+    Conformance(ConformanceCommand),
 }
 
 impl Command {
@@ -130,7 +135,8 @@ impl Command {
             | Self::Health(_)
             | Self::Lock(_)
             | Self::Token(_)
-            | Self::Bench(_) => "warn",
+            | Self::Bench(_)
+            | Self::Conformance(_) => "warn",
         }
     }
 }
@@ -171,6 +177,7 @@ async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Scheduler(args) => scheduler::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Bench(command) => bench::run(command, output).await,
+        Command::Conformance(command) => conformance::run(command, output).await,
         Command::Token(command) => token::run(command, output),
         Command::Task(command) => task::run(command, &client()?, output).await,
         Command::Queue(command) => queue::run(command, &client()?, output).await,
