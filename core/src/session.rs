@@ -27,6 +27,9 @@ impl SessionConfig {
     /// The shortest time to live that leaves room for a margin.
     pub const TTL_MIN: Duration = Duration::from_secs(2);
 
+    /// The margin is this part of the time to live.
+    pub const MARGIN_PART: u32 = 6;
+
     /// A session with a margin of a sixth of `ttl`.
     pub fn with_ttl(ttl: Duration) -> Self {
         assert!(
@@ -35,7 +38,7 @@ impl SessionConfig {
         );
         Self {
             ttl,
-            margin: ttl / 6,
+            margin: ttl / Self::MARGIN_PART,
             answer_max: ttl / 3,
         }
     }

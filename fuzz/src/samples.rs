@@ -145,6 +145,7 @@ fn carry(c: &mut Choices<'_>) -> Carry {
                 AttemptEnd::Cancelled,
             ][c.below(3)]
             .clone(),
+            fence: None,
         });
     }
     carry
@@ -234,6 +235,7 @@ fn node_record(c: &mut Choices<'_>) -> NodeRecord {
         memory_bytes: 1,
         ttl: span(c),
         started_at: wall(c),
+        remote: None,
     }
 }
 

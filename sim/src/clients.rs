@@ -348,6 +348,7 @@ impl Clients {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Remote(_)
             | Reply::Timings(_)
             | Reply::Done
             | Reply::NotFound

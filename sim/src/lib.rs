@@ -81,6 +81,7 @@ pub mod nemesis;
 pub mod network;
 pub mod node;
 pub mod perturb;
+pub mod remote;
 pub mod report;
 pub mod runner;
 pub mod scenario;

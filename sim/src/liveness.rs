@@ -145,8 +145,7 @@ fn leave_broken(world: &mut World, broken: &Broken) {
 /// Why the run has not come to its end; `None` when it has.
 pub fn unfinished(world: &World, core: &[NodeIx]) -> Option<String> {
     let ready = |node: &NodeIx| {
-        world.server(*node).is_some_and(|it| it.is_ready())
-            || world.worker(*node).is_some_and(|it| it.is_ready())
+        world.server(*node).is_some_and(|it| it.is_ready()) || world.is_taking(*node) == Some(true)
     };
     if let Some(node) = core.iter().find(|node| !ready(node)) {
         let state = &world.nodes[*node];

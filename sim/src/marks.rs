@@ -207,6 +207,7 @@ impl Marks {
             | Reply::Stats(_)
             | Reply::Queues(_)
             | Reply::Nodes(_)
+            | Reply::Remote(_)
             | Reply::Changes(_)
             | Reply::Timings(_)
             | Reply::Done

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use windlass_core::config::{ServerConfig, WorkerConfig};
+use windlass_core::gateway::Reply;
 use windlass_core::ids::{NodeId, OpId, Revision};
 use windlass_core::keyspace::{Range, Role};
 use windlass_core::machine::Machine;
@@ -13,6 +14,7 @@ use windlass_core::worker::{self, Worker};
 
 use crate::clock::Clock;
 use crate::network::Link;
+use crate::remote::{self, Remote};
 
 /// What a node is told at each start.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub enum NodeConfig {
     Server(ServerConfig),
     /// A worker.
     Worker(WorkerConfig),
+    /// A worker that talks to gateways only.
+    Remote(WorkerConfig),
 }
 
 impl NodeConfig {
@@ -28,7 +32,7 @@ impl NodeConfig {
     pub fn id(&self) -> &NodeId {
         match self {
             Self::Server(config) => &config.id,
-            Self::Worker(config) => &config.id,
+            Self::Worker(config) | Self::Remote(config) => &config.id,
         }
     }
 
@@ -36,7 +40,7 @@ impl NodeConfig {
     pub fn role(&self) -> Role {
         match self {
             Self::Server(_) => Role::Scheduler,
-            Self::Worker(_) => Role::Worker,
+            Self::Worker(_) | Self::Remote(_) => Role::Worker,
         }
     }
 
@@ -44,7 +48,7 @@ impl NodeConfig {
     pub fn slots(&self) -> u32 {
         match self {
             Self::Server(_) => 0,
-            Self::Worker(config) => config.slots,
+            Self::Worker(config) | Self::Remote(config) => config.slots,
         }
     }
 }
@@ -56,6 +60,8 @@ pub enum Brain {
     Server(Box<Server>),
     /// A worker.
     Worker(Box<Worker>),
+    /// A worker that talks to gateways only.
+    Remote(Box<Remote>),
 }
 
 /// An input for either kind of machine.
@@ -69,6 +75,8 @@ pub enum AnyInput {
     Server(server::Input),
     /// For a worker.
     Worker(worker::Input),
+    /// What became of a call of a worker that talks to gateways only.
+    Answered(u64, Option<Box<Reply>>),
 }
 
 /// What a machine wants, in order.
@@ -78,6 +86,8 @@ pub enum Effects {
     Server(Vec<server::Effect>),
     /// A worker.
     Worker(Vec<worker::Effect>),
+    /// A worker that talks to gateways only.
+    Remote(Vec<remote::Effect>),
 }
 
 impl Effects {
@@ -86,6 +96,7 @@ impl Effects {
         match self {
             Self::Server(all) => all.len(),
             Self::Worker(all) => all.len(),
+            Self::Remote(all) => all.len(),
         }
     }
 
@@ -163,7 +174,7 @@ impl Brain {
                     AnyInput::Elapsed => server::Input::Elapsed,
                     AnyInput::Store(op, answer) => server::Input::Store { op, answer },
                     AnyInput::Server(input) => input,
-                    AnyInput::Worker(_) => return Effects::Server(out),
+                    AnyInput::Worker(_) | AnyInput::Answered(..) => return Effects::Server(out),
                 };
                 server.handle(now, input, &mut out);
                 Effects::Server(out)
@@ -174,10 +185,30 @@ impl Brain {
                     AnyInput::Elapsed => worker::Input::Elapsed,
                     AnyInput::Store(op, answer) => worker::Input::Store { op, answer },
                     AnyInput::Worker(input) => input,
-                    AnyInput::Server(_) => return Effects::Worker(out),
+                    AnyInput::Server(_) | AnyInput::Answered(..) => return Effects::Worker(out),
                 };
                 worker.handle(now, input, &mut out);
                 Effects::Worker(out)
+            }
+            Self::Remote(remote) => {
+                let mut out = Vec::new();
+                let input = match input {
+                    AnyInput::Elapsed => remote::Input::Elapsed,
+                    AnyInput::Answered(call, reply) => remote::Input::Answer(call, reply),
+                    AnyInput::Worker(worker::Input::Run { run, event }) => {
+                        remote::Input::Run(run, event)
+                    }
+                    AnyInput::Worker(worker::Input::Drain) => remote::Input::Drain,
+                    AnyInput::Worker(
+                        worker::Input::Elapsed
+                        | worker::Input::Store { .. }
+                        | worker::Input::Load { .. },
+                    )
+                    | AnyInput::Server(_)
+                    | AnyInput::Store(..) => return Effects::Remote(out),
+                };
+                remote.handle(now, input, &mut out);
+                Effects::Remote(out)
             }
         }
     }
@@ -187,6 +218,7 @@ impl Brain {
         match self {
             Self::Server(_) => None,
             Self::Worker(worker) => worker.view_at(),
+            Self::Remote(remote) => remote.known(),
         }
     }
 
@@ -195,6 +227,7 @@ impl Brain {
         match self {
             Self::Server(server) => server.drift_repaired(),
             Self::Worker(worker) => worker.drift_repaired(),
+            Self::Remote(_) => 0,
         }
     }
 
@@ -203,6 +236,7 @@ impl Brain {
         match self {
             Self::Server(server) => server.deadline().map(|(at, _)| at),
             Self::Worker(worker) => worker.deadline().map(|(at, _)| at),
+            Self::Remote(remote) => remote.deadline(),
         }
     }
 }

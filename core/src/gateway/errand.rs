@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Own;
 use super::find::{self, Order, Quest, Search, Want};
+use super::remote::{RemoteAsk, RemoteTold};
 use super::request::{LockToken, Reply, Request};
-use super::{decide, journal, locks, why};
+use super::{decide, journal, locks, remote, why};
 use crate::filter::Filter;
 use crate::ids::{LeaseId, NodeId, OpId, Revision, TaskId};
 use crate::record::Totals;
@@ -26,12 +27,15 @@ pub(super) struct Errand {
     pub(super) committing: bool,
     /// A step of it was applied.
     pub(super) committed: bool,
+    /// The guards of its last step did not hold.
+    pub(super) disproved: bool,
     /// The store refused its step.
     pub(super) refused: Option<Refusal>,
     pub(super) awaits_view: Option<Revision>,
     /// How far a search is.
     pub(super) search: Search,
     pub(super) lock: locks::Stage,
+    pub(super) remote: remote::Stage,
     /// The name of a lock's waiter.
     pub(super) waiter: NodeId,
 }
@@ -56,6 +60,8 @@ pub(super) enum Next {
     CommitAlone(Step),
     /// Wait until the task has no place any more.
     AwaitEnd(TaskId),
+    /// Wait until something changes about a worker or its claims.
+    AwaitClaims(NodeId),
     /// Wait until something has changed.
     AwaitChanges,
     /// Wait until the waiters of some lock change.
@@ -75,10 +81,12 @@ impl Errand {
             op: None,
             committing: false,
             committed: false,
+            disproved: false,
             refused: None,
             awaits_view: None,
             search: Search::default(),
             lock: locks::Stage::Begin,
+            remote: remote::Stage::new(draw),
             waiter,
         }
     }
@@ -112,40 +120,111 @@ impl Errand {
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => None,
+        }
+    }
+
+    /// The remote worker whose news it waits for.
+    pub(super) fn worker(&self) -> Option<&NodeId> {
+        match &self.request {
+            Request::Remote(ask) => ask.worker(),
+            Request::Submit(_)
+            | Request::Get { .. }
+            | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
+            | Request::Why(_)
+            | Request::Cancel(_)
+            | Request::Rerun(_)
+            | Request::Changes { .. }
+            | Request::Timings
+            | Request::Stats
+            | Request::Queues
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockTake { .. }
+            | Request::LockRenew { .. }
             | Request::LockRelease { .. } => None,
         }
     }
 
     /// Whether its time running out only means that it replies with what there is.
     pub(super) fn waits_for_news(&self) -> bool {
-        matches!(
-            self.request,
-            Request::Get { wait: Some(_), .. } | Request::Changes { wait: Some(_), .. }
-        )
+        match &self.request {
+            Request::Get { wait, .. } | Request::Changes { wait, .. } => wait.is_some(),
+            Request::Remote(ask) => ask.wait().is_some(),
+            Request::Submit(_)
+            | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
+            | Request::Why(_)
+            | Request::Cancel(_)
+            | Request::Rerun(_)
+            | Request::Stats
+            | Request::Queues
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockTake { .. }
+            | Request::LockRenew { .. }
+            | Request::LockRelease { .. }
+            | Request::Timings => false,
+        }
     }
 
     pub(super) fn stop_waiting(&mut self) {
         if let Request::Get { wait, .. } | Request::Changes { wait, .. } = &mut self.request {
             *wait = None;
         }
+        if let Request::Remote(ask) = &mut self.request {
+            ask.stop_waiting();
+        }
     }
 
     pub(super) fn on_lease(&mut self, answer: LeaseAnswer) {
+        self.remote.lease = Some(answer.clone());
         self.lock.on_lease(answer);
     }
 
-    /// The reply hands the lock's lease to the client, or there is nothing to hand over.
-    pub(super) fn keep_lease(&mut self) {
+    /// The reply hands the lock's lease, or the worker's, to the client, or there is nothing to hand over.
+    pub(super) fn keep_lease(&mut self, reply: &Reply) {
+        let joined = |told: &RemoteTold| matches!(told, RemoteTold::Joined { .. });
+        if matches!(reply, Reply::Remote(told) if joined(told)) {
+            self.remote.lease = None;
+        }
         if let locks::Stage::Held { .. } = self.lock {
             self.lock = locks::Stage::Done;
         }
     }
 
-    /// The lease of a waiter that nobody waits for any more.
+    /// The lease of a waiter that nobody waits for any more, or of a worker that did not join.
     pub(super) fn lease_to_revoke(&self) -> Option<LeaseId> {
-        self.lock
-            .lease()
-            .filter(|_| matches!(self.request, Request::LockTake { .. }))
+        match &self.request {
+            Request::LockTake { .. } => self.lock.lease(),
+            Request::Remote(ask) if matches!(**ask, RemoteAsk::Join(_)) => {
+                self.remote.lease_to_revoke()
+            }
+            Request::Submit(_)
+            | Request::Get { .. }
+            | Request::List { .. }
+            | Request::Find { .. }
+            | Request::Count(_)
+            | Request::Why(_)
+            | Request::Cancel(_)
+            | Request::Rerun(_)
+            | Request::Changes { .. }
+            | Request::Timings
+            | Request::Stats
+            | Request::Queues
+            | Request::Nodes
+            | Request::ConfigureQueue { .. }
+            | Request::Drain(_)
+            | Request::LockRenew { .. }
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => None,
+        }
     }
 
     pub(super) fn token(&self, lease: LeaseId) -> LockToken {
@@ -161,7 +240,11 @@ impl Errand {
         own: &Own,
     ) -> Next {
         if let Some(reason) = self.refused.take() {
-            return Next::Reply(Reply::Refused(reason));
+            return Next::Reply(if matches!(self.request, Request::Remote(_)) {
+                remote::refused(reason)
+            } else {
+                Reply::Refused(reason)
+            });
         }
         match self.request.clone() {
             Request::Submit(_) => unreachable!("submissions are no errands"),
@@ -200,6 +283,7 @@ impl Errand {
             } => locks::take(self, &lock, owner, ttl, view),
             Request::LockRenew { lock, token } => locks::renew(self, &lock, &token, view),
             Request::LockRelease { lock, token } => locks::release(self, &lock, &token),
+            Request::Remote(ask) => remote::next(self, &ask, now, view, own),
         }
     }
 
@@ -240,7 +324,8 @@ impl Errand {
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
-            | Request::LockRelease { .. } => None,
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => None,
         }
     }
 }

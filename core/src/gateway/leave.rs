@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use super::request::{Reply, RequestId};
-use crate::ids::TaskId;
+use crate::ids::{NodeId, TaskId};
 use crate::server::Effect;
 
 impl Gateway {
@@ -28,8 +28,9 @@ impl Gateway {
             self.awaiting_view.remove(&(at, id));
         }
         self.stop_awaiting_end(id, errand.task());
+        self.stop_awaiting_claims(id, errand.worker());
         self.steps.retain(|(owner, ..)| *owner != id);
-        self.lone_steps.retain(|(owner, _)| *owner != id);
+        self.lone_steps.retain(|(owner, ..)| *owner != id);
         self.to_revoke.extend(errand.lease_to_revoke());
     }
 
@@ -43,6 +44,16 @@ impl Gateway {
         }
     }
 
+    fn stop_awaiting_claims(&mut self, id: RequestId, worker: Option<&NodeId>) {
+        let Some(worker) = worker else { return };
+        if let Some(waiting) = self.awaiting_claims.get_mut(worker) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.awaiting_claims.remove(worker);
+            }
+        }
+    }
+
     /// The process leaves: whoever waits for a task's end gets what there is, and whoever waits for a lock may wait
     /// elsewhere.
     pub(crate) fn stop_waiting(&mut self, out: &mut Vec<Effect>) {
@@ -52,8 +63,10 @@ impl Gateway {
             let reply = Reply::NotReady;
             out.push(Effect::Reply { id, reply });
         }
-        let waiting = self.awaiting_end.values().flatten().copied();
-        let waiting: Vec<RequestId> = waiting.chain(self.awaiting_changes.clone()).collect();
+        let ends = self.awaiting_end.values().flatten();
+        let claims = self.awaiting_claims.values().flatten();
+        let waiting = ends.chain(claims).chain(&self.awaiting_changes);
+        let waiting: Vec<RequestId> = waiting.copied().collect();
         for id in waiting {
             self.give_up_waiting(id);
         }
@@ -64,8 +77,9 @@ impl Gateway {
             return;
         };
         errand.stop_waiting();
-        let task = errand.task();
+        let (task, worker) = (errand.task(), errand.worker().cloned());
         self.stop_awaiting_end(id, task);
+        self.stop_awaiting_claims(id, worker.as_ref());
         self.awaiting_changes.remove(&id);
         self.runnable.insert(id);
     }

@@ -12,6 +12,7 @@ mod journal;
 mod leave;
 mod locks;
 mod news;
+mod remote;
 mod request;
 mod settle;
 mod show;
@@ -28,6 +29,10 @@ use self::errand::{Errand, Next};
 pub use self::find::{FIND_MAX, LIST_MAX, Order};
 use self::journal::Journal;
 pub use self::journal::{CHANGED_QUEUES_MAX, CHANGES_MAX, JOURNAL_IDLE, JOURNAL_MAX};
+pub use self::remote::{
+    FETCH_TASKS_MAX, RemoteAsk, RemoteAttempt, RemoteEnd, RemoteSpec, RemoteStart, RemoteStop,
+    RemoteToken, RemoteTold,
+};
 pub use self::request::{
     Due, IdempotencyKey, LockToken, Reply, Request, RequestId, Submitted, TaskSpec,
 };
@@ -38,7 +43,7 @@ pub use self::shown::{
 use self::submit::{Submission, Submissions};
 use self::timings::Timings;
 pub use self::timings::{BOUNDS_MS, Histogram, QueueTimings, TIMED_QUEUES_MAX, TimingsView};
-use crate::ids::{LeaseId, OpId, OpIds, Revision, TaskId};
+use crate::ids::{LeaseId, NodeId, OpId, OpIds, Revision, TaskId};
 use crate::planted::planted;
 use crate::record::Totals;
 use crate::rng::Rng;
@@ -82,6 +87,8 @@ struct Own {
     room: Room,
     drift_repaired: u64,
     departures: Departures,
+    /// How far the view is.
+    view_at: Revision,
     journal: Journal,
     timings: Timings,
 }
@@ -100,11 +107,13 @@ pub(crate) struct Gateway {
     awaiting_view: BTreeSet<(Revision, RequestId)>,
     awaiting_end: BTreeMap<TaskId, BTreeSet<RequestId>>,
     awaiting_locks: BTreeSet<RequestId>,
+    /// Who waits for news of a remote worker's claims.
+    awaiting_claims: BTreeMap<NodeId, BTreeSet<RequestId>>,
     awaiting_changes: BTreeSet<RequestId>,
     /// Steps that wait for a lane.
     steps: VecDeque<(RequestId, Step, Totals)>,
     /// Steps that share a transaction with nobody: two waiters of one lock must not get the same fence.
-    lone_steps: VecDeque<(RequestId, Step)>,
+    lone_steps: VecDeque<(RequestId, Step, Totals)>,
     deadlines: Timers<RequestId>,
     /// When the leases of waiters for locks are to be renewed.
     renewals: Timers<RequestId>,
@@ -126,6 +135,7 @@ impl Gateway {
             awaiting_view: BTreeSet::new(),
             awaiting_end: BTreeMap::new(),
             awaiting_locks: BTreeSet::new(),
+            awaiting_claims: BTreeMap::new(),
             awaiting_changes: BTreeSet::new(),
             steps: VecDeque::new(),
             lone_steps: VecDeque::new(),
@@ -203,7 +213,8 @@ impl Gateway {
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
-            | Request::LockRelease { .. } => {
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => {
                 if matches!(request, Request::Changes { .. }) {
                     self.own.journal.on_asked(now.mono);
                 }
@@ -291,6 +302,7 @@ impl Gateway {
                 .into(),
             );
         }
+        self.own.view_at = feed.at().unwrap_or(self.own.view_at);
         for id in std::mem::take(&mut self.runnable) {
             let Some(errand) = self.errands.get_mut(&id) else {
                 continue;
@@ -307,7 +319,7 @@ impl Gateway {
             }
             match errand.next(now, view, scheduler, &self.own) {
                 Next::Reply(reply) => {
-                    errand.keep_lease();
+                    errand.keep_lease(&reply);
                     self.end_errand(id);
                     self.reply(id, reply, out);
                 }
@@ -327,7 +339,10 @@ impl Gateway {
                 }
                 Next::CommitAlone(step) => {
                     errand.committing = true;
-                    self.lone_steps.push_back((id, step));
+                    self.lone_steps.push_back((id, step, Totals::default()));
+                }
+                Next::AwaitClaims(worker) => {
+                    self.awaiting_claims.entry(worker).or_default().insert(id);
                 }
                 Next::AwaitEnd(task) => {
                     self.awaiting_end.entry(task).or_default().insert(id);

@@ -13,6 +13,8 @@ impl Gateway {
             .extend(std::mem::take(&mut self.awaiting_changes));
         let waiting = std::mem::take(&mut self.awaiting_end);
         self.runnable.extend(waiting.into_values().flatten());
+        let waiting = std::mem::take(&mut self.awaiting_claims);
+        self.runnable.extend(waiting.into_values().flatten());
         self.runnable.extend(&self.awaiting_locks);
     }
 
@@ -28,19 +30,23 @@ impl Gateway {
                 }
             }
             News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
+            News::ClaimCame(worker, ..)
+            | News::ClaimChanged(worker, ..)
+            | News::ClaimWent(worker, ..)
+            | News::WorkerWent(worker, _)
+            | News::NodeConfigured(worker) => {
+                if let Some(waiting) = self.awaiting_claims.remove(worker) {
+                    self.runnable.extend(waiting);
+                }
+            }
             News::EntryCame(..)
-            | News::ClaimCame(..)
-            | News::ClaimChanged(..)
-            | News::ClaimWent(..)
             | News::DelayedCame(..)
             | News::DelayedWent(..)
             | News::WorkerCame(..)
             | News::WorkerBeat(_)
-            | News::WorkerWent(..)
             | News::OfferChanged(_)
             | News::SchedulersChanged
             | News::Unread(_)
-            | News::NodeConfigured(_)
             | News::QueueConfigured(_) => {}
         }
     }

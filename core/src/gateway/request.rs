@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::find::Order;
+use super::remote::{RemoteAsk, RemoteTold};
 use super::shown::{ChangesView, NodeView, QueueView, StatsView, TaskView, Why};
 use super::timings::TimingsView;
 use crate::balance::Strategy;
@@ -192,6 +193,8 @@ pub enum Request {
         /// Proof of holding it.
         token: LockToken,
     },
+    /// Do something for a worker that has no connection to the store. Answered by [`Reply::Remote`].
+    Remote(Box<RemoteAsk>),
 }
 
 /// What a gateway answers.
@@ -248,6 +251,8 @@ pub enum Reply {
         /// How long it is held without a renewal.
         ttl: Duration,
     },
+    /// What a remote worker is told.
+    Remote(Box<RemoteTold>),
     /// Done, with nothing to show.
     Done,
     /// There is no such thing.
@@ -314,7 +319,8 @@ impl Request {
             | Self::Drain(_)
             | Self::LockTake { .. }
             | Self::LockRenew { .. }
-            | Self::LockRelease { .. } => false,
+            | Self::LockRelease { .. }
+            | Self::Remote(_) => false,
         }
     }
 
@@ -323,6 +329,7 @@ impl Request {
         let wait = match self {
             Self::Get { wait, .. } | Self::Changes { wait, .. } => wait.unwrap_or(request_max),
             Self::LockTake { wait, .. } => *wait,
+            Self::Remote(ask) => ask.wait().unwrap_or(request_max),
             Self::Submit(_)
             | Self::List { .. }
             | Self::Find { .. }

@@ -6,7 +6,6 @@ use super::{Gateway, Job, RequestId};
 use crate::ids::Revision;
 use crate::lanes::Settled;
 use crate::planted::planted;
-use crate::record::Totals;
 use crate::store::Batch;
 use crate::time::Now;
 use crate::view::Feed;
@@ -15,15 +14,15 @@ impl Gateway {
     /// The next transaction's steps. `to_job` wraps them for the lanes.
     pub(crate) fn next_batch<M: fmt::Debug>(&mut self, to_job: impl Fn(Job) -> M) -> Batch<M> {
         let mut batch = Batch::default();
-        if let Some((id, step)) = self.lone_steps.pop_front() {
+        if let Some((id, step, totals)) = self.lone_steps.pop_front() {
             let job = Job::Errand {
                 id,
                 step: step.clone(),
-                totals: Totals::default(),
+                totals,
             };
             batch
                 .push(to_job(job), step)
-                .expect("a waiter's key fits an empty transaction");
+                .expect("a step that was in a transaction, or is one key, fits an empty one");
             return batch;
         }
         while let Some((id, step, totals)) = self.steps.pop_front() {
@@ -83,6 +82,10 @@ impl Gateway {
                         }
                         // One of them is at fault: each is tried alone.
                         Job::Submit(submission) => self.submissions.again_alone(submission),
+                        // A worker's lease that has ended must not be the fault of those who shared its transaction.
+                        Job::Errand { id, step, totals } if !alone => {
+                            self.lone_steps.push_back((id, step, totals));
+                        }
                         Job::Errand { id, .. } => {
                             if let Some(errand) = self.errands.get_mut(&id) {
                                 errand.refused = Some(reason);
@@ -110,6 +113,10 @@ impl Gateway {
         errand.committing = false;
         errand.read = None;
         errand.committed |= applied == Some(true);
+        errand.disproved = applied == Some(false);
+        if applied == Some(true) {
+            errand.remote.at = at;
+        }
         self.await_view(now, id, at, feed);
     }
 }

@@ -186,6 +186,13 @@ super::bugs! {
         breaks ["S1" "S18"] needs "submissions in one transaction with a step in conflict (cancels, reruns, settings at the same time)";
     "P-group-refused-whole" Core("gateway::settle::on_settled"): "one refused task refuses all that shared its transaction"
         breaks ["S18"] needs "a transaction that the store refuses for one of its tasks (a smaller limit of the store); replies item by item";
+    // Remote workers.
+    "P-remote-stale-done" Core("gateway::remote::claim"): "what a remote worker says of an attempt is taken for its newest attempt"
+        breaks ["S6" "S3" "S9"] needs "a remote worker that reports an attempt which it lost, while it has a later one of the same task";
+    "P-remote-fetch-by-view" Core("gateway::remote::fetch::found"): "a fetch gives what the view shows, without reading whether it still is so"
+        breaks ["S7" "S3"] needs "a remote worker that ends an attempt through one gateway, and fetches through another whose news are late";
+    "P-remote-done-counted-again" Core("gateway::remote::done::gone"): "a report that comes again is counted again"
+        breaks ["S10"] needs "a remote worker whose completion was recorded and whose answer was lost";
     // The janitor.
     "P-purge-by-creation" Core("server::ended::ended_before"): "tasks are purged by age since their creation"
         breaks ["S1" "S8"] needs "a task that ends long after it was created (delay, retries, outage) and is asked for within its retention";

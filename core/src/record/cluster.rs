@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Carry, Record, Version, is_default};
 use crate::balance::Strategy;
-use crate::ids::{Priority, QueueName, Registration, Revision, TaskId, TaskType};
+use crate::ids::{LeaseId, Priority, QueueName, Registration, Revision, TaskId, TaskType};
 use crate::time::{Millis, Wall};
 
 /// `/config/queues/{queue}`: what an operator set.
@@ -69,8 +69,26 @@ pub struct NodeRecord {
     pub ttl: Millis,
     /// When the node started, by its own clock.
     pub started_at: Wall,
+    /// What gateways must know of a worker that has no connection to the store; `None` for every other node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<Box<RemoteRecord>>,
 }
 impl Record for NodeRecord {}
+
+/// What a gateway must know to act for a worker that talks to gateways only. Part of the worker's own leased key, so
+/// that every gateway knows it, and none does any more when the session is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoteRecord {
+    /// The lease of its session.
+    pub lease: LeaseId,
+    /// The hash of the secret that the worker was given, in hex: who knows the secret is the worker.
+    pub secret: Arc<str>,
+    /// What it takes while it is not drained.
+    pub offer: OfferRecord,
+    /// It leaves: nothing is offered for it any more.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub leaving: bool,
+}
 
 /// `/offers/{worker_id}`: what a worker takes now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::cluster::{
-    DeadRecord, LockRecord, NodeConfig, NodeRecord, OfferRecord, QueueConfig, UniqueRecord,
+    DeadRecord, LockRecord, NodeConfig, NodeRecord, OfferRecord, QueueConfig, RemoteRecord,
+    UniqueRecord,
 };
 pub use self::json::Json;
 pub use self::stats::{LaneRecord, Totals};

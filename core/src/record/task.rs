@@ -114,6 +114,9 @@ pub struct AttemptNote {
     pub ended_at: Wall,
     /// How it ended.
     pub end: AttemptEnd,
+    /// Its fence, where its worker may ask again whether this was recorded: a worker that talks to gateways only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
 }
 
 /// How an attempt that did not complete the task ended.
@@ -304,6 +307,7 @@ mod tests {
                 started_at: None,
                 ended_at: Wall::from_millis(1),
                 end: AttemptEnd::Lost,
+                fence: None,
             });
         }
         let kept: Vec<_> = carry.notes.iter().map(|note| note.attempt.0).collect();

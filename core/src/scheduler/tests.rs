@@ -68,6 +68,7 @@ impl Rig {
             memory_bytes: 0,
             ttl: Millis::from_secs(10),
             started_at: timestamp,
+            remote: None,
         };
         let offer = OfferRecord {
             v: Version,

@@ -124,6 +124,7 @@ impl Server {
                 memory_bytes: 0,
                 ttl: Millis::new(u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX)),
                 started_at: now.wall,
+                remote: None,
             },
             beat_due: false,
             leaving: false,

@@ -51,6 +51,7 @@ pub fn take(
         started_at: None,
         ended_at: wall,
         end: lost_end(from),
+        fence: None,
     });
     carry.losses = carry.losses.saturating_add(u32::from(!planted!("M-22")));
     let takeover = takeover_of(claim.stop, carry.losses, losses_max);

@@ -91,6 +91,7 @@ fn of_others(n: u8) -> Vec<(Key, Value)> {
         memory_bytes: 0,
         ttl: Millis::from_secs(1),
         started_at: Wall::from_millis(1),
+        remote: None,
     };
     vec![
         (Key::node(Role::Worker, &named), life.encode()),

@@ -129,6 +129,7 @@ impl Worker {
                 memory_bytes: 0,
                 ttl: Millis::new(u64::try_from(config.ttl.as_millis()).unwrap_or(u64::MAX)),
                 started_at: now.wall,
+                remote: None,
             },
             beat_due: false,
             owed: Totals::default(),

@@ -462,5 +462,6 @@ fn note_of(worker: &NodeId, carry: &Carry, failed: &Failed) -> AttemptNote {
             .error
             .clone()
             .map_or(AttemptEnd::TimedOut, AttemptEnd::Failed),
+        fence: None,
     }
 }

@@ -323,6 +323,7 @@ fn offers_and_reports_hang_on_the_lease_of_a_life_that_goes_on() {
         memory_bytes: 0,
         ttl: Millis::from_secs(3),
         started_at: Wall::from_millis(1),
+        remote: None,
     };
     let step = steps::beat(Role::Worker, &worker(1), registration, lease, &node);
     assert_eq!(step.guards, [life]);

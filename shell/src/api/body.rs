@@ -19,6 +19,8 @@ const DRAIN_MAX: usize = 64 * 1024 * 1024;
 pub(super) enum Size {
     /// As large as an object or an array of objects may be, whichever it is.
     Tasks,
+    /// As large as an array of objects may be, though it is an object.
+    Results,
     /// A few fields.
     Small,
 }
@@ -29,7 +31,9 @@ impl Size {
     fn most(self, first: Option<u8>, limits: &Limits) -> usize {
         match (self, first) {
             (Self::Small, _) => SMALL_MAX,
-            (Self::Tasks, Some(b'[')) => limits.body_max.max(limits.object_max()),
+            (Self::Results, _) | (Self::Tasks, Some(b'[')) => {
+                limits.body_max.max(limits.object_max())
+            }
             (Self::Tasks, Some(_) | None) => limits.object_max(),
         }
     }

@@ -28,6 +28,7 @@ mod tasks;
 mod tls;
 mod view;
 mod worker;
+mod workers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,6 +131,8 @@ struct Shared {
     front: Front,
     clock: SystemClock,
     metrics: metrics::Metrics,
+    /// Room for fetches of remote workers that wait.
+    fetches: tokio::sync::Semaphore,
     events: Arc<events::Hub>,
     history: history::History,
 }
@@ -189,6 +192,7 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> R
         front,
         clock: SystemClock::start(),
         metrics: metrics::Metrics::default(),
+        fetches: tokio::sync::Semaphore::new(workers::FETCHES_MAX),
         events: Arc::default(),
         history: history::History::default(),
     }));

@@ -204,6 +204,7 @@ impl Problem {
             | Reply::Missed { .. }
             | Reply::Timings(_)
             | Reply::Lock { .. }
+            | Reply::Remote(_)
             | Reply::Done => {
                 tracing::error!(what, "the gateway answered a question that was not asked");
                 Self::new(

@@ -2,14 +2,20 @@
 
 use axum::http::StatusCode;
 
-use super::access::Access::{Admin, Open, Operate, Read, Submit};
+use super::access::Access::{Admin, Open, Operate, Read, Submit, Work};
 use super::access::{audit, session};
 use super::describe::types::{
     Bulk, Document, HistoryRange, Id, LockProof, LockTake, Name, Order, PageSize, QueueSettings,
     SessionBegin, Span, Status, Submissions, Terms, Text,
 };
 use super::route::Route;
-use super::{bulk, cluster, events, health, history, locks, metrics, reasons, tasks, view};
+use super::workers::described::{
+    WorkerBeat, WorkerBeaten, WorkerDone, WorkerFetch, WorkerJoin, WorkerLeft, WorkerNews,
+    WorkerProof, WorkerRecorded, WorkerSession,
+};
+use super::{
+    bulk, cluster, events, health, history, locks, metrics, reasons, tasks, view, workers,
+};
 
 const OK: StatusCode = StatusCode::OK;
 
@@ -30,6 +36,7 @@ pub(super) fn all() -> Vec<Route> {
         of_the_cluster(),
         of_changes(),
         of_locks(),
+        of_workers(),
         of_access(),
         of_the_server(),
     ]
@@ -257,6 +264,70 @@ fn of_locks() -> Vec<Route> {
         .query::<Text>("token", "Proof of holding it.")
         .may_take::<LockProof>()
         .answers::<locks::Held>(OK, "The lock was given back."),
+    ]
+}
+
+fn of_workers() -> Vec<Route> {
+    const WORKER: &str = "The worker's id, as joining gave it.";
+    let worker = |route: Route| {
+        route
+            .variable::<Name>("id", WORKER)
+            .refuses(&[400, 408, 410, 413, 415, 503, 504])
+    };
+    vec![
+        Route::post(
+            "/api/v1/workers",
+            Work,
+            (
+                "joinWorker",
+                "Take part as a worker that talks HTTP. The protocol is a chapter of the guide.",
+            ),
+            workers::join,
+        )
+        .takes::<WorkerJoin>()
+        .answers::<WorkerSession>(
+            StatusCode::CREATED,
+            "It takes part; its first fetch makes its offer.",
+        )
+        .refuses(&[400, 408, 409, 413, 415, 503, 504]),
+        worker(Route::post(
+            "/api/v1/workers/{id}/fetch",
+            Work,
+            (
+                "fetchTasks",
+                "Get attempts that are not named as held, waiting for the first.",
+            ),
+            workers::fetch,
+        ))
+        .takes::<WorkerFetch>()
+        .answers::<WorkerNews>(OK, "What is new."),
+        worker(Route::post(
+            "/api/v1/workers/{id}/beat",
+            Work,
+            ("beatWorker", "Renew the session, and learn what must stop."),
+            workers::beat,
+        ))
+        .takes::<WorkerBeat>()
+        .answers::<WorkerBeaten>(OK, "The session goes on."),
+        worker(Route::post(
+            "/api/v1/workers/{id}/done",
+            Work,
+            ("endTasks", "Report how attempts ended. May be repeated."),
+            workers::done,
+        ))
+        .takes::<WorkerDone>()
+        .answers::<WorkerRecorded>(OK, "What became of each, in order."),
+        worker(Route::post(
+            "/api/v1/workers/{id}/leave",
+            Work,
+            (
+                "leaveWorker",
+                "Take part no more: what is left is handed back. May be repeated.",
+            ),
+            workers::leave,
+        ))
+        .takes::<WorkerProof>()
+        .answers::<WorkerLeft>(OK, "It takes part no more."),
     ]
 }
 

@@ -240,6 +240,7 @@ fn fates(reply: Reply, count: usize) -> Result<Vec<Submitted>, Problem> {
             | Reply::Missed { .. }
             | Reply::Timings(_)
             | Reply::Lock { .. }
+            | Reply::Remote(_)
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }

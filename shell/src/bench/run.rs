@@ -171,6 +171,7 @@ async fn ask(
             | Reply::Missed { .. }
             | Reply::Timings(_)
             | Reply::Lock { .. }
+            | Reply::Remote(_)
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }

@@ -41,8 +41,8 @@ pub struct DevArgs {
     /// Who may reach it.
     #[command(flatten)]
     pub front: FrontArgs,
-    /// How many workers to run
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    /// How many workers to run; none where all workers talk HTTP
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1_000))]
     pub workers: u32,
     /// Handlers that run at the same time, for each worker
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
@@ -145,11 +145,16 @@ async fn run_nodes(
     let (workers_left, left) = tokio::sync::oneshot::channel();
     let asked = stop.asked();
     let leaving = tokio::spawn(async move {
-        let first = futures_util::future::select_all(
-            workers.iter_mut().map(|worker| Box::pin(worker.wait())),
-        );
+        let first = async {
+            // Where all workers talk HTTP there is none here.
+            if workers.is_empty() {
+                return std::future::pending().await;
+            }
+            let all = workers.iter_mut().map(|worker| Box::pin(worker.wait()));
+            futures_util::future::select_all(all).await.0
+        };
         let ended = tokio::select! { biased;
-            (exit, ..) = first => Some(exit),
+            exit = first => Some(exit),
             () = asked => None,
         };
         if let Some(exit) = ended {

@@ -4,6 +4,7 @@ mod api;
 mod audit;
 mod bench;
 mod bulk;
+mod conformance;
 mod daemon;
 mod demo;
 mod dev;
@@ -43,6 +44,7 @@ use clap::{Args, FromArgMatches, Parser, Subcommand};
 pub use self::api::{ApiArgs, CallMethod, CallPath};
 pub use self::audit::AuditArgs;
 pub use self::bench::{BenchCommand, BenchOptions, BenchStore, LimitArgs, RunArgs};
+pub use self::conformance::{ConformanceArgs, ConformanceCommand};
 pub use self::dev::DevArgs;
 pub use self::doctor::DoctorArgs;
 pub use self::etcd::{EtcdArgs, NodeArgs};
@@ -151,6 +153,9 @@ pub enum Command {
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Judge a worker that talks HTTP by the protocol of workers
+    #[command(subcommand)]
+    Conformance(ConformanceCommand),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write those of all commands
@@ -178,6 +183,7 @@ impl Command {
             | Self::Lock(_)
             | Self::Token(_)
             | Self::Bench(_)
+            | Self::Conformance(_)
             | Self::Completions(_)
             | Self::Man(_)
             | Self::Help(_)
@@ -224,6 +230,7 @@ async fn run(global: Global, command: Command) -> anyhow::Result<ExitCode> {
         Command::Scheduler(args) => scheduler::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Bench(command) => bench::run(command, output).await,
+        Command::Conformance(command) => conformance::run(command, output).await,
         Command::Token(command) => token::run(command, output),
         Command::Task(command) => task::run(command, &client()?, output).await,
         Command::Queue(command) => queue::run(command, &client()?, output).await,

@@ -178,6 +178,7 @@ impl Memory {
             Request::LockTake { ttl, .. } => self.take_lock(ttl),
             Request::LockRenew { token, .. } => self.renew_lock(token),
             Request::LockRelease { token, .. } => self.release_lock(&token),
+            Request::Remote(_) => Reply::NotReady,
         })
     }
 

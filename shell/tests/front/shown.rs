@@ -22,6 +22,7 @@ pub(crate) fn end(view: &mut TaskView) {
             started_at: None,
             ended_at: now,
             end: AttemptEnd::Failed("it broke".into()),
+            fence: None,
         }];
     } else {
         view.state = TaskState::Completed;

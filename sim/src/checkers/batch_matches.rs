@@ -142,6 +142,7 @@ impl Checker for BatchMatches {
                 | Reply::Missed { .. }
                 | Reply::Timings(_)
                 | Reply::Lock { .. }
+                | Reply::Remote(_)
                 | Reply::Done
                 | Reply::NotFound
                 | Reply::Forbidden { .. }

@@ -10,7 +10,7 @@ use windlass_core::ids::{NodeId, Registration};
 use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
-use super::rows::{Row, claim_of, is_foreign, is_node, row_of, writer_of};
+use super::rows::{Row, claim_of, is_foreign, is_node, is_remote, row_of, writer_of};
 use super::{Checker, Findings, Rule};
 use crate::book::{Other, TaskStep};
 use crate::fact::Fact;
@@ -26,8 +26,13 @@ pub(super) struct LegalSteps {
 /// Whether the writer of a revision may take this row.
 fn may(row: Row, step: &TaskStep, writer: (&str, char)) -> bool {
     let (node, part) = writer;
-    let by_owner =
-        || part == 'w' && claim_of(&step.before).is_some_and(|it| is_node(&it.worker, node));
+    let by_owner = || {
+        claim_of(&step.before).is_some_and(|it| match part {
+            'w' => is_node(&it.worker, node),
+            'g' => is_remote(&it.worker),
+            _ => false,
+        })
+    };
     match row {
         Row::Submitted | Row::CancelledWaiting | Row::Rerun => part == 'g',
         Row::Dispatched | Row::Lost | Row::LostForGood(_) | Row::Released => part == 's',

@@ -148,7 +148,8 @@ impl LockFreed {
             | Request::Nodes
             | Request::ConfigureQueue { .. }
             | Request::Drain(_)
-            | Request::LockRelease { .. } => return,
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => return,
         };
         let asked = self.asked_until.entry(lock.clone()).or_default();
         *asked = until.max(*asked);

@@ -66,7 +66,8 @@ impl LockOrder {
             | Request::Timings
             | Request::Nodes
             | Request::ConfigureQueue { .. }
-            | Request::Drain(_) => return,
+            | Request::Drain(_)
+            | Request::Remote(_) => return,
         };
         self.asked.insert(id, (at, asked));
     }

@@ -80,7 +80,8 @@ impl ReadYourAck {
             | Request::Drain(_)
             | Request::LockTake { .. }
             | Request::LockRenew { .. }
-            | Request::LockRelease { .. } => return,
+            | Request::LockRelease { .. }
+            | Request::Remote(_) => return,
         };
         self.asked.insert(id, asked);
     }

@@ -47,6 +47,7 @@ impl RoomKept {
             | Reply::Missed { .. }
             | Reply::Timings(_)
             | Reply::Lock { .. }
+            | Reply::Remote(_)
             | Reply::Done
             | Reply::NotFound
             | Reply::Forbidden { .. }

@@ -94,6 +94,11 @@ pub(super) fn writer_of(revised: &Revised) -> Option<(&str, char)> {
     })
 }
 
+/// Whether a worker has no lanes of its own, because gateways act for it. Runs name these workers so.
+pub(super) fn is_remote(worker: &NodeId) -> bool {
+    worker.as_str().starts_with(crate::remote::NAME)
+}
+
 /// The row that a step is, or why it is none.
 pub(super) fn row_of(step: &TaskStep) -> Result<Row, &'static str> {
     let (before, after) = (&step.before, &step.after);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use windlass_core::ids::{Fence, TaskId};
 use windlass_core::time::Mono;
 
-use super::rows::{claim_of, is_foreign, is_node, writer_of};
+use super::rows::{claim_of, is_foreign, is_node, is_remote, writer_of};
 use super::{Checker, Findings, Rule};
 use crate::book::{Claim, TaskStep};
 use crate::fact::Fact;
@@ -50,6 +50,10 @@ impl StaleRefused {
         // Who takes a claim without being its worker is a scheduler, and says so by its lane.
         let claim = removed?;
         match writer {
+            Some((node, 'g')) if !is_remote(&claim.worker) => Some(format!(
+                "{node}'s gateway removed the claim of {}",
+                claim.worker
+            )),
             Some((node, 'w')) if !is_node(&claim.worker, node) => {
                 Some(format!("{node} removed the claim of {}", claim.worker))
             }

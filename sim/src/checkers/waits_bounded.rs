@@ -13,13 +13,20 @@ use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
 use super::roster::Roster;
-use super::rows::{claim_of, is_foreign};
+use super::rows::{claim_of, is_foreign, is_remote};
 use super::{Checker, Findings, Rule, Terms};
 use crate::book::{Other, TaskStep};
 use crate::fact::{Fact, Phase};
+use crate::remote::{ANSWER_MAX, FETCH_WAIT};
 
 /// How much longer than planned a claim may wait: what is to be handed back waits for a lane, and for a lost answer.
 const SLACK: Duration = Duration::from_secs(5);
+
+/// How much longer where a worker learns of its claims, and hands them back, by calls to gateways: a fetch and a report may
+/// each wait for one that is frozen or cut off, until they are made at another.
+const UNANSWERED: Duration = FETCH_WAIT
+    .saturating_add(ANSWER_MAX)
+    .saturating_add(ANSWER_MAX);
 
 /// Remembers the claims that no handler was started for.
 #[derive(Debug)]
@@ -82,7 +89,10 @@ impl WaitsBounded {
             .filter(|(_, member)| member.id == *worker && member.role == Role::Worker);
         let hurt = named.map(|(node, _)| self.roster.hurt_until(node));
         let from = hurt.fold(since.max(self.terms.awake(healed)), Mono::max);
-        let patience = Duration::from_millis(self.terms.claim_wait_max_ms) + SLACK;
+        let mut patience = Duration::from_millis(self.terms.claim_wait_max_ms) + SLACK;
+        if is_remote(worker) {
+            patience += UNANSWERED;
+        }
         if from.after(patience) < at {
             let millis = at.since(from).as_millis();
             let what = format!("{task} waited for a slot of {worker} for {millis} ms");

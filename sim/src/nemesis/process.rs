@@ -38,6 +38,11 @@ impl World {
         match config {
             NodeConfig::Server(config) => self.add_server(&id, |it| *it = config),
             NodeConfig::Worker(config) => self.add_worker(&id, |it| *it = config),
+            NodeConfig::Remote(config) => {
+                let node = self.plan_remote(&id, |it| *it = config);
+                self.boot(node);
+                node
+            }
         };
     }
 }

@@ -106,7 +106,9 @@ impl World {
     pub(super) fn expire_lease(&mut self, node: NodeIx) {
         let key = match &self.nodes[node].config {
             NodeConfig::Server(config) => Key::node(Role::Scheduler, &config.id),
-            NodeConfig::Worker(config) => Key::node(Role::Worker, &config.id),
+            NodeConfig::Worker(config) | NodeConfig::Remote(config) => {
+                Key::node(Role::Worker, &config.id)
+            }
         };
         let lease = self.kv().entry(&key).and_then(|entry| entry.lease);
         if let Some(lease) = lease.filter(|_| !self.outage.is_down()) {

@@ -77,7 +77,7 @@ impl Runner<'_> {
     /// Operators replace workers that they ordered to take nothing any more: the order is for one life.
     fn replace_drained(&mut self, core: &[NodeIx]) {
         for node in core {
-            let idle = self.world.worker(*node).is_some_and(|it| !it.is_ready());
+            let idle = self.world.is_taking(*node) == Some(false);
             if idle && self.world.is_drained(*node) {
                 self.world.drain(*node);
             }

@@ -4,6 +4,7 @@ mod healed;
 
 use std::time::Duration;
 
+use windlass_core::config::WorkerConfig;
 use windlass_core::kv::Limits;
 use windlass_core::time::{Millis, Mono};
 
@@ -12,6 +13,7 @@ use crate::clients::{Clients, queue_name};
 use crate::fact::{Fact, NodeIx, Phase};
 use crate::marks::Marks;
 use crate::node::NodeConfig;
+use crate::remote;
 use crate::report::Report;
 use crate::scenario::{Act, Scenario};
 use crate::trace::Trace;
@@ -152,7 +154,7 @@ impl<'a> Runner<'a> {
             self.world.boot_at(node, plan.starts);
         }
         for (nth, plan) in self.scenario.workers.iter().enumerate() {
-            let node = self.world.plan_worker(&format!("w{nth}"), |config| {
+            let adjust = |config: &mut WorkerConfig| {
                 config.ttl = ttl;
                 config.slots = plan.slots;
                 config.weight = plan.weight;
@@ -160,7 +162,13 @@ impl<'a> Runner<'a> {
                 config.queues = plan.queues.iter().map(|queue| queue_name(*queue)).collect();
                 config.claim_wait_max = settings.claim_wait_max.into();
                 config.drain_grace = Duration::from_secs(2);
-            });
+            };
+            let node = if plan.remote {
+                self.world
+                    .plan_remote(&format!("{}{nth}", remote::NAME), adjust)
+            } else {
+                self.world.plan_worker(&format!("w{nth}"), adjust)
+            };
             self.world.boot_at(node, plan.starts);
         }
     }
@@ -207,7 +215,9 @@ impl<'a> Runner<'a> {
                 .mono
                 .after(Duration::from_secs(3) + (*back_after).into());
             self.restarts.push((back, *node));
-            if let NodeConfig::Worker(config) = &mut self.world.nodes[*node].config {
+            if let NodeConfig::Worker(config) | NodeConfig::Remote(config) =
+                &mut self.world.nodes[*node].config
+            {
                 config.slots = *slots;
             }
         }

@@ -113,6 +113,9 @@ pub struct WorkerPlan {
     pub lanes: u8,
     /// When it first starts.
     pub starts: Millis,
+    /// Whether it talks to gateways only.
+    #[serde(default)]
+    pub remote: bool,
 }
 
 /// The queues of every run.

@@ -15,6 +15,7 @@ use super::{Happening, NodeIx, World};
 use crate::clock::Clock;
 use crate::fact::Fact;
 use crate::node::{AnyInput, Brain, Node, NodeConfig};
+use crate::remote::Remote;
 
 impl World {
     /// Starts a scheduler process.
@@ -49,6 +50,21 @@ impl World {
         self.add(NodeConfig::Worker(config))
     }
 
+    /// A worker that talks to gateways only, and is down.
+    pub fn plan_remote(&mut self, id: &str, adjust: impl FnOnce(&mut WorkerConfig)) -> NodeIx {
+        let node = self.plan_worker(id, |config| {
+            // Its handlers could take locks through gateways, as every client can; that is not a worker's business.
+            config
+                .types
+                .retain(|kind| kind.as_str() != super::lockers::LOCKER);
+            adjust(config);
+        });
+        if let NodeConfig::Worker(config) = self.nodes[node].config.clone() {
+            self.nodes[node].config = NodeConfig::Remote(config);
+        }
+        node
+    }
+
     fn add(&mut self, config: NodeConfig) -> NodeIx {
         let origin = Mono::from_nanos(self.rng.below(1 << 40));
         self.nodes.push(Node::new(config, Clock::new(origin)));
@@ -63,6 +79,7 @@ impl World {
         state.brain = Some(match state.config.clone() {
             NodeConfig::Server(config) => Brain::Server(Box::new(Server::new(config, seed, now))),
             NodeConfig::Worker(config) => Brain::Worker(Box::new(Worker::new(config, seed, now))),
+            NodeConfig::Remote(config) => Brain::Remote(Box::new(Remote::new(config, seed, now))),
         });
         state.frozen_until = None;
         state.inbox.clear();
@@ -185,7 +202,7 @@ impl World {
     pub fn drain(&mut self, node: NodeIx) {
         let input = match self.nodes[node].config {
             NodeConfig::Server(_) => AnyInput::Server(server::Input::Drain),
-            NodeConfig::Worker(_) => AnyInput::Worker(worker::Input::Drain),
+            NodeConfig::Worker(_) | NodeConfig::Remote(_) => AnyInput::Worker(worker::Input::Drain),
         };
         if self.nodes[node].brain.is_some() {
             self.trace

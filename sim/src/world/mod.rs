@@ -6,13 +6,14 @@ mod lives;
 mod lockers;
 mod news;
 mod queue;
+mod remotes;
 mod run;
 mod tell;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windlass_core::gateway::{Reply, RequestId};
+use windlass_core::gateway::{RemoteAsk, Reply, RequestId};
 use windlass_core::ids::{LeaseId, NodeId, OpId, TaskId};
 use windlass_core::keyspace::Key;
 use windlass_core::kv::{self, ClientId, Kv, Limits};
@@ -84,6 +85,21 @@ pub(crate) enum Happening {
     Boot {
         node: NodeIx,
     },
+    /// A call of a worker that talks to gateways only reaches a gateway.
+    Call {
+        node: NodeIx,
+        life: u64,
+        call: u64,
+        server: NodeIx,
+        ask: Box<RemoteAsk>,
+    },
+    /// Its answer comes back, or it is given up.
+    Called {
+        node: NodeIx,
+        life: u64,
+        call: u64,
+        reply: Option<Box<Reply>>,
+    },
     EndOutage,
     EndDrift {
         node: NodeIx,
@@ -108,6 +124,8 @@ pub struct World {
     pub network: Network,
     /// What handlers did.
     pub ledger: Ledger,
+    /// The calls of workers that gateways have not answered yet.
+    called: BTreeMap<RequestId, remotes::Caller>,
     /// Replies to clients.
     pub replies: BTreeMap<RequestId, Reply>,
     /// Processes that ended by themselves, and why.
@@ -157,6 +175,7 @@ impl World {
             handlers: BTreeMap::new(),
             network: Network::new(rng.fork("network"), rudeness),
             ledger: Ledger::default(),
+            called: BTreeMap::new(),
             replies: BTreeMap::new(),
             exits: Vec::new(),
             torn_down: BTreeSet::new(),
@@ -198,15 +217,24 @@ impl World {
     pub fn server(&self, node: NodeIx) -> Option<&Server> {
         match self.nodes[node].brain.as_ref()? {
             Brain::Server(server) => Some(server),
-            Brain::Worker(_) => None,
+            Brain::Worker(_) | Brain::Remote(_) => None,
         }
     }
 
     /// The worker at `node`, if it is one and runs.
     pub fn worker(&self, node: NodeIx) -> Option<&Worker> {
         match self.nodes[node].brain.as_ref()? {
-            Brain::Server(_) => None,
+            Brain::Server(_) | Brain::Remote(_) => None,
             Brain::Worker(worker) => Some(worker),
+        }
+    }
+
+    /// Whether the worker at `node` takes tasks, of whatever kind it is; `None` when no worker runs there.
+    pub fn is_taking(&self, node: NodeIx) -> Option<bool> {
+        match self.nodes[node].brain.as_ref()? {
+            Brain::Server(_) => None,
+            Brain::Worker(worker) => Some(worker.is_ready()),
+            Brain::Remote(remote) => Some(remote.is_ready()),
         }
     }
 
@@ -248,6 +276,11 @@ impl World {
             Effects::Worker(all) => {
                 for effect in all {
                     self.perform_of_worker(node, effect);
+                }
+            }
+            Effects::Remote(all) => {
+                for effect in all {
+                    self.perform_of_remote(node, effect);
                 }
             }
         }
@@ -305,6 +338,9 @@ impl World {
                     node,
                     reply: Box::new(reply.clone()),
                 });
+                if let Some(caller) = self.called.remove(&id) {
+                    return self.answer_remote(caller, reply);
+                }
                 let before = self.replies.insert(id, reply);
                 assert!(before.is_none(), "a request is answered once");
             }
@@ -335,7 +371,12 @@ impl World {
         let state = &self.nodes[node];
         if let Some(at) = state.session_until {
             let until = state.clock.on_run(at);
-            let lease = self.worker(node).and_then(Worker::lease);
+            let lease = match &state.brain {
+                Some(Brain::Remote(_)) => self.lease_of_remote(node),
+                Some(Brain::Server(_) | Brain::Worker(_)) | None => {
+                    self.worker(node).and_then(Worker::lease)
+                }
+            };
             let lease_until = match lease {
                 // The store's clock has stood still while it was down, and may again.
                 Some(lease) => {
@@ -389,6 +430,19 @@ impl World {
                     self.store(kv::Input::Elapsed);
                 }
             }
+            Happening::Call {
+                node,
+                life,
+                call,
+                server,
+                ask,
+            } => self.call_arrives(node, life, call, server, *ask),
+            Happening::Called {
+                node,
+                life,
+                call,
+                reply,
+            } => self.call_ends(node, life, call, reply),
             Happening::HandlerActs { node, life, run } => self.handler_acts(node, life, run),
             Happening::Thaw { node } => self.thaw(node),
             Happening::Crash { node, life } => {
@@ -425,7 +479,11 @@ impl World {
 
     /// Whether a worker was ordered to drain in this life.
     pub fn is_drained(&self, node: NodeIx) -> bool {
-        let life = self.worker(node).and_then(Worker::registration);
+        let life = match &self.nodes[node].brain {
+            Some(Brain::Worker(worker)) => worker.registration(),
+            Some(Brain::Remote(remote)) => remote.registration(),
+            Some(Brain::Server(_)) | None => None,
+        };
         let orders = self.orders(node);
         orders.is_some_and(|orders| orders.life.is_none() || orders.life == life)
     }

@@ -240,6 +240,8 @@ impl World {
                 | Happening::Wake { .. }
                 | Happening::WakeStore
                 | Happening::HandlerActs { .. }
+                | Happening::Call { .. }
+                | Happening::Called { .. }
                 | Happening::Thaw { .. }
                 | Happening::Crash { .. }
                 | Happening::Boot { .. }

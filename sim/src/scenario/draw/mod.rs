@@ -39,6 +39,12 @@ impl Scenario {
             broken: draw.broken(),
         };
         scenario.settings.quota = draw.quota();
+        // Drawn last: what was drawn before there were remote workers is drawn still.
+        if draw.from.chance(35) {
+            for worker in scenario.workers.iter_mut().skip(1) {
+                worker.remote = draw.from.chance(60);
+            }
+        }
         scenario
     }
 }
@@ -120,6 +126,7 @@ impl<'a, 'b> Draw<'a, 'b> {
                 },
                 lanes: self.lanes(),
                 starts: self.starts(nth),
+                remote: false,
             })
             .collect()
     }

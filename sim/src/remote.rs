@@ -1,0 +1,684 @@
+//! A worker that talks to gateways only, as the protocol wants it: the client whose behaviour the checkers judge.
+//!
+//! It keeps nothing from one life to the next. Each call goes to any gateway and may be answered by nobody; then it is
+//! made again, elsewhere. Its session ends by its own clock, earlier than its lease, and before anything else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windlass_core::config::WorkerConfig;
+use windlass_core::gateway::{
+    RemoteAsk, RemoteAttempt, RemoteEnd, RemoteSpec, RemoteStart, RemoteStop, RemoteToken,
+    RemoteTold, Reply,
+};
+use windlass_core::ids::{OpId, Registration, Revision, TaskId};
+use windlass_core::machine::Exit;
+use windlass_core::record::StopReason;
+use windlass_core::rng::Rng;
+use windlass_core::time::{Mono, Now};
+use windlass_core::worker::{RunEvent, Start};
+
+/// How the ids of these workers begin.
+pub const NAME: &str = "remote-";
+
+/// How long a fetch waits.
+pub const FETCH_WAIT: Duration = Duration::from_secs(4);
+/// How long a call may take besides.
+pub const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// How long it waits before it makes a call again.
+const AGAIN: Duration = Duration::from_millis(150);
+/// A progress report is not made again: nothing hangs on it.
+const MARGIN_PART: u32 = 6;
+
+/// What reaches it.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Nothing but time.
+    Elapsed,
+    /// What became of a call; `None` when nobody answered.
+    Answer(u64, Option<Box<Reply>>),
+    /// A handler said something.
+    Run(OpId, RunEvent),
+    /// It is told to leave.
+    Drain,
+}
+
+/// What it wants.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask any gateway.
+    Ask {
+        /// Names the answer.
+        call: u64,
+        /// Which gateway, counted round those there are.
+        pick: u64,
+        /// How long the answer is waited for.
+        patience: Duration,
+        /// What.
+        ask: Box<RemoteAsk>,
+    },
+    /// Start a handler.
+    Start(Box<Start>),
+    /// Stop a handler.
+    Stop {
+        /// Which.
+        run: OpId,
+        /// Why.
+        reason: StopReason,
+    },
+    /// The session lasts until then.
+    Fence {
+        /// By its own clock.
+        at: Mono,
+    },
+    /// It ends.
+    Exit(Exit),
+}
+
+/// What a call was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Join,
+    Fetch,
+    Beat,
+    Done(RemoteAttempt),
+    Progress,
+    Leave,
+}
+
+/// An attempt that it has.
+#[derive(Debug)]
+struct Held {
+    start: RemoteStart,
+    /// When the fetch that gave it was answered.
+    since: Mono,
+    run: Option<OpId>,
+    started: Option<Mono>,
+    stopping: Option<StopReason>,
+    end: Option<RemoteEnd>,
+    /// Its end is being reported, or is reported again from then on.
+    reporting: bool,
+    again: Mono,
+}
+
+/// The worker.
+#[derive(Debug)]
+pub struct Remote {
+    config: WorkerConfig,
+    now: Mono,
+    /// The gateway that it asks, as long as it answers.
+    gateway: u64,
+    calls: BTreeMap<u64, (Call, Mono)>,
+    last: u64,
+    session: Option<Session>,
+    held: BTreeMap<RemoteAttempt, Held>,
+    /// When each kind of call is made next.
+    join_at: Mono,
+    fetch_at: Mono,
+    known: Option<Revision>,
+    draining: bool,
+    leaving: Option<Mono>,
+    left: bool,
+    exited: bool,
+}
+
+#[derive(Debug)]
+struct Session {
+    token: RemoteToken,
+    ttl: Duration,
+    until: Mono,
+    /// It is over, by its own clock.
+    over: bool,
+    beat_at: Mono,
+    /// The gateways know that it is about to leave.
+    told: bool,
+}
+
+impl Remote {
+    /// A worker that begins with nothing.
+    pub fn new(config: WorkerConfig, seed: u64, now: Now) -> Self {
+        Self {
+            config,
+            gateway: Rng::new(seed).draw(),
+            now: now.mono,
+            calls: BTreeMap::new(),
+            last: 0,
+            session: None,
+            held: BTreeMap::new(),
+            join_at: now.mono,
+            fetch_at: now.mono,
+            known: None,
+            draining: false,
+            leaving: None,
+            left: false,
+            exited: false,
+        }
+    }
+
+    /// The life that it believes to live.
+    pub fn registration(&self) -> Option<Registration> {
+        self.session.as_ref().map(|it| it.token.registration)
+    }
+
+    /// How far it knows its claims.
+    pub fn known(&self) -> Option<Revision> {
+        self.known
+    }
+
+    /// Whether it takes tasks.
+    pub fn is_ready(&self) -> bool {
+        self.is_open() && !self.draining && self.leaving.is_none()
+    }
+
+    fn is_open(&self) -> bool {
+        self.session.as_ref().is_some_and(|it| !it.over)
+    }
+
+    fn running(&self) -> usize {
+        self.held.values().filter(|it| it.run.is_some()).count()
+    }
+
+    /// Handles one input.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Effect>) {
+        self.now = now.mono;
+        if self.exited {
+            return;
+        }
+        self.pass_time(out);
+        match input {
+            Input::Elapsed => {}
+            Input::Answer(call, reply) => self.on_answer(call, reply, out),
+            Input::Run(run, event) => self.on_run(run, event, out),
+            Input::Drain => {
+                self.leaving.get_or_insert(self.now);
+            }
+        }
+        self.go_on(out);
+    }
+
+    /// The session's end comes before everything else.
+    fn pass_time(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now;
+        if let Some(session) = self
+            .session
+            .as_mut()
+            .filter(|it| !it.over && it.until <= now)
+        {
+            session.over = true;
+            session.beat_at = now;
+            self.stop_all(StopReason::Fenced, out);
+        }
+        let session = self.session.as_ref();
+        let wedged =
+            session.is_some_and(|it| it.over && it.until.after(it.ttl / MARGIN_PART) <= now);
+        if wedged && self.running() > 0 {
+            return self.exit(Exit::HandlerWedged, out);
+        }
+        let late: Vec<RemoteAttempt> = self
+            .held
+            .iter()
+            .filter(|(_, it)| it.is_late(now))
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        for attempt in late {
+            self.stop(attempt, StopReason::TimeOut, out);
+        }
+        if let Some(since) = self.leaving {
+            if since.after(self.config.drain_grace) <= now {
+                self.stop_all(StopReason::Shutdown, out);
+            }
+            if since.after(self.config.drain_grace + self.config.ttl * 2) <= now {
+                self.exit(Exit::Unheard, out);
+            }
+        }
+    }
+
+    fn stop_all(&mut self, reason: StopReason, out: &mut Vec<Effect>) {
+        let all: Vec<RemoteAttempt> = self.held.keys().copied().collect();
+        for attempt in all {
+            self.stop(attempt, reason, out);
+        }
+    }
+
+    fn stop(&mut self, attempt: RemoteAttempt, reason: StopReason, out: &mut Vec<Effect>) {
+        let Some(held) = self.held.get_mut(&attempt) else {
+            return;
+        };
+        match held.run {
+            Some(run) => {
+                let fenced = reason == StopReason::Fenced;
+                if held.stopping.is_none() || fenced && held.stopping != Some(reason) {
+                    held.stopping = Some(reason);
+                    out.push(Effect::Stop { run, reason });
+                }
+            }
+            None => {
+                held.end.get_or_insert(RemoteEnd::HandedBack);
+            }
+        }
+    }
+
+    fn exit(&mut self, exit: Exit, out: &mut Vec<Effect>) {
+        if !self.exited {
+            self.exited = true;
+            for held in self.held.values() {
+                if let Some(run) = held.run {
+                    let reason = StopReason::Fenced;
+                    out.push(Effect::Stop { run, reason });
+                }
+            }
+            out.push(Effect::Exit(exit));
+        }
+    }
+
+    fn ask(&mut self, call: Call, ask: RemoteAsk, out: &mut Vec<Effect>) {
+        self.last += 1;
+        self.calls.insert(self.last, (call, self.now));
+        let wait = if call == Call::Fetch {
+            FETCH_WAIT
+        } else {
+            Duration::ZERO
+        };
+        out.push(Effect::Ask {
+            call: self.last,
+            pick: self.gateway,
+            patience: wait + ANSWER_MAX,
+            ask: Box::new(ask),
+        });
+    }
+
+    fn is_asking(&self, call: Call) -> bool {
+        self.calls.values().any(|(kind, _)| *kind == call)
+    }
+
+    /// Makes every call that is due, and starts what can be.
+    fn go_on(&mut self, out: &mut Vec<Effect>) {
+        if self.exited {
+            return;
+        }
+        let now = self.now;
+        let Some(session) = &mut self.session else {
+            if self.leaving.is_some() {
+                return self.exit(Exit::Drained, out);
+            }
+            if now >= self.join_at && !self.is_asking(Call::Join) {
+                let spec = self.spec();
+                self.ask(Call::Join, RemoteAsk::Join(Box::new(spec)), out);
+            }
+            return;
+        };
+        let (token, open) = (session.token.clone(), !session.over);
+        let untold = self.leaving.is_some() && !session.told;
+        if now >= session.beat_at || untold && !self.calls.values().any(|(it, _)| *it == Call::Beat)
+        {
+            session.beat_at = now.after(session.ttl / MARGIN_PART);
+            let beat = RemoteAsk::Beat {
+                token: token.clone(),
+                held: self.held.keys().copied().collect(),
+                leaving: self.leaving.is_some(),
+            };
+            self.ask(Call::Beat, beat, out);
+        }
+        if !open {
+            return;
+        }
+        self.start_waiting(out);
+        self.report(&token, out);
+        if self.leaving.is_some() {
+            let done = self.held.is_empty() && self.session.as_ref().is_some_and(|it| it.told);
+            if done && !self.left && !self.is_asking(Call::Fetch) && !self.is_asking(Call::Leave) {
+                self.ask(Call::Leave, RemoteAsk::Leave { token }, out);
+            }
+            return;
+        }
+        if now >= self.fetch_at && !self.is_asking(Call::Fetch) {
+            let stopping = self
+                .held
+                .iter()
+                .filter(|(_, it)| it.stopping.is_some() || it.end.is_some());
+            let fetch = RemoteAsk::Fetch {
+                token,
+                held: self.held.keys().copied().collect(),
+                stopping: stopping.map(|(attempt, _)| *attempt).collect(),
+                draining: self.draining,
+                max: 8,
+                wait: Some(FETCH_WAIT),
+            };
+            self.ask(Call::Fetch, fetch, out);
+        }
+    }
+
+    fn spec(&self) -> RemoteSpec {
+        RemoteSpec {
+            id: Some(self.config.id.clone()),
+            version: self.config.version.clone(),
+            ttl: self.config.ttl,
+            slots: self.config.slots,
+            queues: self.config.queues.clone(),
+            types: self.config.types.clone(),
+            weight: self.config.weight,
+            labels: BTreeMap::new(),
+            secret_hash: "secret".into(),
+        }
+    }
+
+    /// Starts what waits, the most urgent first; what waits too long, or may not start, goes back.
+    fn start_waiting(&mut self, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let mut waiting: Vec<(_, TaskId, RemoteAttempt)> = self
+            .held
+            .iter()
+            .filter(|(_, it)| it.run.is_none() && it.end.is_none())
+            .map(|(attempt, it)| (it.start.priority, it.start.task, *attempt))
+            .collect();
+        waiting.sort();
+        let mut room = (self.config.slots as usize).saturating_sub(self.running());
+        let takes = !self.draining && self.leaving.is_none();
+        let wait_max = self.wait_max();
+        for (_, _, attempt) in waiting {
+            let held = self.held.get_mut(&attempt).expect("it was just seen");
+            if !takes || held.since.after(wait_max) <= now {
+                held.end = Some(RemoteEnd::HandedBack);
+            } else if room > 0 {
+                room -= 1;
+                self.last += 1;
+                let run = OpId(self.last);
+                held.run = Some(run);
+                held.started = Some(now);
+                out.push(Effect::Start(Box::new(held.start(run))));
+            }
+        }
+    }
+
+    /// How long an attempt may wait for a slot: what it was told of its claim is not older than it could be.
+    fn wait_max(&self) -> Duration {
+        (self.config.ttl / 2).min(self.config.claim_wait_max)
+    }
+
+    fn report(&mut self, token: &RemoteToken, out: &mut Vec<Effect>) {
+        let now = self.now;
+        let ready: Vec<RemoteAttempt> = self
+            .held
+            .iter()
+            .filter(|(_, it)| {
+                it.end.is_some() && it.run.is_none() && !it.reporting && it.again <= now
+            })
+            .map(|(attempt, _)| *attempt)
+            .collect();
+        for attempt in ready {
+            let held = self.held.get_mut(&attempt).expect("it was just seen");
+            held.reporting = true;
+            let done = RemoteAsk::Done {
+                token: token.clone(),
+                attempt,
+                end: held.end.clone().expect("it has ended"),
+                ran: None,
+            };
+            self.ask(Call::Done(attempt), done, out);
+        }
+    }
+
+    fn on_answer(&mut self, call: u64, reply: Option<Box<Reply>>, out: &mut Vec<Effect>) {
+        let Some((call, sent)) = self.calls.remove(&call) else {
+            return;
+        };
+        if reply.is_none() {
+            self.gateway = self.gateway.wrapping_add(1);
+        }
+        let told = match reply.map(|it| *it) {
+            Some(Reply::Remote(told)) => Some(*told),
+            // The task was purged, or is of another version.
+            Some(Reply::NotFound) => Some(RemoteTold::Stale),
+            Some(_) | None => None,
+        };
+        if told == Some(RemoteTold::Over) {
+            return self.exit(Exit::Deposed, out);
+        }
+        match call {
+            Call::Join => self.on_joined(sent, told, out),
+            Call::Fetch => self.on_fetched(told, out),
+            Call::Beat => self.on_beaten(sent, told, out),
+            Call::Done(attempt) => self.on_done(attempt, told),
+            Call::Progress => {}
+            Call::Leave => {
+                if told == Some(RemoteTold::Left) {
+                    self.left = true;
+                    self.exit(Exit::Drained, out);
+                }
+            }
+        }
+    }
+
+    fn on_joined(&mut self, sent: Mono, told: Option<RemoteTold>, out: &mut Vec<Effect>) {
+        self.join_at = self.now.after(AGAIN);
+        if let Some(RemoteTold::Joined {
+            worker,
+            registration,
+            ttl,
+        }) = told
+        {
+            self.known = Some(registration.0);
+            self.session = Some(Session {
+                token: RemoteToken {
+                    worker,
+                    registration,
+                    secret_hash: "secret".into(),
+                },
+                ttl,
+                until: Mono::ZERO,
+                over: true,
+                beat_at: self.now,
+                told: false,
+            });
+            self.renewed(sent, ttl, out);
+        }
+    }
+
+    /// The session lasts from when the call was sent that renewed it.
+    fn renewed(&mut self, sent: Mono, ttl: Duration, out: &mut Vec<Effect>) {
+        let until = sent.after(ttl - ttl / MARGIN_PART);
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        if until <= self.now || until <= session.until {
+            return;
+        }
+        session.until = until;
+        session.ttl = ttl;
+        session.over = false;
+        out.push(Effect::Fence { at: until });
+    }
+
+    fn on_beaten(&mut self, sent: Mono, told: Option<RemoteTold>, out: &mut Vec<Effect>) {
+        let Some(RemoteTold::Beaten {
+            ttl,
+            stops,
+            draining,
+        }) = told
+        else {
+            if let Some(session) = &mut self.session {
+                session.beat_at = session.beat_at.min(self.now.after(AGAIN));
+            }
+            return;
+        };
+        self.renewed(sent, ttl, out);
+        let leaving = self.leaving.is_some_and(|since| sent >= since);
+        if let Some(session) = &mut self.session {
+            session.told |= leaving;
+        }
+        self.draining |= draining;
+        self.heed(&stops, out);
+    }
+
+    fn on_fetched(&mut self, told: Option<RemoteTold>, out: &mut Vec<Effect>) {
+        let Some(RemoteTold::Fetched {
+            tasks,
+            stops,
+            draining,
+            at,
+        }) = told
+        else {
+            self.fetch_at = self.now.after(AGAIN);
+            return;
+        };
+        self.fetch_at = self.now;
+        self.known = self.known.max(Some(at));
+        self.draining |= draining;
+        self.heed(&stops, out);
+        for start in tasks {
+            let end = start.stop.map(|_| RemoteEnd::HandedBack);
+            let attempt = RemoteAttempt {
+                task: start.task,
+                fence: start.fence,
+            };
+            self.held.entry(attempt).or_insert(Held {
+                start,
+                since: self.now,
+                run: None,
+                started: None,
+                stopping: None,
+                end,
+                reporting: false,
+                again: self.now,
+            });
+        }
+    }
+
+    fn heed(&mut self, stops: &[RemoteStop], out: &mut Vec<Effect>) {
+        for stop in stops {
+            self.stop(stop.attempt, stop.reason, out);
+        }
+    }
+
+    fn on_done(&mut self, attempt: RemoteAttempt, told: Option<RemoteTold>) {
+        let again = self.now.after(AGAIN);
+        match told {
+            Some(RemoteTold::Recorded | RemoteTold::Stale) => drop(self.held.remove(&attempt)),
+            Some(_) | None => {
+                if let Some(held) = self.held.get_mut(&attempt) {
+                    held.reporting = false;
+                    held.again = again;
+                }
+            }
+        }
+    }
+
+    fn on_run(&mut self, run: OpId, event: RunEvent, out: &mut Vec<Effect>) {
+        let token = self.session.as_ref().map(|it| it.token.clone());
+        let held = self.held.iter_mut().find(|(_, it)| it.run == Some(run));
+        let (Some((attempt, held)), Some(token)) = (held, token) else {
+            return;
+        };
+        if let RunEvent::Progress(progress) = event {
+            let progress = RemoteAsk::Progress {
+                token,
+                attempt: *attempt,
+                progress,
+            };
+            return self.ask(Call::Progress, progress, out);
+        }
+        held.end = Some(judge(event, held.stopping));
+        held.run = None;
+    }
+
+    /// When it must be called again.
+    pub fn deadline(&self) -> Option<Mono> {
+        if self.exited {
+            return None;
+        }
+        let soon = self.now.after(Duration::from_nanos(1));
+        let mut all: Vec<Mono> = Vec::new();
+        match &self.session {
+            None if !self.is_asking(Call::Join) => all.push(self.join_at),
+            None => {}
+            Some(session) => {
+                all.push(session.beat_at);
+                if session.over {
+                    let wedged = session.until.after(session.ttl / MARGIN_PART);
+                    all.extend(Some(wedged).filter(|at| *at > self.now));
+                } else {
+                    all.push(session.until);
+                    all.extend(
+                        Some(self.fetch_at)
+                            .filter(|_| self.leaving.is_none() && !self.is_asking(Call::Fetch)),
+                    );
+                    let reports = self
+                        .held
+                        .values()
+                        .filter(|it| it.end.is_some() && !it.reporting);
+                    all.extend(reports.map(|it| it.again));
+                    let waits = self
+                        .held
+                        .values()
+                        .filter(|it| it.run.is_none() && it.end.is_none());
+                    all.extend(waits.map(|it| it.since.after(self.wait_max())));
+                }
+            }
+        }
+        let runs = self
+            .held
+            .values()
+            .filter(|it| it.run.is_some() && it.stopping.is_none());
+        all.extend(runs.filter_map(Held::late_at));
+        if let Some(since) = self.leaving {
+            let grace = since.after(self.config.drain_grace);
+            let last = grace.after(self.config.ttl * 2);
+            all.extend([grace, last].into_iter().filter(|at| *at > self.now));
+        }
+        all.into_iter().min().map(|at| at.max(soon))
+    }
+}
+
+impl Held {
+    fn late_at(&self) -> Option<Mono> {
+        Some(self.started?.after(self.start.timeout.into()))
+    }
+
+    fn is_late(&self, now: Mono) -> bool {
+        let late = self.late_at().is_some_and(|at| at <= now);
+        late && self.run.is_some() && self.stopping.is_none()
+    }
+
+    fn start(&self, run: OpId) -> Start {
+        let start = &self.start;
+        Start {
+            run,
+            task: start.task,
+            kind: start.kind.clone(),
+            queue: start.queue.clone(),
+            priority: start.priority,
+            name: start.name.clone(),
+            payload: start.payload.clone(),
+            metadata: start.metadata.clone(),
+            created_at: start.created_at,
+            attempt: start.attempt,
+            fence: start.fence,
+            timeout: start.timeout,
+        }
+    }
+}
+
+/// What a handler's last word means.
+fn judge(event: RunEvent, stopping: Option<StopReason>) -> RemoteEnd {
+    let failed = |error: &str| RemoteEnd::Failed {
+        error: error.into(),
+        verdict: windlass_core::retry::Verdict::Retry,
+    };
+    match (event, stopping) {
+        (RunEvent::Completed(result), _) => RemoteEnd::Completed(result),
+        (_, Some(StopReason::TimeOut)) => RemoteEnd::TimedOut,
+        (_, Some(StopReason::Fenced | StopReason::Shutdown)) => RemoteEnd::HandedBack,
+        (_, Some(StopReason::Cancel)) => failed("it was cancelled"),
+        (RunEvent::Failed(error), None) => RemoteEnd::Failed {
+            error: error.message,
+            verdict: error.verdict,
+        },
+        (
+            RunEvent::Stopped
+            | RunEvent::Progress(_)
+            | RunEvent::Lock { .. }
+            | RunEvent::Unlock { .. },
+            None,
+        ) => failed("the handler stopped without a result"),
+    }
+}
