@@ -21,7 +21,7 @@ use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, T
 use windlass_core::record::{AttemptEnd, AttemptNote};
 use windlass_core::rng::Rng;
 use windlass_core::store::Refusal;
-use windlass_core::time::{Millis, Wall};
+use windlass_core::time::Wall;
 
 /// What the fake knows.
 #[derive(Default)]
