@@ -29,7 +29,10 @@ COPY sim/Cargo.toml sim/
 COPY fuzz/Cargo.toml fuzz/
 COPY tests/Cargo.toml tests/
 COPY core/src core/src
+COPY shell/build.rs shell/
 COPY shell/src shell/src
+# What `windlass version` says: there is no checkout here to ask. --build-arg WINDLASS_GIT_SHA=$(git rev-parse HEAD)
+ARG WINDLASS_GIT_SHA=""
 # Cargo goes by the time of files, and the empty ones are younger than the real ones.
 RUN mkdir -p sim/src fuzz/src tests/src \
     && touch sim/src/lib.rs fuzz/src/lib.rs tests/src/lib.rs \

@@ -1,5 +1,7 @@
 //! The only place where a machine meets tokio. Knows no store and has no `cfg`.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use windlass_core::machine::{Elapsed, Machine};
 
@@ -12,6 +14,11 @@ const BATCH_MAX: usize = 256;
 pub trait Ports<M: Machine> {
     /// Begins every effect, in order, and leaves the list empty. Never waits. The machine is there to be looked at.
     fn dispatch(&mut self, machine: &M, effects: &mut Vec<M::Effect>);
+
+    /// Is told how long the machine took for what had come.
+    fn decided(&mut self, span: Duration) {
+        let _ = span;
+    }
 }
 
 /// Runs a machine until every sender of its inbox is gone.
@@ -25,8 +32,11 @@ pub async fn run<M>(
 {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut effects = Vec::new();
+    let mut busy = Duration::ZERO;
     loop {
-        machine.handle(clock.now(), Elapsed.into(), &mut effects);
+        let now = clock.now();
+        machine.handle(now, Elapsed.into(), &mut effects);
+        ports.decided(std::mem::take(&mut busy) + clock.now().mono.since(now.mono));
         ports.dispatch(&machine, &mut effects);
         let wake = machine.deadline().map(|(at, _)| at);
         tokio::select! { biased;
@@ -34,9 +44,11 @@ pub async fn run<M>(
                 if count == 0 {
                     return;
                 }
+                let began = clock.now().mono;
                 for input in batch.drain(..) {
                     machine.handle(clock.now(), input, &mut effects);
                 }
+                busy = clock.now().mono.since(began);
             }
             () = clock.sleep_until(wake) => {}
         }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use windlass_core::gateway::{Reply, Request, RequestId};
 
+use crate::instruments::Instruments;
+
 /// How many requests may wait for their replies. More are answered [`Reply::NotReady`] unasked: it is far beyond what
 /// the server's connections can ask at the same time, and bounds what a machine that stands still can pile up.
 pub const WAITING_MAX: usize = 20_000;
@@ -31,10 +33,20 @@ impl Gateway {
         send: impl Fn(RequestId, Request) + Send + Sync + 'static,
         forget: impl Fn(RequestId) + Send + Sync + 'static,
     ) -> Self {
+        Self::measured(send, forget, Arc::default())
+    }
+
+    /// The same, of a process that is measured by `instruments`.
+    pub fn measured(
+        send: impl Fn(RequestId, Request) + Send + Sync + 'static,
+        forget: impl Fn(RequestId) + Send + Sync + 'static,
+        instruments: Arc<Instruments>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 send: Box::new(send),
                 forget: Box::new(forget),
+                instruments,
                 last_id: AtomicU64::new(0),
                 waiting: Mutex::default(),
             }),
@@ -82,6 +94,11 @@ impl Gateway {
         }
     }
 
+    /// What the machine's process measures of itself.
+    pub fn instruments(&self) -> &Instruments {
+        &self.shared.instruments
+    }
+
     /// How many requests wait for their replies.
     pub fn waiting(&self) -> usize {
         self.shared.lock().requests.len()
@@ -105,6 +122,7 @@ struct Waiting {
 struct Shared {
     send: Box<dyn Fn(RequestId, Request) + Send + Sync>,
     forget: Box<dyn Fn(RequestId) + Send + Sync>,
+    instruments: Arc<Instruments>,
     last_id: AtomicU64,
     waiting: Mutex<Waiting>,
 }

@@ -88,6 +88,7 @@ pub mod executor;
 pub mod gateway;
 #[cfg(not(madsim))]
 pub mod host;
+pub mod instruments;
 #[cfg(not(madsim))]
 pub mod logging;
 pub mod node;

@@ -42,7 +42,6 @@ class Journey(unittest.TestCase):
         return page.locator(f'tr[data-id="{task_id}"]')
 
     def pause_queue(self, name="default"):
-        self.server.submit("noop", queue=name)
         self.server.call("POST", f"/api/v1/queues/{name}/pause")
 
     def answer(self, page, action, typed=None):

@@ -83,6 +83,10 @@ class Server:
         for first in range(0, number, 1000):
             self.call("POST", "/api/v1/tasks", [{"type": kind, **fields}] * min(1000, number - first))
 
+    def make_queue(self, name):
+        """A queue without tasks is known once it has settings."""
+        self.call("PUT", f"/api/v1/queues/{name}", {"strategy": "least_load"})
+
     def task(self, task_id):
         return self.call("GET", f"/api/v1/tasks/{task_id}")
 

@@ -67,7 +67,7 @@ class Access(Journey):
         expect(page.get_by_role("link", name="Audit")).to_be_hidden()
 
     def test_an_administrator_reads_who_did_what(self):
-        self.server.submit("noop", queue="mail")
+        self.server.make_queue("mail")
         page = self.signed_in("admin", "queues")
         page.get_by_role("button", name="Pause queue mail").click()
         page.get_by_label("Reason").fill("too much of it")

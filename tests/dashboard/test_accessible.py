@@ -26,6 +26,7 @@ class Accessible(Journey):
         self.server.submit_many(5, "noop")
         self.server.submit_many(2, "fail", payload={"times": 9}, max_retries=0)
         task = self.server.ended(self.server.submit("fail", payload={"times": 9}, max_retries=0, metadata={"tenant": "acme"}))
+        self.server.call("POST", "/api/v1/queues/default/pause")
         told = []
         for scheme in ("light", "dark"):
             # The rules are a script of their own, which the policy of the pages rightly forbids.

@@ -36,7 +36,7 @@ class Journeys(Journey):
         self.assertTrue(row.evaluate("it => it.isTheSame"), "the row was kept")
 
     def test_a_queue_is_paused_and_resumed(self):
-        self.server.ended(self.server.submit("noop", queue="mail"))
+        self.server.make_queue("mail")
         page = self.page("queues")
         page.get_by_role("button", name="Pause queue mail").click()
         self.answer(page, "Pause it")

@@ -9,8 +9,8 @@ mod departures;
 mod errand;
 mod find;
 mod journal;
-mod leave;
 mod locks;
+mod news;
 mod request;
 mod settle;
 mod show;
@@ -48,7 +48,7 @@ use crate::store::{Call, LeaseAnswer, ReadAnswer, Refusal, Step, StoreCall};
 pub use crate::task_state::{TaskState, UnknownState};
 use crate::time::{Mono, Now};
 use crate::timers::Timers;
-use crate::view::{ClusterView, Feed, News};
+use crate::view::{ClusterView, Feed};
 
 /// What a step of the gateway's does.
 #[derive(Debug, Clone)]
@@ -218,65 +218,82 @@ impl Gateway {
         out.push(Effect::Reply { id, reply });
     }
 
-    /// The view was read anew at `at`: whoever waits for news looks again.
-    pub(crate) fn restart(&mut self, at: Revision) {
-        self.own.journal.restart(at);
-        self.runnable
-            .extend(std::mem::take(&mut self.awaiting_changes));
-        let waiting = std::mem::take(&mut self.awaiting_end);
-        self.runnable.extend(waiting.into_values().flatten());
-        self.runnable.extend(&self.awaiting_locks);
+    /// The client does not wait any more. What was sent stays sent.
+    pub(crate) fn forget(&mut self, id: RequestId) {
+        self.deadlines.disarm(id);
+        self.submissions.forget(id);
+        self.end_errand(id);
     }
 
-    /// Takes a piece of news that came with the changes up to `at`. The view has taken all of them.
-    pub(crate) fn on_news(&mut self, now: Now, at: Revision, news: &News, view: &ClusterView) {
-        self.own.journal.on_news(at, news, view);
-        self.own.timings.on_news(now.mono, news);
-        match news {
-            News::EntryWent(queue, ..) => self.own.departures.note(now.mono, queue),
-            News::PlaceLost(task) => {
-                if let Some(waiting) = self.awaiting_end.remove(task) {
-                    self.runnable.extend(waiting);
-                }
+    fn end_errand(&mut self, id: RequestId) {
+        let Some(errand) = self.errands.remove(&id) else {
+            return;
+        };
+        self.runnable.remove(&id);
+        self.awaiting_locks.remove(&id);
+        self.awaiting_changes.remove(&id);
+        self.renewals.disarm(id);
+        if let Some(op) = errand.op {
+            self.by_op.remove(&op);
+        }
+        if let Some(at) = errand.awaits_view {
+            self.awaiting_view.remove(&(at, id));
+        }
+        self.stop_awaiting_end(id, errand.task());
+        self.steps.retain(|(owner, ..)| *owner != id);
+        self.lone_steps.retain(|(owner, _)| *owner != id);
+        self.to_revoke.extend(errand.lease_to_revoke());
+    }
+
+    fn stop_awaiting_end(&mut self, id: RequestId, task: Option<TaskId>) {
+        let Some(task) = task else { return };
+        if let Some(waiting) = self.awaiting_end.get_mut(&task) {
+            waiting.remove(&id);
+            if waiting.is_empty() {
+                self.awaiting_end.remove(&task);
             }
-            News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
-            News::EntryCame(..)
-            | News::ClaimCame(..)
-            | News::ClaimChanged(..)
-            | News::ClaimWent(..)
-            | News::DelayedCame(..)
-            | News::DelayedWent(..)
-            | News::WorkerCame(..)
-            | News::WorkerBeat(_)
-            | News::WorkerWent(..)
-            | News::OfferChanged(_)
-            | News::SchedulersChanged
-            | News::Unread(_)
-            | News::NodeConfigured(_)
-            | News::QueueConfigured(_) => {}
         }
     }
 
-    /// The view has reached `at`.
-    pub(crate) fn on_view_at(&mut self, now: Now, at: Revision) {
-        if !self.awaiting_changes.is_empty() {
-            self.own.journal.on_asked(now.mono);
+    /// The process leaves: whoever waits for a task's end gets what there is, and whoever waits for a lock may wait
+    /// elsewhere.
+    pub(crate) fn stop_waiting(&mut self, out: &mut Vec<Effect>) {
+        for id in std::mem::take(&mut self.awaiting_locks) {
+            self.deadlines.disarm(id);
+            self.end_errand(id);
+            let reply = Reply::NotReady;
+            out.push(Effect::Reply { id, reply });
         }
-        if self.own.journal.on_view_at(now.mono, at) {
-            self.runnable
-                .extend(std::mem::take(&mut self.awaiting_changes));
+        let waiting = self.awaiting_end.values().flatten().copied();
+        let waiting: Vec<RequestId> = waiting.chain(self.awaiting_changes.clone()).collect();
+        for id in waiting {
+            self.give_up_waiting(id);
         }
-        while let Some((_, id)) = self
-            .awaiting_view
-            .first()
-            .copied()
-            .filter(|(wanted, _)| *wanted <= at)
-        {
-            self.awaiting_view.pop_first();
-            if let Some(errand) = self.errands.get_mut(&id) {
-                errand.awaits_view = None;
-                self.runnable.insert(id);
-            }
+    }
+
+    fn give_up_waiting(&mut self, id: RequestId) {
+        let Some(errand) = self.errands.get_mut(&id) else {
+            return;
+        };
+        errand.stop_waiting();
+        let task = errand.task();
+        self.stop_awaiting_end(id, task);
+        self.awaiting_changes.remove(&id);
+        self.runnable.insert(id);
+    }
+
+    /// The process ends: nobody is left without an answer.
+    pub(crate) fn close(&mut self, out: &mut Vec<Effect>) {
+        for (id, reply) in self.submissions.close() {
+            out.push(Effect::Reply { id, reply });
+        }
+        for (id, errand) in std::mem::take(&mut self.errands) {
+            let reply = if errand.has_committed() {
+                Reply::TimedOut
+            } else {
+                Reply::NotReady
+            };
+            out.push(Effect::Reply { id, reply });
         }
     }
 

@@ -335,7 +335,7 @@ mod tests {
         let before = of(&[ms(1), ms(70)]);
         let now = of(&[ms(1), ms(70), ms(70)]);
         assert_eq!(now.since(&before), of(&[ms(70)]));
-        let mut sum = before.clone();
+        let mut sum = before;
         sum.add(&of(&[ms(70)]));
         assert_eq!(sum, now);
     }

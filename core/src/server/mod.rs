@@ -8,6 +8,7 @@ mod gauge;
 mod history;
 mod janitor;
 mod jobs;
+mod news;
 mod port;
 mod pressure;
 
@@ -30,10 +31,10 @@ use crate::rng::Rng;
 use crate::room::{Level, Room};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::session::{Session, SessionConfig, SessionNews};
-use crate::store::{Answer, TxnOutcome, Usage, ViewEvent};
+use crate::store::{Answer, TxnOutcome, Usage};
 use crate::time::{Millis, Mono, Now};
 use crate::timers::{Timers, earliest};
-use crate::view::{ClusterView, Fed, Feed, News, Reconcile};
+use crate::view::{ClusterView, Feed, News, Reconcile};
 
 /// The letters of the lanes.
 const GATEWAY: char = 'g';
@@ -140,6 +141,11 @@ impl Server {
     /// The revision up to which it knows the store; `None` while its view has a gap.
     pub fn view_at(&self) -> Option<Revision> {
         self.feed.at()
+    }
+
+    /// When its session ends unless it is renewed; `None` when there is none.
+    pub fn session_ends(&self) -> Option<Mono> {
+        self.session.ends()
     }
 
     /// Its registration, once it has one.
@@ -288,60 +294,6 @@ impl Server {
             .arm(now, Timer::Beat, now.after(self.config.ttl / 6));
         self.gauge.begin(now);
         self.flush_soon();
-    }
-
-    fn on_view(&mut self, op: OpId, event: ViewEvent) {
-        let now = self.now;
-        let fed = self.feed.on_event(now.mono, op, event);
-        let mut news = std::mem::take(&mut self.news);
-        let restarted = match fed {
-            Fed::Nothing | Fed::Lost => false,
-            Fed::Restart(items) => {
-                self.view = ClusterView::default();
-                self.view.fill(now.mono, items, &mut news);
-                true
-            }
-            Fed::More(items) => {
-                self.view.fill(now.mono, items, &mut news);
-                true
-            }
-            Fed::Changes(changes) => {
-                self.view.apply(now.mono, changes, &mut news);
-                false
-            }
-        };
-        if restarted {
-            if let Some(at) = self.feed.at() {
-                self.scheduler.restart(now, &self.view);
-                self.gateway.restart(at);
-            }
-        } else {
-            let at = self.feed.at().unwrap_or_default();
-            for item in &news {
-                self.scheduler.on_news(now, item, &self.view);
-                self.gateway.on_news(now, at, item, &self.view);
-            }
-        }
-        news.clear();
-        self.news = news;
-        self.compare();
-        if let Some(at) = self.feed.at() {
-            self.scheduler.on_view_at(now, at, &self.view);
-            self.gateway.on_view_at(now, at);
-            self.janitor.on_view_at(now.mono, at);
-        }
-        self.flush_soon();
-    }
-
-    /// Compares the view with the store, if it is known what the store holds.
-    fn compare(&mut self) {
-        let before = self.reconcile.repaired();
-        let known = self.view.known();
-        self.reconcile.judge(self.now.mono, &mut self.feed, known);
-        let repaired = self.reconcile.repaired();
-        if repaired != before {
-            self.gateway.on_drift(repaired);
-        }
     }
 
     fn on_txn(&mut self, op: OpId, outcome: TxnOutcome, out: &mut Vec<Effect>) {

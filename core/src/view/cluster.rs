@@ -294,12 +294,7 @@ impl ClusterView {
                     .insert(queue.clone(), (found.modified, config));
                 news.push(News::QueueConfigured(queue));
             }
-            Meaning::NodeConfig(node) => {
-                let config = NodeConfig::decode(&found.value)?;
-                self.node_configs
-                    .insert(node.clone(), (found.modified, config));
-                news.push(News::NodeConfigured(node));
-            }
+            Meaning::NodeConfig(node) => self.put_node_config(node, found, news)?,
             Meaning::LockWaiter(lock, waiter) => {
                 LockRecord::decode(&found.value)?;
                 self.locks
@@ -407,6 +402,19 @@ impl ClusterView {
         } else {
             news.push(News::ClaimChanged(worker, place));
         }
+        Ok(())
+    }
+
+    fn put_node_config(
+        &mut self,
+        node: NodeId,
+        found: &Found,
+        news: &mut Vec<News>,
+    ) -> Result<(), DecodeError> {
+        let config = NodeConfig::decode(&found.value)?;
+        self.node_configs
+            .insert(node.clone(), (found.modified, config));
+        news.push(News::NodeConfigured(node));
         Ok(())
     }
 

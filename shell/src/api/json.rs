@@ -127,6 +127,8 @@ impl<'a> Object<'a> {
 
     /// The field `name` as it is spelled, if it is given.
     pub(super) fn take_raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        #[cfg(test)]
+        asked::note(&self.path, name);
         let index = self.fields.iter().position(|(field, _)| field == name)?;
         Some(self.fields.swap_remove(index).1)
     }
@@ -160,6 +162,26 @@ impl<'a> Object<'a> {
             self.refuse(&name, "is not a field that is known here");
         }
         self.faults
+    }
+}
+
+/// Which fields readers ask for, so that a test can compare them with what is described.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    thread_local! {
+        static NAMES: RefCell<BTreeSet<String>> = RefCell::default();
+    }
+
+    pub(super) fn note(path: &str, name: &str) {
+        NAMES.with_borrow_mut(|names| names.insert(format!("{path}{name}")));
+    }
+
+    /// The fields that were asked for on this thread since the last call, with their paths.
+    pub(in crate::api) fn take() -> BTreeSet<String> {
+        NAMES.take()
     }
 }
 

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -218,7 +218,8 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> R
             app.clone(),
             metrics::count_requests,
         ));
-    outermost(router).with_state(app)
+    let door = app.door().clone();
+    outermost(router, door).with_state(app)
 }
 
 /// What stands before a route that needs `access`.
@@ -232,10 +233,23 @@ fn gate(app: &App, access: access::Access, cost: Cost) -> Gate {
 }
 
 /// What every request meets first, whether it has a route or not.
-fn outermost<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+fn outermost<S: Clone + Send + Sync + 'static>(router: Router<S>, door: Door) -> Router<S> {
     router
         .layer(middleware::from_fn(refuse_other_sites))
+        .layer(middleware::from_fn_with_state(door, refuse_other_names))
         .layer(middleware::from_fn(request_id::name))
+}
+
+/// A page may make its own name point here, and is then of the same site; so it counts by which name this server is called.
+async fn refuse_other_names(
+    State(door): State<Door>,
+    request: axum::extract::Request,
+    next: Next,
+) -> Response {
+    match door.check_host(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// A page of another site may make a browser send a request that changes something; it may not.

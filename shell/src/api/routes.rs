@@ -26,7 +26,9 @@ const REASON: &str = "Why, for the audit log; at most 256 characters.";
 pub(super) fn all() -> Vec<Route> {
     [
         of_tasks(),
+        of_queues(),
         of_the_cluster(),
+        of_changes(),
         of_locks(),
         of_access(),
         of_the_server(),
@@ -99,13 +101,58 @@ fn of_tasks() -> Vec<Route> {
     ]
 }
 
-fn of_the_cluster() -> Vec<Route> {
+fn of_queues() -> Vec<Route> {
     let queue = |route: Route| {
         route
             .variable::<Name>("queue", QUEUE)
             .answers::<view::Queue<'static>>(OK, "The queue.")
             .refuses(&[400, 404, 503, 504])
     };
+    vec![
+        Route::get(
+            "/api/v1/queues",
+            Read,
+            ("listQueues", "List the queues."),
+            cluster::queues,
+        )
+        .answers::<cluster::Queues<'static>>(OK, "The queues, by name.")
+        .refuses(&[503, 504]),
+        queue(Route::get(
+            "/api/v1/queues/{queue}",
+            Read,
+            ("getQueue", "Show a queue."),
+            cluster::queue,
+        )),
+        queue(Route::put(
+            "/api/v1/queues/{queue}",
+            Operate,
+            (
+                "configureQueue",
+                "Change how a queue's tasks are spread over its workers.",
+            ),
+            cluster::configure,
+        ))
+        .header::<Text>("X-Windlass-Reason", REASON)
+        .takes::<QueueSettings>()
+        .refuses(&[408, 413, 415]),
+        queue(Route::post(
+            "/api/v1/queues/{queue}/pause",
+            Operate,
+            ("pauseQueue", "Let a queue's tasks wait."),
+            cluster::pause,
+        ))
+        .header::<Text>("X-Windlass-Reason", REASON),
+        queue(Route::post(
+            "/api/v1/queues/{queue}/resume",
+            Operate,
+            ("resumeQueue", "Let a paused queue's tasks go on."),
+            cluster::resume,
+        ))
+        .header::<Text>("X-Windlass-Reason", REASON),
+    ]
+}
+
+fn of_the_cluster() -> Vec<Route> {
     vec![
         Route::get(
             "/api/v1/stats",
@@ -116,13 +163,28 @@ fn of_the_cluster() -> Vec<Route> {
         .answers::<view::Stats>(OK, "Counts.")
         .refuses(&[503, 504]),
         Route::get(
-            "/api/v1/queues",
+            "/api/v1/nodes",
             Read,
-            ("listQueues", "List the queues."),
-            cluster::queues,
+            ("listNodes", "List the live schedulers and workers."),
+            cluster::nodes,
         )
-        .answers::<cluster::Queues<'static>>(OK, "The queues, by name.")
+        .answers::<cluster::Nodes<'static>>(OK, "The nodes, by role and id.")
         .refuses(&[503, 504]),
+        Route::post(
+            "/api/v1/nodes/{id}/drain",
+            Operate,
+            ("drainNode", "Tell a worker to take no new tasks."),
+            cluster::drain,
+        )
+        .variable::<Name>("id", "The node's id.")
+        .header::<Text>("X-Windlass-Reason", REASON)
+        .answers::<view::Node<'static>>(OK, "The node.")
+        .refuses(&[400, 404, 503, 504]),
+    ]
+}
+
+fn of_changes() -> Vec<Route> {
+    vec![
         Route::get(
             "/api/v1/events",
             Read,
@@ -157,56 +219,6 @@ fn of_the_cluster() -> Vec<Route> {
         )
         .answers::<history::Shown>(OK, "The points.")
         .refuses(&[400]),
-        queue(Route::get(
-            "/api/v1/queues/{queue}",
-            Read,
-            ("getQueue", "Show a queue."),
-            cluster::queue,
-        )),
-        queue(Route::put(
-            "/api/v1/queues/{queue}",
-            Operate,
-            (
-                "configureQueue",
-                "Change how a queue's tasks are spread over its workers.",
-            ),
-            cluster::configure,
-        ))
-        .header::<Text>("X-Windlass-Reason", REASON)
-        .takes::<QueueSettings>()
-        .refuses(&[408, 413, 415]),
-        queue(Route::post(
-            "/api/v1/queues/{queue}/pause",
-            Operate,
-            ("pauseQueue", "Let a queue's tasks wait."),
-            cluster::pause,
-        ))
-        .header::<Text>("X-Windlass-Reason", REASON),
-        queue(Route::post(
-            "/api/v1/queues/{queue}/resume",
-            Operate,
-            ("resumeQueue", "Let a paused queue's tasks go on."),
-            cluster::resume,
-        ))
-        .header::<Text>("X-Windlass-Reason", REASON),
-        Route::get(
-            "/api/v1/nodes",
-            Read,
-            ("listNodes", "List the live schedulers and workers."),
-            cluster::nodes,
-        )
-        .answers::<cluster::Nodes<'static>>(OK, "The nodes, by role and id.")
-        .refuses(&[503, 504]),
-        Route::post(
-            "/api/v1/nodes/{id}/drain",
-            Operate,
-            ("drainNode", "Tell a worker to take no new tasks."),
-            cluster::drain,
-        )
-        .variable::<Name>("id", "The node's id.")
-        .header::<Text>("X-Windlass-Reason", REASON)
-        .answers::<view::Node<'static>>(OK, "The node.")
-        .refuses(&[400, 404, 503, 504]),
     ]
 }
 

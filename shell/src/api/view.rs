@@ -309,7 +309,7 @@ impl<'a> Queue<'a> {
 pub(super) struct Node<'a> {
     #[schema(value_type = types::Name)]
     id: &'a NodeId,
-    #[schema(value_type = types::Role)]
+    #[schema(value_type = types::NodeRole)]
     role: Role,
     #[schema(value_type = String)]
     version: &'a Arc<str>,
@@ -317,6 +317,8 @@ pub(super) struct Node<'a> {
     started_at: String,
     slots: u32,
     claims: u64,
+    /// Attempts whose end a worker has recorded since its id was first used; null for schedulers.
+    #[schema(required = true)]
     total_run: Option<u64>,
     weight: u32,
     #[schema(value_type = Vec<types::Name>)]

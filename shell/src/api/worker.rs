@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::access::{self, Access, Front, Gate};
+use super::metrics::own;
+use super::metrics::table::Table;
 use super::route::Cost;
 use crate::clock::SystemClock;
 use crate::node::WorkerStatus;
@@ -44,17 +46,20 @@ pub fn worker_metrics(status: Arc<WorkerStatus>, id: &str, front: &Front) -> Rou
         handler.route_layer(middleware::from_fn_with_state(gate, access::pass))
     };
     let livez = async || axum::Json(serde_json::json!({ "live": true }));
-    super::outermost(
-        Router::new()
-            .route("/metrics", gated(get(metrics), Access::Read))
-            .route("/livez", gated(get(livez), Access::Open))
-            .route("/readyz", gated(get(readyz), Access::Open)),
-    )
+    let router = Router::new()
+        .route("/metrics", gated(get(metrics), Access::Read))
+        .route("/livez", gated(get(livez), Access::Open))
+        .route("/readyz", gated(get(readyz), Access::Open));
+    super::outermost(router, front.door.clone())
 }
 
 fn render(status: &WorkerStatus, node: &str) -> axum::response::Response {
     let labels = [("node".into(), node.to_owned().into())];
-    let mut registry = Registry::with_prefix_and_labels("windlass_worker", labels.into_iter());
+    let mut all = Registry::default();
+    own::register_process(&mut all);
+    let registry = all
+        .sub_registry_with_prefix("windlass_worker")
+        .sub_registry_with_labels(labels.into_iter());
     registry.register(
         "running",
         "Handlers that run",
@@ -85,8 +90,21 @@ fn render(status: &WorkerStatus, node: &str) -> axum::response::Response {
         "Times what the worker knew was found to differ from the store, and was read anew",
         ConstCounter::new(status.drift_repaired()),
     );
+    registry.register(
+        "slots",
+        "Handlers that may run at the same time",
+        ConstGauge::new(status.slots()),
+    );
+    let runs = status.runs().by_type().into_iter();
+    registry.register(
+        "run_seconds",
+        "Time that handlers run, by type",
+        Table::spans(
+            runs.map(|(kind, meter)| (vec![("type", kind.to_string())], own::spans(&meter))),
+        ),
+    );
     let mut text = String::new();
-    match encode(&mut text, &registry) {
+    match encode(&mut text, &all) {
         Ok(()) => (
             [(
                 header::CONTENT_TYPE,

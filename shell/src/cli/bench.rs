@@ -123,7 +123,7 @@ pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result
 fn table(measured: &Value) -> Table {
     let mut table = Table::new(&["WHAT", "VALUE"]);
     for (name, value) in measured.as_object().into_iter().flatten() {
-        table.row(vec![name.clone(), value.to_string()]);
+        table.row([name.clone(), value.to_string()]);
     }
     table
 }

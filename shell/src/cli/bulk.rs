@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 
 use super::exit::{CliError, Exit};
-use super::output::{self, Output, Table};
+use super::output::{self, Output, Table, cell};
 use super::servers::{Call, Client, Problem};
 use crate::api::TASKS_MAX;
 
@@ -85,7 +85,11 @@ pub(super) async fn run(from: &Path, client: &Client, output: Output) -> anyhow:
     }
     let json = json!({"accepted": accepted, "failed": failed}).to_string();
     output.result(&json, |summary| {
-        Table::of_fields(summary, &["accepted", "failed"])
+        let mut table = Table::new(&["FIELD", "VALUE"]);
+        for field in ["accepted", "failed"] {
+            table.row([field.to_owned(), cell(&summary[field])]);
+        }
+        table
     })?;
     Ok(match (failed, exit) {
         (0, _) => Exit::Done,

@@ -59,7 +59,7 @@ pub(super) async fn run(
 fn table(found: &Value) -> Table {
     let mut table = Table::new(&["FIELD", "VALUE"]);
     for (name, value) in found.as_object().into_iter().flatten() {
-        table.row(vec![name.clone(), cell(value)]);
+        table.row([name.clone(), cell(value)]);
     }
     table
 }

@@ -9,7 +9,8 @@ use windlass_core::balance::Strategy;
 use windlass_core::ids::QueueName;
 
 use super::exit::Exit;
-use super::output::{Output, Table};
+use super::output::{Column, Kind, Listing, Output};
+use super::reason::ReasonArgs;
 use super::servers::{Call, Client};
 
 /// Show, configure, pause and resume queues.
@@ -30,16 +31,25 @@ pub enum QueueCommand {
         /// How its tasks are spread over its workers: least_load, round_robin, random or weighted
         #[arg(long)]
         strategy: Strategy,
+        /// Why; for the audit log.
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Let a queue's tasks wait
     Pause {
         /// The queue's name
         queue: QueueName,
+        /// Why; for the audit log.
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
     /// Let a paused queue's tasks go on
     Resume {
         /// The queue's name
         queue: QueueName,
+        /// Why; for the audit log.
+        #[command(flatten)]
+        reason: ReasonArgs,
     },
 }
 
@@ -52,29 +62,41 @@ pub(super) async fn run(
     let call = match command {
         QueueCommand::List => {
             let queues = client.ask(&Call::get("/api/v1/queues")).await?;
-            output.result(&queues, |queues| Table::of(&queues["queues"], &COLUMNS))?;
+            output.list(&queues, &QUEUES)?;
             return Ok(Exit::Done.into());
         }
         QueueCommand::Get { queue } => Call::get(format!("/api/v1/queues/{queue}")),
-        QueueCommand::Set { queue, strategy } => {
-            Call::new(Method::PUT, format!("/api/v1/queues/{queue}"))
-                .body(json!({"strategy": strategy}).to_string())
+        QueueCommand::Set {
+            queue,
+            strategy,
+            reason,
+        } => {
+            let call = Call::new(Method::PUT, format!("/api/v1/queues/{queue}"));
+            reason.on(call.body(json!({"strategy": strategy}).to_string()))
         }
-        QueueCommand::Pause { queue } => Call::post(format!("/api/v1/queues/{queue}/pause")),
-        QueueCommand::Resume { queue } => Call::post(format!("/api/v1/queues/{queue}/resume")),
+        QueueCommand::Pause { queue, reason } => {
+            reason.on(Call::post(format!("/api/v1/queues/{queue}/pause")))
+        }
+        QueueCommand::Resume { queue, reason } => {
+            reason.on(Call::post(format!("/api/v1/queues/{queue}/resume")))
+        }
     };
-    let queue = client.ask(&call).await?;
-    output.result(&queue, |queue| Table::of(&json!([queue]), &COLUMNS))?;
+    output.row(&client.ask(&call).await?, &QUEUES)?;
     Ok(Exit::Done.into())
 }
 
-const COLUMNS: [(&str, &str); 8] = [
-    ("QUEUE", "name"),
-    ("STRATEGY", "strategy"),
-    ("PAUSED", "paused"),
-    ("PENDING", "pending"),
-    ("RUNNING", "running"),
-    ("DELAYED", "delayed"),
-    ("DEAD", "dead"),
-    ("OLDEST", "oldest_at"),
-];
+/// Lists of queues.
+pub(super) const QUEUES: Listing = Listing {
+    list: "queues",
+    id: "name",
+    columns: &[
+        Column::new("QUEUE", "name").whole(),
+        Column::new("STRATEGY", "strategy"),
+        Column::new("PAUSED", "paused").kind(Kind::Flag),
+        Column::new("PENDING", "pending"),
+        Column::new("RUNNING", "running"),
+        Column::new("DELAYED", "delayed"),
+        Column::new("DEAD", "dead").kind(Kind::Trouble),
+        Column::new("OLDEST", "oldest_at").kind(Kind::Time),
+    ],
+};

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 
 use super::exit::{CliError, Exit};
 pub(super) use crate::client::transport::{Call, Problem};
@@ -15,6 +16,10 @@ const HINT: &str =
 
 /// What to do about a server whose certificate is not trusted, or that does not trust ours.
 const HINT_TLS: &str = "\n  hint: --server-ca names the authority of the server's certificate; --server-cert and --server-key what this side shows";
+/// What to do about a server that speaks TLS.
+const HINT_HTTPS: &str = "\n  hint: perhaps it speaks HTTPS: name it by https://";
+/// What to do about a server that does not.
+const HINT_HTTP: &str = "\n  hint: perhaps it speaks plain HTTP: name it by http://";
 /// The environment variable that holds a token.
 const TOKEN_VARIABLE: &str = "WINDLASS_TOKEN";
 
@@ -112,17 +117,41 @@ impl Client {
     pub(super) async fn ask(&self, call: &Call) -> Result<String, CliError> {
         Ok(self.0.ask(call).await?)
     }
+
+    /// The answer, which is a success, as soon as its head is there.
+    pub(super) async fn open(&self, call: &Call) -> Result<reqwest::Response, CliError> {
+        Ok(self.0.open(call).await?)
+    }
+}
+
+/// The answer `text` of a server, taken apart.
+pub(super) fn parsed<T: DeserializeOwned>(text: &str) -> Result<T, CliError> {
+    serde_json::from_str(text).map_err(|error| {
+        let told = format!("the server answered nonsense: {error}");
+        CliError::new(Exit::Failed, told)
+    })
+}
+
+/// What to do about an error of a server that was perhaps not reached at all.
+fn hint(message: &str, nobody: bool) -> &'static str {
+    if message.contains("invalid HTTP version") {
+        HINT_HTTPS
+    } else if message.contains("InvalidContentType") {
+        HINT_HTTP
+    } else if nobody && message.contains("certificate") {
+        HINT_TLS
+    } else if nobody {
+        HINT
+    } else {
+        ""
+    }
 }
 
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         let nobody = error.kind() == ErrorKind::Unreachable && error.is_undone();
         let message = error.to_string();
-        let hint = match nobody {
-            true if message.contains("certificate") => HINT_TLS,
-            true => HINT,
-            false => "",
-        };
+        let hint = hint(&message, nobody);
         let told = Self::new(exit_of(error.kind()), message + hint);
         if error.is_undone() {
             told.undone()

@@ -21,10 +21,10 @@ fn table(stats: &Value) -> Table {
         match value.as_object() {
             Some(parts) => {
                 for (part, count) in parts {
-                    table.row(vec![format!("{name}.{part}"), cell(count)]);
+                    table.row([format!("{name}.{part}"), cell(count)]);
                 }
             }
-            None => table.row(vec![name.clone(), cell(value)]),
+            None => table.row([name.clone(), cell(value)]),
         }
     }
     table

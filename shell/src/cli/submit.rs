@@ -9,14 +9,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use windlass_core::ids::{Priority, QueueName, TaskId, TaskType};
 
 use super::exit::{CliError, Exit};
-use super::output::{Output, Table};
+use super::output::{Column, Kind, Listing, Output};
 use super::servers::{Call, Client};
-use super::task::{deadline, task_table, wait_for};
+use super::task::{FIELDS, deadline, wait_for};
 use super::{bulk, values};
 
 /// What to submit.
@@ -97,6 +96,16 @@ struct Body {
     key: Option<String>,
 }
 
+/// A task that was accepted.
+const ACCEPTED: Listing = Listing {
+    list: "tasks",
+    id: "id",
+    columns: &[
+        Column::new("ID", "id").whole(),
+        Column::new("STATUS", "status").kind(Kind::State),
+    ],
+};
+
 #[derive(Debug, Deserialize)]
 struct Accepted {
     id: TaskId,
@@ -115,17 +124,12 @@ pub(super) async fn run(
     let body = serde_json::to_string(&body(args)?)?;
     let accepted = client.ask(&Call::post("/api/v1/tasks").body(body)).await?;
     let Some(time_out) = waiting else {
-        output.result(&accepted, |task| {
-            Table::of(
-                &Value::from(vec![task.clone()]),
-                &[("ID", "id"), ("STATUS", "status")],
-            )
-        })?;
+        output.row(&accepted, &ACCEPTED)?;
         return Ok(Exit::Done.into());
     };
     let Accepted { id } = serde_json::from_str(&accepted)?;
     let end = wait_for(id, deadline(time_out), client).await?;
-    output.result(&end.json, task_table)?;
+    output.fields(&end.json, "id", &FIELDS)?;
     Ok(end.exit.into())
 }
 
@@ -134,7 +138,10 @@ fn body(args: SubmitArgs) -> anyhow::Result<Body> {
         kind: args.kind.context("a task needs a type")?,
         queue: args.queue,
         priority: args.priority,
-        payload: args.payload.as_deref().map(payload).transpose()?,
+        payload: args
+            .payload
+            .map(|given| document_of("--payload", &given))
+            .transpose()?,
         name: args.name,
         metadata: args.metadata.into_iter().collect(),
         max_retries: args.max_retries,
@@ -149,20 +156,21 @@ fn body(args: SubmitArgs) -> anyhow::Result<Body> {
     })
 }
 
-fn payload(given: &str) -> anyhow::Result<Box<RawValue>> {
+/// The JSON that an option gives: itself, or `@` and a file that holds it, or `-` for stdin.
+pub(super) fn document_of(option: &str, given: &str) -> anyhow::Result<Box<RawValue>> {
     let text = if given == "-" {
         let mut text = String::new();
         std::io::stdin()
             .read_to_string(&mut text)
-            .context("cannot read the payload from stdin")?;
+            .with_context(|| format!("cannot read {option} from stdin"))?;
         text
     } else if let Some(path) = given.strip_prefix('@') {
         std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the payload from {path}"))?
+            .with_context(|| format!("cannot read {option} from {path}"))?
     } else {
         given.to_owned()
     };
-    Ok(document("--payload", text)?)
+    Ok(document(option, text)?)
 }
 
 fn document(option: &str, text: String) -> Result<Box<RawValue>, CliError> {

@@ -128,7 +128,7 @@ fn options_have_the_defaults_of_the_contract() {
         "http://127.0.0.1:7070"
     );
     assert_eq!(
-        (global.output, global.log_format),
+        (global.output.output, global.log_format),
         (Format::Table, LogFormat::Human)
     );
     let Command::Worker(args) = parsed("worker --etcd http://a:1").command else {

@@ -72,3 +72,11 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("is spelled NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
+
+/// A text that says something.
+pub(super) fn filled(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("must not be empty".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}

@@ -17,6 +17,7 @@ pub struct ClientBuilder {
     token: Option<String>,
     token_file: Option<PathBuf>,
     ca: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl ClientBuilder {
@@ -33,9 +34,19 @@ impl ClientBuilder {
         if let Some(servers) = read("WINDLASS_SERVER")? {
             builder = builder.servers(servers.split(','));
         }
-        builder.token = read("WINDLASS_TOKEN")?;
         builder.token_file = read("WINDLASS_TOKEN_FILE")?.map(PathBuf::from);
+        if builder.token_file.is_none() {
+            builder.token = read("WINDLASS_TOKEN")?;
+        }
         builder.ca = read("WINDLASS_SERVER_CA")?.map(PathBuf::from);
+        builder.identity = match (read("WINDLASS_SERVER_CERT")?, read("WINDLASS_SERVER_KEY")?) {
+            (Some(cert), Some(key)) => Some((cert.into(), key.into())),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                let told = "WINDLASS_SERVER_CERT and WINDLASS_SERVER_KEY go together";
+                return Err(refuse(told.to_owned()));
+            }
+        };
         Ok(builder)
     }
 
@@ -67,6 +78,13 @@ impl ClientBuilder {
         self
     }
 
+    /// PEM files with the certificate that this program shows to servers, and its key: for servers that want one.
+    #[must_use]
+    pub fn identity(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((cert.into(), key.into()));
+        self
+    }
+
     /// The client. Files are read now, and nothing is sent yet.
     pub fn build(self) -> Result<Client, ClientError> {
         let named: Vec<ServerUrl> = self
@@ -92,10 +110,14 @@ impl ClientBuilder {
             (token, None) => token,
         };
         let ca = self.ca.as_deref().map(contents).transpose()?;
+        let identity = match self.identity {
+            Some((cert, key)) => Some([contents(&cert)?, b"\n".to_vec(), contents(&key)?].concat()),
+            None => None,
+        };
         let options = Options {
             token,
             ca,
-            identity: None,
+            identity,
         };
         Ok(Client(Arc::new(Transport::new(&servers, options)?)))
     }

@@ -43,7 +43,8 @@ impl Client {
     }
 
     /// A client as the environment says, in the words of the command line: `WINDLASS_SERVER` (one or several URLs),
-    /// `WINDLASS_TOKEN` or `WINDLASS_TOKEN_FILE`, `WINDLASS_SERVER_CA`.
+    /// `WINDLASS_TOKEN_FILE` or else `WINDLASS_TOKEN`, `WINDLASS_SERVER_CA`, `WINDLASS_SERVER_CERT` and
+    /// `WINDLASS_SERVER_KEY`.
     pub fn from_env() -> Result<Self, ClientError> {
         ClientBuilder::from_env()?.build()
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 
 use super::error::{ClientError, ErrorKind};
@@ -134,6 +134,7 @@ pub(crate) struct Call {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
+    headers: Vec<(&'static str, String)>,
     body: Option<String>,
     wait: Duration,
 }
@@ -144,6 +145,7 @@ impl Call {
             method,
             path: path.into(),
             query: Vec::new(),
+            headers: Vec::new(),
             body: None,
             wait: Duration::ZERO,
         }
@@ -160,6 +162,12 @@ impl Call {
     /// With this parameter, if there is one.
     pub(crate) fn query(mut self, name: &'static str, value: Option<String>) -> Self {
         self.query.extend(value.map(|value| (name, value)));
+        self
+    }
+
+    /// With this header, whose value has no control characters.
+    pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
         self
     }
 
@@ -221,6 +229,17 @@ impl Transport {
         Self(Way::Local(router))
     }
 
+    /// The answer of a server on the network, which is a success, as soon as its head is there: its body may go on for ever.
+    pub(crate) async fn open(&self, call: &Call) -> Result<Response, ClientError> {
+        match &self.0 {
+            Way::Network(network) => network.open(call).await,
+            Way::Local(_) => {
+                let told = "a server in this process answers only as a whole";
+                Err(ClientError::new(ErrorKind::Input, told).undone())
+            }
+        }
+    }
+
     /// The body of the answer, which is a success.
     pub(crate) async fn ask(&self, call: &Call) -> Result<String, ClientError> {
         match &self.0 {
@@ -233,6 +252,29 @@ impl Transport {
 }
 
 impl Network {
+    async fn open(&self, call: &Call) -> Result<Response, ClientError> {
+        let start = self.current.load(Ordering::Relaxed);
+        let mut last = None;
+        for step in 0..self.servers.len() {
+            let index = (start + step) % self.servers.len();
+            let server = &self.servers[index];
+            let opened = tokio::time::timeout(ANSWER_TIME_OUT, self.send(server, call, None)).await;
+            match opened {
+                Ok(Ok(response)) => {
+                    self.current.store(index, Ordering::Relaxed);
+                    return Ok(response);
+                }
+                Ok(Err(Miss::Final(error))) => return Err(error),
+                Ok(Err(Miss::Elsewhere(error))) => last = Some(error),
+                Err(_) => {
+                    let told = format!("the server at {server} gave no answer in time");
+                    last = Some(ClientError::new(ErrorKind::TimedOut, told));
+                }
+            }
+        }
+        Err(last.expect("there is at least one server"))
+    }
+
     async fn ask(&self, call: &Call) -> Result<String, ClientError> {
         let start = self.current.load(Ordering::Relaxed);
         let mut last = None;
@@ -254,10 +296,26 @@ impl Network {
     }
 
     async fn ask_one(&self, server: &ServerUrl, call: &Call) -> Result<String, Miss> {
-        let mut request = self
-            .http
-            .request(call.method.clone(), url(server, call))
-            .timeout(call.wait + ANSWER_TIME_OUT);
+        let time_out = call.wait + ANSWER_TIME_OUT;
+        let response = self.send(server, call, Some(time_out)).await?;
+        let body = response.text().await;
+        body.map_err(|error| unanswered(server, call, &error))
+    }
+
+    async fn send(
+        &self,
+        server: &ServerUrl,
+        call: &Call,
+        time_out: Option<Duration>,
+    ) -> Result<Response, Miss> {
+        let mut request = self.http.request(call.method.clone(), url(server, call));
+        if let Some(time_out) = time_out {
+            request = request.timeout(time_out);
+        }
+        for (name, value) in &call.headers {
+            // As bytes: a value need not be ASCII.
+            request = request.header(*name, value.as_bytes());
+        }
         if let Some(body) = &call.body {
             request = request
                 .header(CONTENT_TYPE, "application/json")
@@ -266,25 +324,34 @@ impl Network {
         let failed = |error| unanswered(server, call, &error);
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
         let body = response.text().await.map_err(failed)?;
-        judged(server, status, body)
+        Err(refused(server, status, &body))
     }
 }
 
 /// What an answer means.
 fn judged(server: &ServerUrl, status: StatusCode, body: String) -> Result<String, Miss> {
     if status.is_success() {
-        return Ok(body);
+        Ok(body)
+    } else {
+        Err(refused(server, status, &body))
     }
-    let problem: Problem = serde_json::from_str(&body).unwrap_or_default();
+}
+
+/// What an answer means that is no success.
+fn refused(server: &ServerUrl, status: StatusCode, body: &str) -> Miss {
+    let problem: Problem = serde_json::from_str(body).unwrap_or_default();
     let error = ClientError::new(
         ErrorKind::of_status(status.as_u16()),
         problem.told(server, status),
     );
     if status == StatusCode::SERVICE_UNAVAILABLE && problem.ids.is_empty() {
-        Err(Miss::Elsewhere(error.undone()))
+        Miss::Elsewhere(error.undone())
     } else {
-        Err(Miss::Final(error))
+        Miss::Final(error)
     }
 }
 

@@ -17,6 +17,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ pub struct Executor {
     handlers: Arc<Handlers>,
     events: Events,
     runs: Arc<Runs>,
+    aborted: Arc<AtomicBool>,
     runtime: Handle,
     result_len_max: usize,
     grace: Duration,
@@ -102,6 +104,7 @@ impl Executor {
         Self {
             events: Arc::new(events),
             runs: Arc::default(),
+            aborted: Arc::default(),
             runtime: Handle::current(),
             result_len_max: options.result_len_max,
             grace: options.grace,
@@ -146,13 +149,17 @@ impl Executor {
         let handle = self.runtime.spawn(attempt).abort_handle();
         // A run that has ended meanwhile needs no handle.
         if let Some(tracked) = lock(&self.runs).get_mut(&run) {
-            tracked.handle = Some(handle);
+            tracked.handle = Some(handle.clone());
+        }
+        if self.aborted.load(Ordering::SeqCst) {
+            handle.abort();
         }
     }
 
-    /// Drops every handler that runs, as the end of the process would. One that blocks its thread goes on until it
-    /// waits for something: [`Executor::live`] tells.
+    /// Drops every handler that runs, as the end of the process would, and each that is started later. One that blocks
+    /// its thread goes on until it waits for something: [`Executor::live`] tells.
     pub fn abort(&self) {
+        self.aborted.store(true, Ordering::SeqCst);
         let handles: Vec<_> = lock(&self.runs)
             .values()
             .filter_map(|run| run.handle.clone())

@@ -15,10 +15,15 @@ pub(crate) async fn measure(report: impl Fn(Load)) {
         let now = cpu_times().unwrap_or(before);
         report(Load {
             cpu_permille: busy_permille(before, now),
-            memory_bytes: status_bytes("VmRSS:").unwrap_or(0),
+            memory_bytes: memory_bytes(),
         });
         before = now;
     }
+}
+
+/// The memory of this process, in bytes; zero where `/proc` does not tell.
+pub(super) fn memory_bytes() -> u64 {
+    status_bytes("VmRSS:").unwrap_or(0)
 }
 
 /// The most memory that this process ever had, in bytes; zero where `/proc` does not tell.

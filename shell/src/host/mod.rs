@@ -2,6 +2,7 @@
 
 mod health;
 mod load;
+mod process;
 mod stop;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use windlass_core::ids::NodeId;
 pub use self::health::{Health, Unwell, keep_written};
 pub(crate) use self::load::measure;
 pub use self::load::peak_memory_bytes;
+pub use self::process::{Footprint, footprint};
 pub(crate) use self::stop::Stop;
 use crate::clock::SystemClock;
 use crate::executor::{Executor, ExecutorOptions, Handlers};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{Instrument, info, info_span, warn};
@@ -14,6 +15,7 @@ use super::{Load, Reins};
 use crate::clock::Clock;
 use crate::driver::{self, Ports};
 use crate::gateway::Gateway;
+use crate::instruments::Instruments;
 use crate::store::{Answers, StorePort};
 
 /// A scheduler that runs in this process. Dropping it ends it at once, as a crash would.
@@ -44,22 +46,27 @@ impl SchedulerNode {
         let status = Arc::new(Status::default());
         let asked = inbox.clone();
         let forgotten = inbox.clone();
-        let gateway = Gateway::with_forget(
+        let reads = clock.clone();
+        let instruments = Arc::new(Instruments::new(move || reads.now().mono));
+        let gateway = Gateway::measured(
             move |id, request| {
                 let _ = asked.send(Input::Request { id, request });
             },
             move |id| {
                 let _ = forgotten.send(Input::Forget { id });
             },
+            Arc::clone(&instruments),
         );
-        let answered = inbox.clone();
+        let (answered, measured) = (inbox.clone(), Arc::clone(&instruments));
         let answers = Answers::new(move |op, answer| {
+            measured.answered(op, &answer);
             let _ = answered.send(Input::Store { op, answer });
         });
         let ports = SchedulerPorts {
             store: client(answers),
             gateway: gateway.clone(),
             status: Arc::clone(&status),
+            instruments,
             level: Level::Roomy,
             repaired: 0,
             exit: Some(exit_sender),
@@ -134,6 +141,7 @@ struct SchedulerPorts {
     store: Box<dyn StorePort>,
     gateway: Gateway,
     status: Arc<Status>,
+    instruments: Arc<Instruments>,
     level: Level,
     repaired: u64,
     exit: Option<oneshot::Sender<Exit>>,
@@ -184,6 +192,10 @@ impl SchedulerPorts {
 }
 
 impl Ports<Server> for SchedulerPorts {
+    fn decided(&mut self, span: Duration) {
+        self.instruments.decided(span);
+    }
+
     fn dispatch(&mut self, machine: &Server, effects: &mut Vec<Effect>) {
         let ready = machine.is_ready();
         if self.status.ready.swap(ready, Ordering::Relaxed) != ready {
@@ -193,11 +205,16 @@ impl Ports<Server> for SchedulerPorts {
                 warn!("not ready: no session, or the view of the store has a gap, or it leaves");
             }
         }
+        self.instruments
+            .look(machine.session_ends(), machine.view_at());
         self.note_room(&machine.room());
         self.note_drift(machine.drift_repaired());
         for effect in effects.drain(..) {
             match effect {
-                Effect::Store(call) => self.store.call(call.op, call.call),
+                Effect::Store(call) => {
+                    self.instruments.called(call.op, &call.call);
+                    self.store.call(call.op, call.call);
+                }
                 Effect::Reply { id, reply } => self.gateway.reply(id, reply),
                 Effect::Exit(reason) => {
                     info!(?reason, "ends");

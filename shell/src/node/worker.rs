@@ -1,5 +1,6 @@
 //! A running worker: its machine, and the executor of its handlers.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use windlass_core::worker::{Effect, Exit, Input, LockRefusal, RunEvent, Start, W
 use super::{Load, Reins};
 use crate::clock::Clock;
 use crate::driver::{self, Ports};
+use crate::instruments::Runs;
 use crate::store::{Answers, StorePort};
 
 /// A worker that runs in this process. Dropping it ends it at once, as a crash would.
@@ -36,6 +38,8 @@ pub struct WorkerStatus {
     failed: AtomicU64,
     refused_stale: AtomicU64,
     drift_repaired: AtomicU64,
+    slots: AtomicU64,
+    runs: Arc<Runs>,
 }
 
 impl WorkerStatus {
@@ -52,6 +56,16 @@ impl WorkerStatus {
     /// Handlers that run.
     pub fn running(&self) -> u64 {
         self.running.load(Ordering::Relaxed)
+    }
+
+    /// Handlers that may run at the same time.
+    pub fn slots(&self) -> u64 {
+        self.slots.load(Ordering::Relaxed)
+    }
+
+    /// How long its handlers run.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
     }
 
     /// Claims that it holds.
@@ -113,14 +127,27 @@ pub trait Runner: Send + 'static {
 }
 
 /// Where the events of a worker's runs go.
-#[derive(Debug, Clone)]
-pub struct RunEvents(mpsc::UnboundedSender<Input>);
+#[derive(Clone)]
+pub struct RunEvents {
+    inbox: mpsc::UnboundedSender<Input>,
+    ended: Arc<dyn Fn(OpId) + Send + Sync>,
+}
+
+impl fmt::Debug for RunEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunEvents")
+    }
+}
 
 impl RunEvents {
     /// Hands over one event. Never waits.
     pub fn tell(&self, run: OpId, event: RunEvent) {
+        match &event {
+            RunEvent::Completed(_) | RunEvent::Failed(_) | RunEvent::Stopped => (self.ended)(run),
+            RunEvent::Progress(_) | RunEvent::Lock { .. } | RunEvent::Unlock { .. } => {}
+        }
         // A machine that has ended needs no inputs.
-        let _ = self.0.send(Input::Run { run, event });
+        let _ = self.inbox.send(Input::Run { run, event });
     }
 }
 
@@ -142,7 +169,15 @@ impl WorkerNode {
         let (inbox, receiver) = mpsc::unbounded_channel();
         let (exit_sender, exit) = oneshot::channel();
         let status = Arc::new(WorkerStatus::default());
-        let runner = span.in_scope(|| runner(RunEvents(inbox.clone())));
+        status
+            .slots
+            .store(u64::from(config.slots), Ordering::Relaxed);
+        let (reads, runs) = (clock.clone(), Arc::clone(&status.runs));
+        let events = RunEvents {
+            inbox: inbox.clone(),
+            ended: Arc::new(move |run| runs.end(reads.now().mono, run)),
+        };
+        let runner = span.in_scope(|| runner(events));
         let answered = inbox.clone();
         let answers = Answers::new(move |op, answer| {
             let _ = answered.send(Input::Store { op, answer });
@@ -241,6 +276,8 @@ impl<R: Runner, C: Clock> Ports<Worker> for WorkerPorts<R, C> {
                     if let Some(hook) = &self.hook {
                         hook(&start);
                     }
+                    let now = self.clock.now().mono;
+                    self.status.runs.begin(now, start.run, &start.kind);
                     self.runner.start(*start);
                 }
                 Effect::Stop { run, reason } => self.runner.stop(run, reason),

@@ -2,6 +2,7 @@
 
 mod error;
 mod handler;
+mod running;
 mod scheduler;
 mod store;
 mod task;
@@ -9,7 +10,8 @@ mod worker;
 
 pub use self::error::NodeError;
 pub use self::handler::TaskHandler;
+pub use self::running::RunningWorker;
 pub(crate) use self::scheduler::launch as launch_scheduler;
 pub use self::scheduler::{RunningScheduler, Scheduler, SchedulerBuilder};
 pub use self::task::Task;
-pub use self::worker::{RunningWorker, Worker, WorkerBuilder};
+pub use self::worker::{Worker, WorkerBuilder};

@@ -28,7 +28,8 @@ impl Events {
         let mut socket = TcpStream::connect(dev.address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let last = last.map_or_else(String::new, |id| format!("last-event-id: {id}\r\n"));
-        let request = format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: x\r\n{last}\r\n");
+        let request =
+            format!("GET /api/v1/events{query} HTTP/1.1\r\nhost: localhost\r\n{last}\r\n");
         socket.write_all(request.as_bytes()).unwrap();
         Self {
             lines: BufReader::new(socket),

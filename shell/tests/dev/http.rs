@@ -79,7 +79,7 @@ pub(crate) fn send(
     path: &str,
     body: Option<&str>,
 ) -> std::io::Result<Answer> {
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: windlass\r\nconnection: close\r\n");
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
     let request = match body {
         Some(body) => format!(
             "{head}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -22,6 +22,7 @@ mod lists;
 mod load;
 mod locks;
 mod malformed;
+mod metrics;
 mod order;
 mod query;
 mod stopping;

@@ -10,8 +10,10 @@ use crate::http::{answer_to, exchange};
 use crate::rig::{Dev, PATIENCE};
 
 fn post(headers: &str, body: &str) -> Vec<u8> {
-    format!("POST /api/v1/tasks HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{headers}\r\n{body}")
-        .into_bytes()
+    format!(
+        "POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n{body}"
+    )
+    .into_bytes()
 }
 
 #[test]
@@ -26,10 +28,11 @@ fn what_is_not_http_is_turned_away_and_the_server_lives() {
         b"hello\r\n\r\n".to_vec(),
         b"GET\r\n\r\n".to_vec(),
         b"GET /api/v1/stats HTTP/9.9\r\n\r\n".to_vec(),
-        b"GET /api/v1/stats\x01 HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
-        format!("GET /{huge} HTTP/1.1\r\nhost: x\r\n\r\n").into_bytes(),
-        format!("GET /api/v1/stats HTTP/1.1\r\nhost: x\r\nbig: {huge}\r\n\r\n").into_bytes(),
-        format!("GET /api/v1/stats HTTP/1.1\r\nhost: x\r\n{many}\r\n").into_bytes(),
+        b"GET /api/v1/stats\x01 HTTP/1.1\r\nhost: localhost\r\n\r\n".to_vec(),
+        format!("GET /{huge} HTTP/1.1\r\nhost: localhost\r\n\r\n").into_bytes(),
+        format!("GET /api/v1/stats HTTP/1.1\r\nhost: localhost\r\nbig: {huge}\r\n\r\n")
+            .into_bytes(),
+        format!("GET /api/v1/stats HTTP/1.1\r\nhost: localhost\r\n{many}\r\n").into_bytes(),
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         post("content-length: -1\r\n", "{}"),
@@ -77,7 +80,7 @@ fn bodies_of_other_kinds_are_unsupported() {
         "content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
         body.len()
     );
-    let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+    let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
     answer_to(dev.address, format!("{head}{chunked}").as_bytes()).json(201);
 }
 

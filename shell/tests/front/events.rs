@@ -105,9 +105,9 @@ data: {"revision":"1","tasks":[],"tasks_omitted":0,"queues":[],"queues_omitted":
     ] {
         assert!(head.contains(header), "{head}");
     }
-    server.fake.memory().change_now(change(5, "first"));
+    server.fake.memory().changes.happen(change(5, "first"));
     events.until(r#""queues":["first"]"#).await;
-    server.fake.memory().change_now(change(6, "second"));
+    server.fake.memory().changes.happen(change(6, "second"));
     events.until(r#""queues":["second"]"#).await;
     assert!(events.text.contains("id: 6\n"));
     assert_eq!(events.text.matches("first").count(), 2, "each is told once");
@@ -118,7 +118,7 @@ async fn who_comes_back_hears_what_happened_meanwhile() {
     let server = server(Limits::default()).await;
     for at in [5, 6] {
         let queue = format!("queue-{at}");
-        server.fake.memory().change_now(change(at, &queue));
+        server.fake.memory().changes.happen(change(at, &queue));
     }
     let mut events = Events::ask(&server, "?after=4", "").await;
     events.until(r#""queues":["queue-5"]"#).await;
@@ -131,12 +131,12 @@ async fn who_comes_back_hears_what_happened_meanwhile() {
 #[tokio::test]
 async fn who_was_away_for_too_long_is_told_to_read_anew() {
     let server = server(Limits::default()).await;
-    server.fake.memory().change_now(change(5, "a"));
-    server.fake.memory().forget_changes();
+    server.fake.memory().changes.happen(change(5, "a"));
+    server.fake.memory().changes.forget();
     let mut events = Events::ask(&server, "", "last-event-id: 4\r\n").await;
     let resync = "id: 5\nevent: resync\ndata: {\"revision\":\"5\"}\n\n";
     events.until(resync).await;
-    server.fake.memory().change_now(change(6, "b"));
+    server.fake.memory().changes.happen(change(6, "b"));
     events.until(r#""queues":["b"]"#).await;
 }
 
@@ -145,13 +145,13 @@ async fn only_topics_that_were_asked_for_are_told() {
     let server = server(Limits::default()).await;
     let mut events = Events::ask(&server, "?topics=queues,nodes", "").await;
     events.until("event: changes").await;
-    server.fake.memory().change_now(change(5, "a"));
+    server.fake.memory().changes.happen(change(5, "a"));
     events.until(r#""queues":["a"]"#).await;
     let nodes = ChangesView {
         nodes: true,
         ..ChangesView::none(Revision(6))
     };
-    server.fake.memory().change_now(nodes);
+    server.fake.memory().changes.happen(nodes);
     events.until(r#""nodes":true"#).await;
     assert!(
         events
@@ -198,7 +198,7 @@ async fn there_are_only_so_many_streams_at_the_same_time() {
     drop(first);
     // The server notices at the next write that the first has gone.
     for at in 2.. {
-        server.fake.memory().change_now(change(at, "a"));
+        server.fake.memory().changes.happen(change(at, "a"));
         let mut third = Events::ask(&server, "", "").await;
         third.until("\n\n").await;
         if third.reads("event: changes").await {

@@ -14,14 +14,19 @@ use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
 use windlass_core::gateway::{
-    ChangesView, Due, LockToken, Order, Reply, Request, RequestId, Submitted, TaskSpec, TaskState,
-    TaskView, TimingsView,
+    LockToken, NodeView, Order, QueueView, Reply, Request, RequestId, StatsView, Submitted,
+    TaskSpec, TaskState, TaskView, TimingsView,
 };
 use windlass_core::ids::{Attempt, Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
-use windlass_core::record::{AttemptEnd, AttemptNote};
+use windlass_core::keyspace::Role;
+use windlass_core::record::{AttemptEnd, AttemptNote, Totals};
 use windlass_core::rng::Rng;
-use windlass_core::store::Refusal;
-use windlass_core::time::Wall;
+use windlass_core::room::{Level, Room};
+use windlass_core::store::{Refusal, Usage};
+use windlass_core::time::{Millis, Wall};
+
+use super::changes::Changes;
+use super::shown::{end, view};
 
 /// What the fake knows.
 #[derive(Default)]
@@ -29,19 +34,14 @@ pub(crate) struct Memory {
     pub(crate) tasks: BTreeMap<TaskId, TaskView>,
     pub(crate) specs: Vec<TaskSpec>,
     keys: BTreeMap<Arc<str>, (TaskId, Arc<str>)>,
-    pub(crate) queues: BTreeMap<QueueName, (Strategy, bool)>,
+    queues: BTreeMap<QueueName, (Strategy, bool)>,
     lock: Option<(LockToken, Fence)>,
     fences: u64,
     pub(crate) renewals: u64,
     pub(crate) not_ready: bool,
     pub(crate) ready: Option<String>,
-    pub(crate) drained: bool,
-    /// What has changed, and who waits for more.
-    changes: Vec<ChangesView>,
-    waiting: Vec<(RequestId, Revision)>,
-    gateway: Option<Gateway>,
-    /// The oldest revision after which changes are known.
-    known_from: Revision,
+    drained: bool,
+    pub(crate) changes: Changes,
 }
 
 #[derive(Clone, Default)]
@@ -69,13 +69,11 @@ impl Fake {
         let (fake, answering) = (self.clone(), gateway.clone());
         tokio::spawn(async move {
             while let Some((id, request)) = receiver.recv().await {
-                let asked = request.clone();
-                if let Some(reply) = fake.memory().answer(request) {
+                let mut memory = fake.memory();
+                if let Request::Changes { after, .. } = request {
+                    memory.changes.ask(id, after, &answering);
+                } else if let Some(reply) = memory.answer(request) {
                     answering.reply(id, reply);
-                } else if let Request::Changes { after, .. } = asked {
-                    let mut memory = fake.memory();
-                    memory.waiting.push((id, after.unwrap_or_default()));
-                    memory.gateway = Some(answering.clone());
                 }
             }
         });
@@ -159,7 +157,7 @@ impl Memory {
                 Reply::Queues(self.queues.keys().map(|name| self.queue(name)).collect())
             }
             Request::Nodes => Reply::Nodes(vec![self.node()]),
-            Request::Changes { after, .. } => return self.changes(after),
+            Request::Changes { .. } => return None,
             Request::Timings => Reply::Timings(Box::new(TimingsView {
                 queues: vec![],
                 slots: 4,
@@ -184,35 +182,6 @@ impl Memory {
             Request::LockRenew { token, .. } => self.renew_lock(token),
             Request::LockRelease { token, .. } => self.release_lock(&token),
         })
-    }
-
-    /// What has changed after `after`; `None` when that is still to come.
-    fn changes(&self, after: Option<Revision>) -> Option<Reply> {
-        let reached = self.changes.last().map_or(Revision(1), |it| it.revision);
-        let Some(after) = after else {
-            return Some(Reply::Changes(Box::new(ChangesView::none(reached))));
-        };
-        if after < self.known_from {
-            return Some(Reply::Missed { at: reached });
-        }
-        let newer = self.changes.iter().find(|it| it.revision > after)?;
-        Some(Reply::Changes(Box::new(newer.clone())))
-    }
-
-    /// Something changes: whoever waits for it is told.
-    pub(crate) fn change_now(&mut self, changes: ChangesView) {
-        self.changes.push(changes);
-        for (id, after) in std::mem::take(&mut self.waiting) {
-            match (self.changes(Some(after)), &self.gateway) {
-                (Some(reply), Some(gateway)) => gateway.reply(id, reply),
-                _ => self.waiting.push((id, after)),
-            }
-        }
-    }
-
-    /// What has changed so far is forgotten.
-    pub(crate) fn forget_changes(&mut self) {
-        self.known_from = self.changes.last().map_or(Revision(1), |it| it.revision);
     }
 
     fn accept(&mut self, spec: TaskSpec) -> Submitted {
@@ -253,6 +222,77 @@ impl Memory {
             }
             Some(view) => forbidden(&format!("the task is {}", view.state)),
             None => Reply::NotFound,
+        }
+    }
+
+    fn stats(&self) -> StatsView {
+        let count = |state| {
+            self.tasks
+                .values()
+                .filter(|view| view.state == state)
+                .count() as u64
+        };
+        StatsView {
+            totals: Totals {
+                accepted: self.tasks.len() as u64,
+                completed: count(TaskState::Completed),
+                cancelled: count(TaskState::Cancelled),
+                refused_stale: 2,
+                ..Totals::default()
+            },
+            scheduled: count(TaskState::Scheduled),
+            pending: count(TaskState::Pending),
+            running: 0,
+            retrying: 0,
+            dead: 0,
+            schedulers: 1,
+            workers: 1,
+            slots: 4,
+            foreign: 0,
+            drift_repaired: 0,
+            room: Room {
+                level: Level::Tight,
+                usage: Some(Usage {
+                    used: 600,
+                    size: 700,
+                    quota: Some(1_000),
+                    full: false,
+                }),
+                kept: Some(Millis::from_secs(90)),
+            },
+        }
+    }
+
+    fn queue(&self, name: &QueueName) -> QueueView {
+        let (strategy, paused) = self.queues[name];
+        QueueView {
+            name: name.clone(),
+            strategy,
+            paused,
+            pending: 1,
+            running: 2,
+            delayed: 3,
+            dead: 4,
+            oldest: Some(Wall::from_millis(1_700_000_000_000)),
+        }
+    }
+
+    fn node(&self) -> NodeView {
+        NodeView {
+            id: "w1".parse().unwrap(),
+            role: Role::Worker,
+            version: "0.1.0".into(),
+            started_at: Wall::from_millis(1_700_000_000_000),
+            slots: 4,
+            total_run: Some(1_234),
+            claims: 1,
+            weight: 1,
+            queues: vec![],
+            types: vec!["echo".parse().unwrap()],
+            labels: BTreeMap::new(),
+            draining: self.drained,
+            cpu_permille: 10,
+            memory_bytes: 1,
         }
     }
 
@@ -307,62 +347,6 @@ impl Memory {
 fn forbidden(because: &str) -> Reply {
     Reply::Forbidden {
         because: because.into(),
-    }
-}
-
-fn end(view: &mut TaskView) {
-    let now = Wall::from_millis(1_700_000_001_000);
-    view.assigned_at = Some(now);
-    view.started_at = Some(now);
-    view.completed_at = Some(now);
-    view.worker = Some("w1".parse().unwrap());
-    view.fence = Some(Fence(Revision(12)));
-    if view.kind.as_str() == "fail" {
-        view.state = TaskState::Failed;
-        view.error = Some("it broke".into());
-        view.attempts = vec![AttemptNote {
-            attempt: Attempt(1),
-            worker: "w1".parse().unwrap(),
-            started_at: None,
-            ended_at: now,
-            end: AttemptEnd::Failed("it broke".into()),
-        }];
-    } else {
-        view.state = TaskState::Completed;
-        view.result = Some(view.payload.clone());
-    }
-}
-
-fn view(id: TaskId, spec: TaskSpec) -> TaskView {
-    TaskView {
-        id,
-        name: spec.name,
-        kind: spec.kind,
-        queue: spec.queue,
-        state: if spec.due == Due::Now {
-            TaskState::Pending
-        } else {
-            TaskState::Scheduled
-        },
-        priority: spec.priority,
-        payload: spec.payload,
-        metadata: spec.metadata,
-        created_at: Wall::from_millis(1_700_000_000_000),
-        due_at: None,
-        assigned_at: None,
-        started_at: None,
-        completed_at: None,
-        worker: None,
-        fence: None,
-        retry_count: 0,
-        losses: 0,
-        retries_max: spec.retries_max,
-        timeout: spec.timeout,
-        result: None,
-        error: None,
-        progress: None,
-        run: 0,
-        attempts: vec![],
     }
 }
 

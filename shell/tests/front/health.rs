@@ -41,6 +41,20 @@ fn a_server_that_lives_need_not_be_ready() {
 }
 
 #[test]
+fn a_probe_that_talks_in_the_clear_needs_no_certificates() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = format!("http://{}", runtime.block_on(Fake::default().listen()));
+    let bare = Command::new(env!("CARGO_BIN_EXE_windlass"))
+        .args(["health", "--server", &server])
+        .env("SSL_CERT_FILE", "/dev/null")
+        .env("SSL_CERT_DIR", "/dev/null")
+        .output()
+        .unwrap();
+    let (code, text) = told(&bare);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
 fn a_server_that_is_not_there_or_says_nothing_is_not_well() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());

@@ -4,10 +4,17 @@
 
 mod api;
 mod bad_input;
+mod changes;
 mod cli;
+mod commands;
+mod described;
 mod events;
 mod fake;
 mod health;
 mod room;
 mod search;
 mod serving;
+mod shown;
+mod snapshots;
+mod stand_in;
+mod top;

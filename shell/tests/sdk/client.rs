@@ -157,6 +157,7 @@ async fn nobody_is_unreachable_and_nonsense_is_refused_before_anything_is_sent()
         Client::builder().token_file(&file),
         Client::builder().token_file(folder.path().join("missing")),
         Client::builder().ca(&file),
+        Client::builder().identity(&file, &file),
     ] {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Input, "{error}");

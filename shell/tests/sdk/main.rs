@@ -4,6 +4,10 @@
     clippy::wildcard_enum_match_arm,
     reason = "whatever else comes fails the test"
 )]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "examples are programs of their own, each with its copy of what they share"
+)]
 
 mod client;
 mod examples;

@@ -1,7 +1,7 @@
 //! What ties a handler's work to what came before it.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,7 +17,8 @@ struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.write(bytes)
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())

@@ -107,7 +107,7 @@ impl Door {
     }
 
     /// Refuses a request that was sent to a name which is not this machine's own, where that matters.
-    pub(super) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(in crate::api) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         if !self.0.local_names_only {
             return Ok(());
         }

@@ -36,9 +36,6 @@ pub(crate) struct Gate {
 /// Lets a request through to its handler, or answers why not.
 pub(crate) async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let door = &gate.front.door;
-    if let Err(problem) = door.check_host(request.uri(), request.headers()) {
-        return problem.into_response();
-    }
     if gate.access == Access::Open {
         return challenged(next.run(request).await);
     }

@@ -35,7 +35,13 @@ pub(super) fn document(routes: Vec<Route>) -> OpenApi {
         let operation = route.operation.build();
         paths = paths.path(route.path, PathItem::new(method(&route.method), operation));
     }
-    schemas.extend(nested);
+    for (name, schema) in nested {
+        let other = schemas.insert(name.clone(), schema.clone());
+        assert!(
+            other.is_none_or(|other| other == schema),
+            "two types are called {name}"
+        );
+    }
     let problem = ResponseBuilder::new()
         .description("An error (RFC 9457).")
         .content(

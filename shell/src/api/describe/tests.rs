@@ -1,9 +1,18 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
 use serde_json::Value;
+use tower::ServiceExt as _;
+use windlass_core::time::Wall;
 
 use super::*;
-use crate::api::routes;
+use crate::api::access::Access;
+use crate::api::json::asked;
+use crate::api::{self, Door, Front, Limits, routes, submission};
+use crate::gateway::Gateway;
 
 fn described() -> Value {
     serde_json::to_value(document(routes::all())).unwrap()
@@ -105,7 +114,7 @@ fn every_operation_is_sound() {
             responses.keys().any(|status| status.starts_with('2')),
             "{what}"
         );
-        let open = route.access == crate::api::access::Access::Open;
+        let open = route.access == Access::Open;
         assert_eq!(responses.contains_key("403"), !open, "{what}");
         let security = operation["security"].as_array().unwrap();
         let schemes = document["components"]["securitySchemes"]
@@ -149,4 +158,62 @@ fn every_schema_is_one() {
             "that was OpenAPI 3.0: {object:?}"
         );
     }
+}
+
+/// The fields of a schema, with `path` before their names.
+fn fields(name: &str, path: &str) -> BTreeSet<String> {
+    let schema = &described()["components"]["schemas"][name];
+    assert_eq!(
+        schema["additionalProperties"], false,
+        "{name} takes nothing unknown"
+    );
+    let properties = schema["properties"].as_object().unwrap();
+    properties
+        .keys()
+        .map(|field| format!("{path}{field}"))
+        .collect()
+}
+
+#[test]
+fn a_submission_is_described_as_it_is_read() {
+    asked::take();
+    let now = Wall::from_millis(0);
+    submission::read(r#"{"type":"t","retry":{"kind":"fixed"}}"#, 100, now).unwrap();
+    let mut expected = fields("Submission", "");
+    expected.extend(fields("Retry", "retry."));
+    assert_eq!(asked::take(), expected);
+}
+
+#[tokio::test]
+async fn every_other_body_is_described_as_it_is_read() {
+    let limits = Limits {
+        ask_time_out: Duration::from_millis(1),
+        ..Limits::default()
+    };
+    // Nobody answers: the body is read before anybody is asked.
+    let gateway = Gateway::new(|_, _| {});
+    let ready = Arc::new(|| Ok(()));
+    let router = api::router(gateway, limits, ready, Front::new(Door::open()));
+    for (method, path, schema) in [
+        ("PUT", "/api/v1/queues/q", "QueueSettings"),
+        ("POST", "/api/v1/locks/k", "LockTake"),
+        ("PUT", "/api/v1/locks/k", "LockProof"),
+        ("DELETE", "/api/v1/locks/k", "LockProof"),
+        ("POST", "/api/v1/session", "SessionBegin"),
+    ] {
+        asked::take();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(Body::from(r#"{"wait":"1ms"}"#))
+            .unwrap();
+        router.clone().oneshot(request).await.unwrap();
+        assert_eq!(asked::take(), fields(schema, ""), "{method} {path}");
+    }
+    let with_body = routes::all().into_iter().filter(|route| {
+        let method = route.method.as_str().to_lowercase();
+        !described()["paths"][route.path][method]["requestBody"].is_null()
+    });
+    assert_eq!(with_body.count(), 6, "a body that is compared with nothing");
 }

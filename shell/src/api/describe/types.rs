@@ -100,7 +100,7 @@ pub(in crate::api) enum Strategy {
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "only described")]
-pub(in crate::api) enum Role {
+pub(in crate::api) enum NodeRole {
     Scheduler,
     Worker,
 }

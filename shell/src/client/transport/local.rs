@@ -16,6 +16,9 @@ pub(super) async fn ask(router: Router, call: &Call) -> Result<String, Miss> {
         .method(call.method.clone())
         .uri(url(&here, call))
         .header(header::HOST, "localhost");
+    for (name, value) in &call.headers {
+        request = request.header(*name, value.as_bytes());
+    }
     if call.body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }

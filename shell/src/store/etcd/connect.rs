@@ -188,26 +188,51 @@ async fn version(
     }
 }
 
+/// Whether an etcd of some version may be trusted with tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fitness {
+    /// As far as is known.
+    Sound,
+    /// It has known faults.
+    Faulty,
+    /// It can lose data.
+    Unfit,
+    /// Its version says nothing.
+    Unknown,
+}
+
+/// What is known of etcd `version`.
+pub(crate) fn fitness(version: &str) -> Fitness {
+    match parse(version) {
+        None => Fitness::Unknown,
+        Some((3, 5, 0..=2)) => Fitness::Unfit,
+        Some(parsed) if is_sound(parsed) => Fitness::Sound,
+        Some(_) => Fitness::Faulty,
+    }
+}
+
 fn judge(endpoint: &str, version: &str) -> Result<(), EtcdError> {
     if version == UNTOLD {
         return Ok(());
     }
-    let Some(parsed @ (major, minor, patch)) = parse(version) else {
-        tracing::warn!(endpoint, version, "cannot tell whether this etcd is fit");
-        return Ok(());
-    };
-    if (major, minor) == (3, 5) && patch <= 2 {
-        return Err(EtcdError::Unfit {
-            endpoint: endpoint.to_owned(),
-            version: version.to_owned(),
-        });
-    }
-    if !is_sound(parsed) {
-        tracing::warn!(
-            endpoint,
-            version,
-            "this etcd has known faults; 3.5.33, 3.6.14 and 3.7.1 are free of them"
-        );
+    match fitness(version) {
+        Fitness::Sound => {}
+        Fitness::Unknown => {
+            tracing::warn!(endpoint, version, "cannot tell whether this etcd is fit");
+        }
+        Fitness::Faulty => {
+            tracing::warn!(
+                endpoint,
+                version,
+                "this etcd has known faults; 3.5.33, 3.6.14 and 3.7.1 are free of them"
+            );
+        }
+        Fitness::Unfit => {
+            return Err(EtcdError::Unfit {
+                endpoint: endpoint.to_owned(),
+                version: version.to_owned(),
+            });
+        }
     }
     Ok(())
 }

@@ -37,6 +37,7 @@ use self::watch::Watching;
 use super::{Answers, Owed, StorePort};
 
 pub use self::config::{EtcdConfig, EtcdError, Login, Tls};
+pub(crate) use self::connect::{Fitness, fitness};
 pub use self::epoch::Replaced;
 pub use self::members::Dial;
 

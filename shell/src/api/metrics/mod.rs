@@ -1,5 +1,9 @@
 //! `/metrics`: counts of the cluster as this gateway sees them, and of this server's own requests.
 
+pub(super) mod own;
+mod queues;
+pub(super) mod table;
+
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -145,6 +149,15 @@ async fn spell(app: &App) -> Result<String, std::fmt::Error> {
         "Streams of events that are open",
         ConstGauge::new(readers),
     );
+    own::register_process(&mut registry);
+    own::register_instruments(&mut registry, app.0.gateway.instruments());
+    let asked = app
+        .0
+        .gateway
+        .ask(gateway::Request::Timings, COUNTS_TIME_OUT);
+    if let Reply::Timings(timings) = asked.await {
+        queues::register(&mut registry, &timings, app.now());
+    }
     if let Reply::Stats(stats) = &reply {
         register_counts(&mut registry, stats);
     }
