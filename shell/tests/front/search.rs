@@ -1,16 +1,8 @@
-//! What the gateway that answers from memory finds, counts and shows, and why it says that a task waits.
-
-use std::collections::BTreeMap;
+//! What the gateway that answers from memory finds, and why it says that a task waits.
 
 use windlass_core::filter::Filter;
-use windlass_core::gateway::{
-    Estimate, NodeView, Order, QueueView, Reply, StatsView, TaskState, TaskView, Why, WhyReason,
-};
-use windlass_core::ids::{QueueName, TaskId};
-use windlass_core::keyspace::Role;
-use windlass_core::record::Totals;
-use windlass_core::room::{Level, Room};
-use windlass_core::store::Usage;
+use windlass_core::gateway::{Estimate, Order, Reply, TaskView, Why, WhyReason};
+use windlass_core::ids::TaskId;
 use windlass_core::time::{Millis, Wall};
 
 use crate::fake::Memory;
@@ -70,77 +62,6 @@ impl Memory {
                 }),
             })),
             None => Reply::NotFound,
-        }
-    }
-
-    pub(crate) fn stats(&self) -> StatsView {
-        let count = |state| {
-            self.tasks
-                .values()
-                .filter(|view| view.state == state)
-                .count() as u64
-        };
-        StatsView {
-            totals: Totals {
-                accepted: self.tasks.len() as u64,
-                completed: count(TaskState::Completed),
-                cancelled: count(TaskState::Cancelled),
-                refused_stale: 2,
-                ..Totals::default()
-            },
-            scheduled: count(TaskState::Scheduled),
-            pending: count(TaskState::Pending),
-            running: 0,
-            retrying: 0,
-            dead: 0,
-            schedulers: 1,
-            workers: 1,
-            slots: 4,
-            foreign: 0,
-            drift_repaired: 0,
-            room: Room {
-                level: Level::Tight,
-                usage: Some(Usage {
-                    used: 600,
-                    size: 700,
-                    quota: Some(1_000),
-                    full: false,
-                }),
-                kept: Some(Millis::from_secs(90)),
-            },
-        }
-    }
-
-    pub(crate) fn queue(&self, name: &QueueName) -> QueueView {
-        let (strategy, paused) = self.queues[name];
-        QueueView {
-            name: name.clone(),
-            strategy,
-            paused,
-            pending: 1,
-            running: 2,
-            delayed: 3,
-            dead: 4,
-            oldest: Some(Wall::from_millis(1_700_000_000_000)),
-        }
-    }
-
-    pub(crate) fn node(&self) -> NodeView {
-        NodeView {
-            id: "w1".parse().unwrap(),
-            role: Role::Worker,
-            version: "0.1.0".into(),
-            started_at: Wall::from_millis(1_700_000_000_000),
-            slots: 4,
-            total_run: Some(1_234),
-            claims: 1,
-            weight: 1,
-            queues: vec![],
-            types: vec!["echo".parse().unwrap()],
-            labels: BTreeMap::new(),
-            draining: self.drained,
-            cpu_permille: 10,
-            memory_bytes: 1,
         }
     }
 }

@@ -63,7 +63,9 @@ pub(super) fn why(why: &Value, look: &Look) -> Table {
         let message = cell(&reason["message"]);
         table.row([status(), cell(&reason["reason"]).into(), message.into()]);
     }
-    if let Some(ahead) = why["ahead"].as_u64() {
+    let mut reasons = why["reasons"].as_array().into_iter().flatten();
+    let is_told = reasons.any(|it| it["reason"] == "behind");
+    if let Some(ahead) = why["ahead"].as_u64().filter(|_| !is_told) {
         let message = format!("{ahead} tasks of its queue go before it");
         table.row([status(), "ahead".into(), message.into()]);
     }
