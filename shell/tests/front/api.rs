@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use windlass::api::Limits;
 
-use super::fake::{Fake, call, get, post, send, submitted};
+use super::fake::{Fake, call, get, post, submitted};
 
 #[tokio::test]
 async fn a_task_is_accepted_and_shown_with_every_field() {
@@ -480,25 +480,4 @@ async fn the_description_is_served_and_names_routes_that_are_there() {
             );
         }
     }
-}
-
-#[tokio::test]
-async fn a_page_of_another_site_changes_nothing() {
-    let router = Fake::default().router();
-    let id = submitted(&router, r#"{"type":"t"}"#).await;
-    for (path, site, status) in [
-        ("/api/v1/tasks", "cross-site", 403),
-        ("/api/v1/tasks", "same-site", 403),
-        (&format!("/api/v1/tasks/{id}/cancel"), "cross-site", 403),
-        ("/nothing", "cross-site", 403),
-        ("/nothing", "same-origin", 404),
-    ] {
-        let foreign = http::Request::post(path).header("sec-fetch-site", site);
-        let request = foreign.body(axum::body::Body::empty()).unwrap();
-        send(&router, request).await.problem(status);
-    }
-    assert_eq!(
-        get(&router, &format!("/api/v1/tasks/{id}")).await.json()["status"],
-        "pending"
-    );
 }
