@@ -81,7 +81,7 @@ fn narrow(reach: &mut Reach, test: &Test, now: Wall) {
         Test::Queue(patterns) => {
             if let Some(names) = exact::<QueueName>(patterns) {
                 let both = |known: BTreeSet<_>| known.intersection(&names).cloned().collect();
-                reach.queues = Some(reach.queues.take().map_or(names.clone(), both));
+                reach.queues = Some(reach.queues.take().map_or_else(|| names.clone(), both));
                 return;
             }
         }
@@ -90,7 +90,7 @@ fn narrow(reach: &mut Reach, test: &Test, now: Wall) {
             reach.only_states(|it| it == TaskState::Running || it.has_ended());
             if let Some(names) = exact::<NodeId>(patterns) {
                 let both = |known: BTreeSet<_>| known.intersection(&names).cloned().collect();
-                reach.workers = Some(reach.workers.take().map_or(names.clone(), both));
+                reach.workers = Some(reach.workers.take().map_or_else(|| names.clone(), both));
             }
         }
         Test::Id(prefixes) => reach.only_ids(prefixes.iter().map(|it| it.ids())),

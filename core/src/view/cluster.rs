@@ -264,18 +264,7 @@ impl ClusterView {
                 self.spots.insert(task, Spot::Delayed(due));
                 news.push(News::DelayedCame(due, task));
             }
-            Meaning::Dead(queue, task) => {
-                let record = Box::new(DeadRecord::decode(&found.value)?);
-                let dead = Dead {
-                    since: found.modified,
-                    record,
-                };
-                let queued = self.dead.entry(queue.clone()).or_default();
-                let before = queued.insert(task, dead).map(|it| it.since);
-                self.known.put(key, before, found.modified);
-                self.spots.insert(task, Spot::Dead(queue));
-                news.push(News::PlaceLost(task));
-            }
+            Meaning::Dead(queue, task) => self.put_dead(key, queue, task, found, news)?,
             Meaning::Node(role, id) => self.put_node(role, id, found, news)?,
             Meaning::Offer(worker) => {
                 let record = Arc::new(OfferRecord::decode(&found.value)?);
@@ -316,6 +305,27 @@ impl ClusterView {
             | Meaning::Unique => {}
             Meaning::Foreign => self.foreign += 1,
         }
+        Ok(())
+    }
+
+    fn put_dead(
+        &mut self,
+        key: &Key,
+        queue: QueueName,
+        task: TaskId,
+        found: &Found,
+        news: &mut Vec<News>,
+    ) -> Result<(), DecodeError> {
+        let record = Box::new(DeadRecord::decode(&found.value)?);
+        let dead = Dead {
+            since: found.modified,
+            record,
+        };
+        let queued = self.dead.entry(queue.clone()).or_default();
+        let before = queued.insert(task, dead).map(|it| it.since);
+        self.known.put(key, before, found.modified);
+        self.spots.insert(task, Spot::Dead(queue));
+        news.push(News::PlaceLost(task));
         Ok(())
     }
 

@@ -291,6 +291,8 @@ fn idempotency(key: &str, spec: &TaskSpec) -> IdempotencyKey {
 mod tests {
     use proptest::prelude::*;
 
+    use axum::http::HeaderName;
+
     use super::*;
 
     const NOW: Wall = Wall::from_millis(1_700_000_000_000);
@@ -417,10 +419,10 @@ mod tests {
     }
 
     fn key_of(values: &[&str]) -> Result<Option<String>, Fault> {
-        let mut headers = HeaderMap::new();
-        for value in values {
-            headers.append(KEY_HEADER, value.parse().unwrap());
-        }
+        let spelled = values.iter().map(|value| value.parse().expect("a header"));
+        let headers: HeaderMap = spelled
+            .map(|value| (HeaderName::from_static(KEY_HEADER), value))
+            .collect();
         key_in(&headers)
     }
 

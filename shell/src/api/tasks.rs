@@ -308,7 +308,9 @@ pub(super) async fn list(State(app): AppState, uri: Uri) -> Answer {
     });
     let cursor = query.take("cursor", |text| Cursor::read(text, order));
     query.close()?;
-    let order = order.or(cursor.map(|it| it.order)).unwrap_or_default();
+    let order = order
+        .or_else(|| cursor.map(|it| it.order))
+        .unwrap_or_default();
     let request = Request::List {
         filter,
         order,

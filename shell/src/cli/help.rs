@@ -140,7 +140,7 @@ fn gather(command: &clap::Command, path: &str, out: &mut Variables) {
             format!("--{option} of {path}")
         };
         out.entry(name.to_string_lossy().into_owned())
-            .or_insert((option, help.unwrap_or_default()));
+            .or_insert_with(|| (option, help.unwrap_or_default()));
     }
     for below in command.get_subcommands() {
         gather(below, &format!("{path} {}", below.get_name()), out);

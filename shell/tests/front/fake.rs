@@ -13,14 +13,18 @@ use tower::ServiceExt;
 use windlass::api::{self, Door, Front, Limits};
 use windlass::gateway::Gateway;
 use windlass_core::balance::Strategy;
+use windlass_core::filter::Filter;
 use windlass_core::gateway::{
-    LockToken, Order, Reply, Request, RequestId, Submitted, TaskSpec, TaskState, TaskView,
-    TimingsView,
+    LockToken, NodeView, Order, QueueView, Reply, Request, RequestId, StatsView, Submitted,
+    TaskSpec, TaskState, TaskView, TimingsView,
 };
 use windlass_core::ids::{Fence, LeaseId, NodeId, QueueName, Revision, TaskId};
+use windlass_core::keyspace::Role;
+use windlass_core::record::Totals;
 use windlass_core::rng::Rng;
-use windlass_core::store::Refusal;
-use windlass_core::time::Wall;
+use windlass_core::room::{Level, Room};
+use windlass_core::store::{Refusal, Usage};
+use windlass_core::time::{Millis, Wall};
 
 use super::changes::Changes;
 use super::shown::{end, view};
@@ -31,13 +35,13 @@ pub(crate) struct Memory {
     pub(crate) tasks: BTreeMap<TaskId, TaskView>,
     pub(crate) specs: Vec<TaskSpec>,
     keys: BTreeMap<Arc<str>, (TaskId, Arc<str>)>,
-    pub(crate) queues: BTreeMap<QueueName, (Strategy, bool)>,
+    queues: BTreeMap<QueueName, (Strategy, bool)>,
     lock: Option<(LockToken, Fence)>,
     fences: u64,
     pub(crate) renewals: u64,
     pub(crate) not_ready: bool,
     pub(crate) ready: Option<String>,
-    pub(crate) drained: bool,
+    drained: bool,
     pub(crate) changes: Changes,
 }
 
@@ -106,17 +110,7 @@ impl Memory {
                 }
                 Reply::Submitted(specs.into_iter().map(|spec| self.accept(spec)).collect())
             }
-            Request::Get { task, wait } => match self.tasks.get_mut(&task) {
-                Some(view) => {
-                    // A task whose end is waited for ends, unless it never does.
-                    if wait.is_some() && !view.state.has_ended() && view.kind.as_str() != "endless"
-                    {
-                        end(view);
-                    }
-                    Reply::Task(Box::new(view.clone()))
-                }
-                None => Reply::NotFound,
-            },
+            Request::Get { task, wait } => self.get(task, wait.is_some()),
             Request::List {
                 filter,
                 order,
@@ -136,12 +130,7 @@ impl Memory {
                 let ids = tasks.iter().map(|task| task.id).collect();
                 Reply::Found { ids, next }
             }
-            Request::Count(filter) => {
-                let (tasks, _) = self.found(&filter, Order::Oldest, u32::MAX, None);
-                let count = tasks.len() as u64;
-                let exact = true;
-                Reply::Count { count, exact }
-            }
+            Request::Count(filter) => self.count(&filter),
             Request::Why(task) => self.why(task),
             Request::Cancel(task) => {
                 self.change(task, TaskState::Cancelled, |state| !state.has_ended())
@@ -164,12 +153,7 @@ impl Memory {
                 queue,
                 strategy,
                 paused,
-            } => {
-                let settings = self.queues.entry(queue.clone()).or_default();
-                settings.0 = strategy.unwrap_or(settings.0);
-                settings.1 = paused.unwrap_or(settings.1);
-                Reply::Queues(vec![self.queue(&queue)])
-            }
+            } => self.configure(&queue, strategy, paused),
             Request::Drain(node) if node.as_str() == "w1" => {
                 self.drained = true;
                 Reply::Nodes(vec![self.node()])
@@ -180,6 +164,37 @@ impl Memory {
             Request::LockRelease { token, .. } => self.release_lock(&token),
             Request::Remote(_) => Reply::NotReady,
         })
+    }
+
+    fn get(&mut self, task: TaskId, waits: bool) -> Reply {
+        let Some(view) = self.tasks.get_mut(&task) else {
+            return Reply::NotFound;
+        };
+        // A task whose end is waited for ends, unless it never does.
+        if waits && !view.state.has_ended() && view.kind.as_str() != "endless" {
+            end(view);
+        }
+        Reply::Task(Box::new(view.clone()))
+    }
+
+    fn count(&self, filter: &Filter) -> Reply {
+        let (tasks, _) = self.found(filter, Order::Oldest, u32::MAX, None);
+        Reply::Count {
+            count: tasks.len() as u64,
+            exact: true,
+        }
+    }
+
+    fn configure(
+        &mut self,
+        queue: &QueueName,
+        strategy: Option<Strategy>,
+        paused: Option<bool>,
+    ) -> Reply {
+        let settings = self.queues.entry(queue.clone()).or_default();
+        settings.0 = strategy.unwrap_or(settings.0);
+        settings.1 = paused.unwrap_or(settings.1);
+        Reply::Queues(vec![self.queue(queue)])
     }
 
     fn accept(&mut self, spec: TaskSpec) -> Submitted {
@@ -220,6 +235,77 @@ impl Memory {
             }
             Some(view) => forbidden(&format!("the task is {}", view.state)),
             None => Reply::NotFound,
+        }
+    }
+
+    fn stats(&self) -> StatsView {
+        let count = |state| {
+            self.tasks
+                .values()
+                .filter(|view| view.state == state)
+                .count() as u64
+        };
+        StatsView {
+            totals: Totals {
+                accepted: self.tasks.len() as u64,
+                completed: count(TaskState::Completed),
+                cancelled: count(TaskState::Cancelled),
+                refused_stale: 2,
+                ..Totals::default()
+            },
+            scheduled: count(TaskState::Scheduled),
+            pending: count(TaskState::Pending),
+            running: 0,
+            retrying: 0,
+            dead: 0,
+            schedulers: 1,
+            workers: 1,
+            slots: 4,
+            foreign: 0,
+            drift_repaired: 0,
+            room: Room {
+                level: Level::Tight,
+                usage: Some(Usage {
+                    used: 600,
+                    size: 700,
+                    quota: Some(1_000),
+                    full: false,
+                }),
+                kept: Some(Millis::from_secs(90)),
+            },
+        }
+    }
+
+    fn queue(&self, name: &QueueName) -> QueueView {
+        let (strategy, paused) = self.queues[name];
+        QueueView {
+            name: name.clone(),
+            strategy,
+            paused,
+            pending: 1,
+            running: 2,
+            delayed: 3,
+            dead: 4,
+            oldest: Some(Wall::from_millis(1_700_000_000_000)),
+        }
+    }
+
+    fn node(&self) -> NodeView {
+        NodeView {
+            id: "w1".parse().unwrap(),
+            role: Role::Worker,
+            version: "0.1.0".into(),
+            started_at: Wall::from_millis(1_700_000_000_000),
+            slots: 4,
+            total_run: Some(1_234),
+            claims: 1,
+            weight: 1,
+            queues: vec![],
+            types: vec!["echo".parse().unwrap()],
+            labels: BTreeMap::new(),
+            draining: self.drained,
+            cpu_permille: 10,
+            memory_bytes: 1,
         }
     }
 

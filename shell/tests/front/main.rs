@@ -1,6 +1,7 @@
 //! The API and the command line in front of a gateway that answers from memory.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+#![allow(clippy::print_stderr, reason = "what cannot be tested here is said")]
 
 mod api;
 mod bad_input;

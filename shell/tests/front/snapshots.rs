@@ -38,7 +38,7 @@ fn tasks_look_like_this() {
         "wait",
         forms(&rig, &format!("task wait {} {}", ids[0], ids[2]))
     );
-    let cancelled = rig.prints(0, &format!("task submit endless -q"));
+    let cancelled = rig.prints(0, "task submit endless -q");
     let cancel = format!("task cancel {}", cancelled.trim());
     let rerun = format!("task rerun {}", cancelled.trim());
     insta::assert_snapshot!("cancel", rig.prints(0, &cancel));

@@ -243,7 +243,7 @@ impl Windows {
             self.reached = Some(Reached::Position(last));
             self.fill(&items[..cut]);
         } else {
-            let behind = items[..cut].last().or(items.last());
+            let behind = items[..cut].last().or_else(|| items.last());
             let behind = behind.map(|item| item.key.clone());
             self.asked = Some(Asked::Window(Window { behind, ..window }));
         }

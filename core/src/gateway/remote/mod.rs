@@ -112,7 +112,7 @@ pub(super) fn next(
             };
             match pass(errand, token, view, own) {
                 Ok(caller) => fetch::next(errand, &caller, &known, view, own),
-                Err(next) => next,
+                Err(next) => *next,
             }
         }
         RemoteAsk::Beat {
@@ -121,7 +121,7 @@ pub(super) fn next(
             leaving,
         } => match pass(errand, token, view, own) {
             Ok(caller) => beat::next(errand, &caller, held, *leaving, view, own),
-            Err(next) => next,
+            Err(next) => *next,
         },
         RemoteAsk::Progress {
             token,
@@ -129,7 +129,7 @@ pub(super) fn next(
             progress,
         } => match pass(errand, token, view, own) {
             Ok(caller) => done::progress(errand, &caller, *attempt, progress, view, own),
-            Err(next) => next,
+            Err(next) => *next,
         },
         RemoteAsk::Done {
             token,
@@ -145,15 +145,17 @@ pub(super) fn next(
                 };
                 done::next(errand, &caller, &report, now, view, own)
             }
-            Err(next) => next,
+            Err(next) => *next,
         },
         RemoteAsk::Leave { token } => match pass(errand, token, view, own) {
             Ok(caller) => leave::next(errand, &caller, now, view),
             // It has left before, or its lease has ended.
-            Err(Next::Reply(_)) if !view.workers.contains_key(&token.worker) => {
+            Err(next)
+                if matches!(*next, Next::Reply(_)) && !view.workers.contains_key(&token.worker) =>
+            {
                 told(RemoteTold::Left)
             }
-            Err(next) => next,
+            Err(next) => *next,
         },
     }
 }
@@ -185,16 +187,16 @@ fn pass<'a>(
     token: &'a RemoteToken,
     view: &'a ClusterView,
     own: &Own,
-) -> Result<Caller<'a>, Next> {
+) -> Result<Caller<'a>, Box<Next>> {
     let known = view.workers.get(&token.worker);
     let Some(node) = known.filter(|node| node.registration == token.registration) else {
         // Another gateway may have let it join, and this one not have heard of that yet.
         if own.view_at < token.registration.0 && !errand.remote.looking {
             errand.remote.looking = true;
             let keys = vec![Key::node(Role::Worker, &token.worker)];
-            return Err(Next::Ask(Call::Read(Query::Keys(keys))));
+            return Err(Box::new(Next::Ask(Call::Read(Query::Keys(keys)))));
         }
-        return Err(told(RemoteTold::Over));
+        return Err(Box::new(told(RemoteTold::Over)));
     };
     match node.record.remote.as_deref() {
         Some(remote) if remote.secret == token.secret_hash => {
@@ -207,7 +209,7 @@ fn pass<'a>(
                 remote,
             })
         }
-        Some(_) | None => Err(told(RemoteTold::Over)),
+        Some(_) | None => Err(Box::new(told(RemoteTold::Over))),
     }
 }
 

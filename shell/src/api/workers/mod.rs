@@ -73,20 +73,22 @@ pub(super) async fn join(State(app): AppState, headers: HeaderMap, body: Body) -
         labels,
         secret_hash: field::hex(&Sha256::digest(secret.as_bytes())).into(),
     };
-    match ask(&app, RemoteAsk::Join(Box::new(spec)), Duration::ZERO).await? {
-        RemoteTold::Joined {
-            worker,
-            registration,
-            ttl,
-        } => {
-            let token = token::spell(registration, &secret);
-            answer(StatusCode::CREATED, &told::Joined::of(&worker, token, ttl))
-        }
-        RemoteTold::Taken => Err(Problem::new(
+    let told = ask(&app, RemoteAsk::Join(Box::new(spec)), Duration::ZERO).await?;
+    if let RemoteTold::Joined {
+        worker,
+        registration,
+        ttl,
+    } = &told
+    {
+        let token = token::spell(*registration, &secret);
+        answer(StatusCode::CREATED, &told::Joined::of(worker, token, *ttl))
+    } else if told == RemoteTold::Taken {
+        Err(Problem::new(
             StatusCode::CONFLICT,
             "a worker with this id takes part still: its session ends a TTL after its last beat, or join without an id",
-        )),
-        other => Err(unexpected(&other)),
+        ))
+    } else {
+        Err(unexpected(&told))
     }
 }
 
@@ -124,14 +126,17 @@ pub(super) async fn fetch(
         max,
         wait: Some(wait).filter(|wait| !wait.is_zero()),
     };
-    match ask(&app, fetch, wait).await? {
-        RemoteTold::Fetched {
-            tasks,
-            stops,
-            draining,
-            at: _,
-        } => answer(StatusCode::OK, &told::Fetched::of(&tasks, &stops, draining)),
-        other => Err(unexpected(&other)),
+    let told = ask(&app, fetch, wait).await?;
+    if let RemoteTold::Fetched {
+        tasks,
+        stops,
+        draining,
+        at: _,
+    } = &told
+    {
+        answer(StatusCode::OK, &told::Fetched::of(tasks, stops, *draining))
+    } else {
+        Err(unexpected(&told))
     }
 }
 
@@ -173,13 +178,16 @@ pub(super) async fn beat(
     };
     // What people see may be late or lost; the session may not.
     let (beaten, _) = tokio::join!(ask(&app, beat, Duration::ZERO), join_all(reports));
-    match beaten? {
-        RemoteTold::Beaten {
-            ttl,
-            stops,
-            draining,
-        } => answer(StatusCode::OK, &told::Beaten::of(ttl, &stops, draining)),
-        other => Err(unexpected(&other)),
+    let told = beaten?;
+    if let RemoteTold::Beaten {
+        ttl,
+        stops,
+        draining,
+    } = &told
+    {
+        answer(StatusCode::OK, &told::Beaten::of(*ttl, stops, *draining))
+    } else {
+        Err(unexpected(&told))
     }
 }
 
@@ -226,20 +234,26 @@ async fn record(app: &App, token: &RemoteToken, item: Item) -> Result<told::Resu
         ran,
     };
     let request = Request::Remote(Box::new(done));
-    match app.ask(request).await {
-        Reply::Remote(told) => match *told {
-            RemoteTold::Recorded => Ok(told::Result::of(known, told::Fate::Recorded)),
-            RemoteTold::Stale => Ok(told::Result::of(known, told::Fate::Stale)),
-            RemoteTold::Over => Err(over()),
-            other => Err(unexpected(&other)),
-        },
-        // The task was purged, or its record is of a later version: nobody can run it.
-        Reply::NotFound => Ok(told::Result::of(known, told::Fate::Stale)),
-        reply => {
-            tracing::debug!(?reply, task = %known.task, "a remote worker's report has no answer yet");
-            Ok(told::Result::of(known, told::Fate::Unknown))
+    let reply = app.ask(request).await;
+    let fate = if let Reply::Remote(told) = &reply {
+        match **told {
+            RemoteTold::Recorded => told::Fate::Recorded,
+            RemoteTold::Stale => told::Fate::Stale,
+            RemoteTold::Over => return Err(over()),
+            RemoteTold::Joined { .. }
+            | RemoteTold::Fetched { .. }
+            | RemoteTold::Beaten { .. }
+            | RemoteTold::Left
+            | RemoteTold::Taken => return Err(unexpected(told)),
         }
-    }
+    } else if reply == Reply::NotFound {
+        // The task was purged, or its record is of a later version: nobody can run it.
+        told::Fate::Stale
+    } else {
+        tracing::debug!(?reply, task = %known.task, "a remote worker's report has no answer yet");
+        told::Fate::Unknown
+    };
+    Ok(told::Result::of(known, fate))
 }
 
 /// `POST /api/v1/workers/ID/leave`
@@ -253,19 +267,24 @@ pub(super) async fn leave(
     let mut object = open(&bytes)?;
     let token = token::take(&mut object, worker);
     close(object)?;
-    match ask(&app, RemoteAsk::Leave { token: token? }, Duration::ZERO).await? {
-        RemoteTold::Left => answer(StatusCode::OK, &BTreeMap::from([("status", "left")])),
-        other => Err(unexpected(&other)),
+    let told = ask(&app, RemoteAsk::Leave { token: token? }, Duration::ZERO).await?;
+    if told == RemoteTold::Left {
+        answer(StatusCode::OK, &BTreeMap::from([("status", "left")]))
+    } else {
+        Err(unexpected(&told))
     }
 }
 
 /// What the gateway tells a remote worker, or the problem that it answers instead.
 async fn ask(app: &App, ask: RemoteAsk, wait: Duration) -> Result<RemoteTold, Problem> {
-    match app.ask_waiting(Request::Remote(Box::new(ask)), wait).await {
-        Reply::Remote(told) if *told == RemoteTold::Over => Err(over()),
-        Reply::Remote(told) => Ok(*told),
-        reply => Err(Problem::from_reply(&reply, "worker")),
+    let reply = app.ask_waiting(Request::Remote(Box::new(ask)), wait).await;
+    if let Reply::Remote(told) = reply {
+        if *told == RemoteTold::Over {
+            return Err(over());
+        }
+        return Ok(*told);
     }
+    Err(Problem::from_reply(&reply, "worker"))
 }
 
 fn over() -> Problem {

@@ -418,11 +418,12 @@ mod tests {
     /// One change of something that is well, how it is then, and a word of what is said of it.
     type Case = (&'static str, Verdict, fn(&mut Facts));
 
+    fn set(told: &mut Told, pointer: &str, value: Value) {
+        *told.as_mut().unwrap().pointer_mut(pointer).unwrap() = value;
+    }
+
     #[test]
     fn each_thing_that_is_wrong_is_found() {
-        fn set(told: &mut Told, pointer: &str, value: Value) {
-            *told.as_mut().unwrap().pointer_mut(pointer).unwrap() = value;
-        }
         let cases: [Case; 15] = [
             ("readiness: no session", Verdict::Bad, |it| {
                 it.ready = Err("no session".to_owned())
