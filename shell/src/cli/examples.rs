@@ -94,6 +94,14 @@ const EXAMPLES: &[(&str, &str)] = &[
         "health",
         "windlass health --ready\nwindlass health --file /run/windlass/worker.json",
     ),
+    (
+        "conformance",
+        "windlass conformance worker -- python3 clients/python/windlass_worker.py",
+    ),
+    (
+        "conformance worker",
+        "windlass conformance worker -- python3 clients/python/windlass_worker.py\nwindlass conformance worker -o json -- clients/shell/worker.sh",
+    ),
     ("lock", "windlass lock run nightly -- ./backup"),
     (
         "lock run",

@@ -12,6 +12,7 @@ mod described;
 mod events;
 mod fake;
 mod health;
+mod rig;
 mod room;
 mod search;
 mod serving;

@@ -1,6 +1,6 @@
 //! What every command prints, as a table and as JSON, word for word: scripts and people count on it.
 
-use super::commands::Rig;
+use super::rig::Rig;
 
 /// Both forms of what `line` prints.
 fn forms(rig: &Rig, line: &str) -> String {

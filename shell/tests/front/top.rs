@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::commands::Rig;
+use super::rig::Rig;
 
 /// A terminal of its own, with a shell in it.
 struct Terminal {

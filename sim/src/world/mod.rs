@@ -5,6 +5,7 @@ mod handlers;
 mod lives;
 mod lockers;
 mod news;
+mod orders;
 mod queue;
 mod remotes;
 mod run;
@@ -15,9 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_core::gateway::{RemoteAsk, Reply, RequestId};
 use windlass_core::ids::{LeaseId, NodeId, OpId, TaskId};
-use windlass_core::keyspace::Key;
 use windlass_core::kv::{self, ClientId, Kv, Limits};
-use windlass_core::record::{NodeConfig, Record};
 use windlass_core::rng::Rng;
 use windlass_core::room::Level;
 use windlass_core::server::{self, Server};
@@ -470,27 +469,6 @@ impl World {
     /// The id of a node.
     pub fn id_of(&self, node: NodeIx) -> &NodeId {
         self.nodes[node].config.id()
-    }
-
-    /// Whether somebody ordered the node to drain, in this life or one before.
-    pub fn has_orders(&self, node: NodeIx) -> bool {
-        self.orders(node).is_some()
-    }
-
-    /// Whether a worker was ordered to drain in this life.
-    pub fn is_drained(&self, node: NodeIx) -> bool {
-        let life = match &self.nodes[node].brain {
-            Some(Brain::Worker(worker)) => worker.registration(),
-            Some(Brain::Remote(remote)) => remote.registration(),
-            Some(Brain::Server(_)) | None => None,
-        };
-        let orders = self.orders(node);
-        orders.is_some_and(|orders| orders.life.is_none() || orders.life == life)
-    }
-
-    fn orders(&self, node: NodeIx) -> Option<NodeConfig> {
-        let entry = self.kv.entry(&Key::node_config(self.id_of(node)))?;
-        Record::decode(&entry.found.value).ok()
     }
 
     /// The first start of each task, in order.

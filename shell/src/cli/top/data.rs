@@ -32,10 +32,10 @@ impl Data {
             .counted_at
             .map(|then| now.duration_since(then).as_secs_f64());
         let between = since.filter(|seconds| *seconds > 0.0).map(|seconds| Rates {
-            accepted: grown(&self.stats, &stats, "/tasks/total") / seconds,
-            completed: grown(&self.stats, &stats, "/tasks/completed") / seconds,
-            failed: grown(&self.stats, &stats, "/tasks/failed") / seconds,
-            retried: grown(&self.stats, &stats, "/attempts/retried") / seconds,
+            accepted: grown(&self.stats, &stats, "tasks/total") / seconds,
+            completed: grown(&self.stats, &stats, "tasks/completed") / seconds,
+            failed: grown(&self.stats, &stats, "tasks/failed") / seconds,
+            retried: grown(&self.stats, &stats, "attempts/retried") / seconds,
         });
         self.rates = told.or(between).or(self.rates);
         self.stats = stats;
@@ -43,26 +43,28 @@ impl Data {
     }
 
     /// A count, zero while nothing is known.
-    pub(super) fn number(&self, pointer: &str) -> u64 {
-        number(&self.stats, pointer)
+    pub(super) fn number(&self, path: &str) -> u64 {
+        number(&self.stats, path)
     }
 
     /// The queues in which most waits, first.
     pub(super) fn busiest(&self) -> Vec<&Value> {
         let mut queues: Vec<&Value> = self.queues.iter().collect();
-        let waits = |queue: &Value| number(queue, "/pending") + number(queue, "/running");
+        let waits = |queue: &Value| number(queue, "pending") + number(queue, "running");
         queues.sort_by_key(|queue| std::cmp::Reverse(waits(queue)));
         queues
     }
 }
 
-fn number(value: &Value, pointer: &str) -> u64 {
-    value.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+/// The number under a path of names with slashes between.
+fn number(value: &Value, path: &str) -> u64 {
+    let found = value.pointer(&format!("/{path}"));
+    found.and_then(Value::as_u64).unwrap_or(0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate is shown with one digit")]
-fn grown(before: &Value, after: &Value, pointer: &str) -> f64 {
-    number(after, pointer).saturating_sub(number(before, pointer)) as f64
+fn grown(before: &Value, after: &Value, path: &str) -> f64 {
+    number(after, path).saturating_sub(number(before, path)) as f64
 }
 
 fn told(rates: &Value) -> Option<Rates> {

@@ -151,7 +151,7 @@ fn bordered(title: &str, frame: &mut Frame<'_>, area: Rect) -> Rect {
 fn counts(app: &App) -> Vec<Line<'static>> {
     let line = |state: &&str| {
         let (symbol, paint) = symbol_of(state);
-        let count = app.data.number(&format!("/tasks/{state}"));
+        let count = app.data.number(&format!("tasks/{state}"));
         Line::from(vec![
             Span::styled(format!("{symbol} {state:<10}"), style(paint, app)),
             Span::raw(format!("{count:>12}")),
@@ -176,7 +176,7 @@ fn rates(app: &App) -> Vec<Line<'static>> {
 
 fn cluster(app: &App) -> Vec<Line<'static>> {
     let data = &app.data;
-    let number = |pointer: &str| data.number(pointer);
+    let number = |path: &str| data.number(path);
     let level = data.stats["store"]["level"].as_str().unwrap_or("-");
     let (level, paint) = match level {
         "roomy" => ("roomy", Paint::Good),
@@ -188,19 +188,19 @@ fn cluster(app: &App) -> Vec<Line<'static>> {
         Span::raw("store       "),
         Span::styled(level, style(paint, app)),
     ];
-    let (used, quota) = (number("/store/used_bytes"), number("/store/quota_bytes"));
+    let (used, quota) = (number("store/used_bytes"), number("store/quota_bytes"));
     if let Some(share) = (used * 100).checked_div(quota) {
         store.push(Span::raw(format!(", {share} % of its quota")));
     }
-    let dead = number("/dead");
+    let dead = number("dead");
     let paint = if dead > 0 { Paint::Warn } else { Paint::Plain };
     vec![
-        Line::from(format!("schedulers  {}", number("/schedulers"))),
-        Line::from(format!("workers     {}", number("/workers"))),
+        Line::from(format!("schedulers  {}", number("schedulers"))),
+        Line::from(format!("workers     {}", number("workers"))),
         Line::from(format!(
             "slots       {} of {} in use",
-            number("/tasks/running"),
-            number("/slots")
+            number("tasks/running"),
+            number("slots")
         )),
         Line::from(vec![
             Span::raw("dead        "),

@@ -276,7 +276,7 @@ mod tests {
         }
         assert_eq!(faults.len(), 25, "{faults:?}");
         assert!(faults.contains(&FaultKind::CutFromStore));
-        assert_eq!(acts.len(), 16, "{acts:?}");
+        assert_eq!(acts.len(), 17, "{acts:?}");
     }
 
     #[test]

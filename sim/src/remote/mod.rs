@@ -3,9 +3,13 @@
 //! It keeps nothing from one life to the next. Each call goes to any gateway and may be answered by nobody; then it is
 //! made again, elsewhere. Its session ends by its own clock, earlier than its lease, and before anything else.
 
+mod answers;
+mod held;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::held::judge;
 use windlass_core::config::WorkerConfig;
 use windlass_core::gateway::{
     RemoteAsk, RemoteAttempt, RemoteEnd, RemoteSpec, RemoteStart, RemoteStop, RemoteToken,
@@ -418,151 +422,6 @@ impl Remote {
         }
     }
 
-    fn on_answer(&mut self, call: u64, reply: Option<Box<Reply>>, out: &mut Vec<Effect>) {
-        let Some((call, sent)) = self.calls.remove(&call) else {
-            return;
-        };
-        if reply.is_none() {
-            self.gateway = self.gateway.wrapping_add(1);
-        }
-        let told = match reply.map(|it| *it) {
-            Some(Reply::Remote(told)) => Some(*told),
-            // The task was purged, or is of another version.
-            Some(Reply::NotFound) => Some(RemoteTold::Stale),
-            Some(_) | None => None,
-        };
-        if told == Some(RemoteTold::Over) {
-            return self.exit(Exit::Deposed, out);
-        }
-        match call {
-            Call::Join => self.on_joined(sent, told, out),
-            Call::Fetch => self.on_fetched(told, out),
-            Call::Beat => self.on_beaten(sent, told, out),
-            Call::Done(attempt) => self.on_done(attempt, told),
-            Call::Progress => {}
-            Call::Leave => {
-                if told == Some(RemoteTold::Left) {
-                    self.left = true;
-                    self.exit(Exit::Drained, out);
-                }
-            }
-        }
-    }
-
-    fn on_joined(&mut self, sent: Mono, told: Option<RemoteTold>, out: &mut Vec<Effect>) {
-        self.join_at = self.now.after(AGAIN);
-        if let Some(RemoteTold::Joined {
-            worker,
-            registration,
-            ttl,
-        }) = told
-        {
-            self.known = Some(registration.0);
-            self.session = Some(Session {
-                token: RemoteToken {
-                    worker,
-                    registration,
-                    secret_hash: "secret".into(),
-                },
-                ttl,
-                until: Mono::ZERO,
-                over: true,
-                beat_at: self.now,
-                told: false,
-            });
-            self.renewed(sent, ttl, out);
-        }
-    }
-
-    /// The session lasts from when the call was sent that renewed it.
-    fn renewed(&mut self, sent: Mono, ttl: Duration, out: &mut Vec<Effect>) {
-        let until = sent.after(ttl - ttl / MARGIN_PART);
-        let Some(session) = &mut self.session else {
-            return;
-        };
-        if until <= self.now || until <= session.until {
-            return;
-        }
-        session.until = until;
-        session.ttl = ttl;
-        session.over = false;
-        out.push(Effect::Fence { at: until });
-    }
-
-    fn on_beaten(&mut self, sent: Mono, told: Option<RemoteTold>, out: &mut Vec<Effect>) {
-        let Some(RemoteTold::Beaten {
-            ttl,
-            stops,
-            draining,
-        }) = told
-        else {
-            if let Some(session) = &mut self.session {
-                session.beat_at = session.beat_at.min(self.now.after(AGAIN));
-            }
-            return;
-        };
-        self.renewed(sent, ttl, out);
-        let leaving = self.leaving.is_some_and(|since| sent >= since);
-        if let Some(session) = &mut self.session {
-            session.told |= leaving;
-        }
-        self.draining |= draining;
-        self.heed(&stops, out);
-    }
-
-    fn on_fetched(&mut self, told: Option<RemoteTold>, out: &mut Vec<Effect>) {
-        let Some(RemoteTold::Fetched {
-            tasks,
-            stops,
-            draining,
-            at,
-        }) = told
-        else {
-            self.fetch_at = self.now.after(AGAIN);
-            return;
-        };
-        self.fetch_at = self.now;
-        self.known = self.known.max(Some(at));
-        self.draining |= draining;
-        self.heed(&stops, out);
-        for start in tasks {
-            let end = start.stop.map(|_| RemoteEnd::HandedBack);
-            let attempt = RemoteAttempt {
-                task: start.task,
-                fence: start.fence,
-            };
-            self.held.entry(attempt).or_insert(Held {
-                start,
-                since: self.now,
-                run: None,
-                started: None,
-                stopping: None,
-                end,
-                reporting: false,
-                again: self.now,
-            });
-        }
-    }
-
-    fn heed(&mut self, stops: &[RemoteStop], out: &mut Vec<Effect>) {
-        for stop in stops {
-            self.stop(stop.attempt, stop.reason, out);
-        }
-    }
-
-    fn on_done(&mut self, attempt: RemoteAttempt, told: Option<RemoteTold>) {
-        let again = self.now.after(AGAIN);
-        match told {
-            Some(RemoteTold::Recorded | RemoteTold::Stale) => drop(self.held.remove(&attempt)),
-            Some(_) | None => {
-                if let Some(held) = self.held.get_mut(&attempt) {
-                    held.reporting = false;
-                    held.again = again;
-                }
-            }
-        }
-    }
-
     fn on_run(&mut self, run: OpId, event: RunEvent, out: &mut Vec<Effect>) {
         let token = self.session.as_ref().map(|it| it.token.clone());
         let held = self.held.iter_mut().find(|(_, it)| it.run == Some(run));
@@ -626,59 +485,5 @@ impl Remote {
             all.extend([grace, last].into_iter().filter(|at| *at > self.now));
         }
         all.into_iter().min().map(|at| at.max(soon))
-    }
-}
-
-impl Held {
-    fn late_at(&self) -> Option<Mono> {
-        Some(self.started?.after(self.start.timeout.into()))
-    }
-
-    fn is_late(&self, now: Mono) -> bool {
-        let late = self.late_at().is_some_and(|at| at <= now);
-        late && self.run.is_some() && self.stopping.is_none()
-    }
-
-    fn start(&self, run: OpId) -> Start {
-        let start = &self.start;
-        Start {
-            run,
-            task: start.task,
-            kind: start.kind.clone(),
-            queue: start.queue.clone(),
-            priority: start.priority,
-            name: start.name.clone(),
-            payload: start.payload.clone(),
-            metadata: start.metadata.clone(),
-            created_at: start.created_at,
-            attempt: start.attempt,
-            fence: start.fence,
-            timeout: start.timeout,
-        }
-    }
-}
-
-/// What a handler's last word means.
-fn judge(event: RunEvent, stopping: Option<StopReason>) -> RemoteEnd {
-    let failed = |error: &str| RemoteEnd::Failed {
-        error: error.into(),
-        verdict: windlass_core::retry::Verdict::Retry,
-    };
-    match (event, stopping) {
-        (RunEvent::Completed(result), _) => RemoteEnd::Completed(result),
-        (_, Some(StopReason::TimeOut)) => RemoteEnd::TimedOut,
-        (_, Some(StopReason::Fenced | StopReason::Shutdown)) => RemoteEnd::HandedBack,
-        (_, Some(StopReason::Cancel)) => failed("it was cancelled"),
-        (RunEvent::Failed(error), None) => RemoteEnd::Failed {
-            error: error.message,
-            verdict: error.verdict,
-        },
-        (
-            RunEvent::Stopped
-            | RunEvent::Progress(_)
-            | RunEvent::Lock { .. }
-            | RunEvent::Unlock { .. },
-            None,
-        ) => failed("the handler stopped without a result"),
     }
 }
