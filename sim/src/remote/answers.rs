@@ -12,15 +12,16 @@ impl Remote {
         let Some((call, sent)) = self.calls.remove(&call) else {
             return;
         };
-        if reply.is_none() {
-            self.gateway = self.gateway.wrapping_add(1);
-        }
         let told = match reply.map(|it| *it) {
             Some(Reply::Remote(told)) => Some(*told),
             // The task was purged, or is of another version.
             Some(Reply::NotFound) => Some(RemoteTold::Stale),
             Some(_) | None => None,
         };
+        // One that says nothing, or cannot serve, may go on like that: another one may be better off.
+        if told.is_none() {
+            self.gateway = self.gateway.wrapping_add(1);
+        }
         if told == Some(RemoteTold::Over) {
             return self.exit(Exit::Deposed, out);
         }

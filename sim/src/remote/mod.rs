@@ -110,7 +110,7 @@ struct Held {
 pub struct Remote {
     config: WorkerConfig,
     now: Mono,
-    /// The gateway that it asks, as long as it answers.
+    /// The gateway that it asks, as long as that serves.
     gateway: u64,
     calls: BTreeMap<u64, (Call, Mono)>,
     last: u64,

@@ -9,6 +9,7 @@ use super::super::describe::types::{Id, Name, Priority, Span};
 
 /// A worker that wants to take part.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerJoin {
     /// What it runs: 1 to 256 types.
@@ -47,6 +48,7 @@ pub(in crate::api) struct WorkerSession {
 
 /// One attempt of one task.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerAttempt {
     id: Id,
@@ -55,6 +57,7 @@ pub(in crate::api) struct WorkerAttempt {
 
 /// A question for what is new.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerFetch {
     token: String,
@@ -123,6 +126,7 @@ pub(in crate::api) struct WorkerNews {
 
 /// How far an attempt is.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerProgress {
     id: Id,
@@ -132,6 +136,7 @@ pub(in crate::api) struct WorkerProgress {
 
 /// A sign of life.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerBeat {
     token: String,
@@ -165,6 +170,7 @@ pub(in crate::api) enum WorkerOutcome {
 
 /// The end of an attempt.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerResult {
     id: Id,
@@ -184,6 +190,7 @@ pub(in crate::api) struct WorkerResult {
 
 /// Ends of attempts: 1 to 1,000.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerDone {
     token: String,
@@ -221,6 +228,7 @@ pub(in crate::api) struct WorkerRecorded {
 
 /// Proof of a session.
 #[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 pub(in crate::api) struct WorkerProof {
     token: String,

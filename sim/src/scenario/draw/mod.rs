@@ -45,9 +45,16 @@ impl Scenario {
                 worker.remote = draw.from.chance(60);
             }
         }
+        let remotes = scenario.workers.iter().filter(|it| it.remote).count() as u64;
+        let beats = remotes * REMOTE_BEATS_BYTES;
+        scenario.settings.quota = scenario.settings.quota.map(|it| it + beats);
         scenario
     }
 }
+
+/// What the beats of one remote worker keep of a store: its key is rewritten with each, and history lasts for seconds
+/// even when room is short.
+const REMOTE_BEATS_BYTES: u64 = 6_000;
 
 struct Draw<'a, 'b> {
     from: &'a mut Entropy<'b>,
