@@ -120,6 +120,9 @@ fn environment() -> String {
         let _ = writeln!(text, "  {name}\n      {option}: {help}");
     }
     text.push_str(
+        "  WINDLASS_TOKEN\n      the token to show to servers, unless --token-file names a file\n",
+    );
+    text.push_str(
         "  NO_COLOR, CLICOLOR_FORCE, TERM\n      whether there is colour: see `windlass help formatting`\n",
     );
     text.push_str("  TZ\n      the time zone of --time local\n");
