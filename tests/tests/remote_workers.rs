@@ -112,7 +112,7 @@ fn the_task_of_a_killed_python_worker_is_taken_over_within_its_session_and_two_s
     let client = Client::of([&mut dev]);
     let mut first = Python::start(&server, "3s");
     eventually("a worker takes tasks", || {
-        (client.get("stats")["slots"] == 4).then_some(())
+        (client.get("/api/v1/stats")["slots"] == 4).then_some(())
     });
     let task = client.submit(&json!({"type": "sleep", "payload": {"ms": 60_000}}));
     let before = eventually("it runs", || {
@@ -121,7 +121,7 @@ fn the_task_of_a_killed_python_worker_is_taken_over_within_its_session_and_two_s
     });
     let _second = Python::start(&server, "3s");
     eventually("another worker takes tasks", || {
-        (client.get("stats")["slots"] == 8).then_some(())
+        (client.get("/api/v1/stats")["slots"] == 8).then_some(())
     });
     first.0.kill().unwrap();
     let killed = Instant::now();
