@@ -139,6 +139,11 @@ fuzz: ## Fuzz each target for FUZZ_SECONDS; needs a C++ compiler
 			-- -max_total_time=$(FUZZ_SECONDS) -max_len=2048 -timeout=30 -print_final_stats=1; \
 	done
 
+.PHONY: guide
+guide: ## The guide as pages, in target/guide
+	mdbook --version >/dev/null 2>&1 || $(CARGO) install --locked mdbook
+	mdbook build docs/guide --dest-dir $(CURDIR)/target/guide
+
 .PHONY: coverage
 coverage: tools ## Which lines the tests reach, as pages in target/llvm-cov
 	$(CARGO) llvm-cov --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-llvm-cov
