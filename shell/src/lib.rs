@@ -122,3 +122,5 @@ pub use windlass_core::gateway::TaskState;
 pub use windlass_core::ids::{Fence, Priority, TaskId};
 #[cfg(not(madsim))]
 pub use windlass_core::record::{Json, StopReason};
+#[cfg(not(madsim))]
+mod trace;

@@ -21,6 +21,8 @@ use super::submission::{self, Refused};
 use super::{
     Answer, App, AppState, Named, TASKS_MAX, WAIT_MAX, answer, field, json, reasons, view,
 };
+use crate::executor::TRACE_PARENT;
+use crate::trace;
 
 /// Tasks on a page unless the query says otherwise.
 const PAGE_DEFAULT: u32 = 100;
@@ -41,8 +43,8 @@ pub(super) async fn submit(State(app): AppState, headers: HeaderMap, body: Body)
             submission::KEY_HEADER,
             "is for one task; each of an array has a key of its own",
         )),
-        Some(b'[') => submit_array(&app, text).await,
-        Some(b'{') => submit_one(&app, text, key.as_deref()).await,
+        Some(b'[') => submit_array(&app, text, trace_in(&headers)).await,
+        Some(b'{') => submit_one(&app, text, key.as_deref(), trace_in(&headers)).await,
         Some(_) => Err(Problem::bad_field(
             "body",
             "must be an object or an array of objects",
@@ -51,9 +53,27 @@ pub(super) async fn submit(State(app): AppState, headers: HeaderMap, body: Body)
     }
 }
 
-async fn submit_one(app: &App, text: &str, key: Option<&str>) -> Answer {
+/// The trace that the request belongs to. One that is not sound is passed over, as W3C wants it.
+fn trace_in(headers: &HeaderMap) -> Option<&str> {
+    let mut given = headers.get_all(TRACE_PARENT).iter();
+    let (only, None) = (given.next()?, given.next()) else {
+        return None;
+    };
+    only.to_str().ok().filter(|it| trace::is_sound(it))
+}
+
+/// Lets a task that says nothing of traces carry the request's.
+fn carry(spec: &mut TaskSpec, trace: Option<&str>) {
+    if let Some(trace) = trace {
+        let carried = spec.metadata.entry(TRACE_PARENT.to_owned());
+        carried.or_insert_with(|| trace.to_owned());
+    }
+}
+
+async fn submit_one(app: &App, text: &str, key: Option<&str>, trace: Option<&str>) -> Answer {
     let payload_max = app.limits().payload_max;
-    let spec = submission::read_keyed(text, key, payload_max, app.now()).map_err(refuse)?;
+    let mut spec = submission::read_keyed(text, key, payload_max, app.now()).map_err(refuse)?;
+    carry(&mut spec, trace);
     let reply = app.ask(Request::Submit(vec![spec])).await;
     let fates = fates(reply, 1)?;
     let fate = fates.into_iter().next().expect("as many fates as tasks");
@@ -104,7 +124,7 @@ pub(super) struct Items {
     tasks: Vec<Item>,
 }
 
-async fn submit_array(app: &App, text: &str) -> Answer {
+async fn submit_array(app: &App, text: &str, trace: Option<&str>) -> Answer {
     let elements = json::elements(text, TASKS_MAX).map_err(|fault| Problem::bad(vec![fault]))?;
     if elements.is_empty() || elements.len() > TASKS_MAX {
         return Err(Problem::bad(vec![Fault::new(
@@ -118,7 +138,10 @@ async fn submit_array(app: &App, text: &str) -> Answer {
         .into_iter()
         .map(|raw| {
             submission::read(raw.get(), payload_max, now)
-                .map(|spec| specs.push(spec))
+                .map(|mut spec| {
+                    carry(&mut spec, trace);
+                    specs.push(spec);
+                })
                 .err()
         })
         .collect();

@@ -15,6 +15,7 @@ use super::context::Context;
 use super::failure::{ERROR_LEN_MAX, TaskError};
 use super::guardian::{self, COMMAND_LEN_MAX, End, FENCED_GRACE, Link, Running};
 use super::handlers::{RegisterError, Trouble};
+use crate::trace;
 
 /// How much is read from a pipe at once.
 const READ_LEN: usize = 16 * 1_024;
@@ -84,11 +85,15 @@ fn launch(
         stderr: Pipe::new(Receiver::from_owned_fd(ours_err)?),
         limit,
     };
-    let env = vec![
+    let mut env = vec![
         ("WINDLASS_TASK_ID".to_owned(), ctx.task().to_string()),
         ("WINDLASS_FENCE".to_owned(), ctx.fence().to_string()),
         ("WINDLASS_ATTEMPT".to_owned(), ctx.attempt().to_string()),
     ];
+    // Whoever submits may write anything there; only what is a trace reaches a command's environment.
+    if let Some(trace) = ctx.trace_parent().filter(|it| trace::is_sound(it)) {
+        env.push(("TRACEPARENT".to_owned(), trace.to_owned()));
+    }
     let pipes = [stdin, stdout, stderr];
     let running = link.spawn(ctx.run(), command.0.to_vec(), env, pipes);
     Ok((ours_in, output, running))

@@ -33,6 +33,16 @@ fn a_command_gets_the_payload_and_knows_its_attempt() {
 }
 
 #[test]
+fn a_command_goes_on_with_the_trace_of_whoever_submitted_its_task_if_that_is_one() {
+    let dev = Dev::start(&["--handler", "run=sh -c 'echo \"\\\"$TRACEPARENT\\\"\"'"]);
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (carried, known) in [(trace, trace), ("no trace", "")] {
+        let id = dev.submit(&json!({"type": "run", "metadata": {"traceparent": carried}}));
+        assert_eq!(dev.ended(&id)["result"], known, "{carried}");
+    }
+}
+
+#[test]
 fn output_that_is_no_json_is_a_text_whatever_its_bytes() {
     let task = outcome(r#"printf "\377\376abc\n""#);
     assert_eq!(

@@ -20,3 +20,4 @@ mod shown;
 mod snapshots;
 mod stand_in;
 mod top;
+mod trace;
