@@ -69,6 +69,8 @@ class Journeys(Journey):
         self.server.submit_many(number, "fail", payload={"times": 1}, max_retries=0, queue="mail")
         page = self.page("dead")
         expect(page).to_have_title(re.compile(r"^\(130 failed\)"))
+        # They would fail again at once.
+        self.pause_queue("mail")
         page.get_by_role("button", name="Rerun all of mail…").click()
         go = page.get_by_role("dialog").get_by_role("button", name="Rerun them")
         expect(go).to_be_disabled()
