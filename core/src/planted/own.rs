@@ -218,6 +218,10 @@ super::bugs! {
         breaks ["L10" "L1"] needs "a handler that holds a lock to its end, on a worker that lives on";
     "P-lock-told-too-early" Core("worker::lines::turn_of"): "a handler is told that it holds a lock as soon as it is in line"
         breaks ["S4" "S15"] needs "two handlers that take one lock at the same time";
+    "P-lock-line-not-read" Core("gateway::locks::look_at_line"): "a lock is given by the view alone, without a look at the store's line"
+        breaks ["S4" "S15"] needs "a gateway that loses the event of one that came before, and a client that takes the same lock there";
+    "P-lock-line-not-read-by-worker" Core("worker::lines::turn_of"): "a handler is told that it holds a lock by the watch alone, without a whole read of the line"
+        breaks ["S4" "S15"] needs "a worker that loses the event of one that came before in a line that a handler of it waits in";
     "P-lock-wait-kept" Core("worker::locks::give_up"): "a handler that waits for a lock no more is left in line"
         breaks ["L10" "L1"] needs "a handler that gives up waiting, or is stopped while it waits, on a worker that lives on";
     "P-lock-fences-shared-by-worker" Core("worker::locking::add_locks"): "two handlers' keys in one line may share a transaction"

@@ -206,6 +206,16 @@ impl CheckedFeed {
         self.feed.is_watch(op)
     }
 
+    /// Reads the range anew, whatever is known of it.
+    pub fn reread(&mut self, now: Mono) {
+        self.feed.doubt(now);
+    }
+
+    /// Nobody wants to know any more: gives the watch up.
+    pub fn end<E: From<StoreCall>>(self, ops: &mut OpIds, out: &mut Vec<E>) {
+        self.feed.end(ops, out);
+    }
+
     /// Takes a piece of news of watch `op`.
     pub fn on_event(&mut self, now: Mono, op: OpId, event: ViewEvent) -> Fed {
         let fed = self.feed.on_event(now, op, event);

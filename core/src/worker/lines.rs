@@ -5,12 +5,14 @@ use super::locks::{Id, Line, Locks, Made, waiter};
 use crate::ids::{Fence, LockName, OpId, OpIds, Revision};
 use crate::keyspace::Meaning;
 use crate::planted::planted;
-use crate::store::{Change, Item, ViewEvent};
+use crate::store::{AuditAnswer, Change, Item, ViewEvent};
 use crate::time::Mono;
 use crate::view::Fed;
 
 /// What a look at a line says of somebody in it.
 enum Turn {
+    /// Who came before it is not known until the line has been read.
+    Unread,
     Holds,
     Waits,
     /// Its key is not there any more, though nobody here removed it.
@@ -33,8 +35,12 @@ impl Line {
             Fed::Restart(items) => {
                 self.waiters = Default::default();
                 self.take(items);
+                self.note_read();
             }
-            Fed::More(items) => self.take(items),
+            Fed::More(items) => {
+                self.take(items);
+                self.note_read();
+            }
             Fed::Changes(changes) => {
                 for change in changes {
                     match change {
@@ -50,8 +56,22 @@ impl Line {
         }
     }
 
+    /// A part of a full read was taken: the last one, if the line is known now.
+    fn note_read(&mut self) {
+        if let Some(at) = self.feed.at() {
+            self.read_at = at;
+        }
+    }
+
     fn turn_of(&self, id: Id, created: Revision) -> Turn {
         let waiter = waiter(id);
+        if self.feed.at().is_none() {
+            return Turn::Waits;
+        }
+        // From the key's making on nobody comes before it: one whole read after that tells all who did.
+        if self.read_at < created && !planted!("P-lock-line-not-read-by-worker") {
+            return Turn::Unread;
+        }
         if !self.feed.has_reached(created) {
             return Turn::Waits;
         }
@@ -102,12 +122,19 @@ impl Locks {
     ) {
         if let Some(line) = self.lines.get_mut(lock) {
             line.hear(now, op, event);
-            self.look(lock, out);
+            self.look(now, lock, out);
+        }
+    }
+
+    /// What the store holds of a line. The feed that asked knows its question.
+    pub(super) fn on_audited(&mut self, now: Mono, op: OpId, answer: &AuditAnswer) {
+        for line in self.lines.values_mut() {
+            line.feed.on_audit(now, op, answer);
         }
     }
 
     /// Tells whoever has come to the front of the line.
-    pub(super) fn look(&mut self, lock: &LockName, out: &mut Vec<Effect>) {
+    pub(super) fn look(&mut self, now: Mono, lock: &LockName, out: &mut Vec<Effect>) {
         let Some(line) = self.lines.get_mut(lock) else {
             return;
         };
@@ -119,6 +146,7 @@ impl Locks {
                 continue;
             };
             match line.turn_of(id, created) {
+                Turn::Unread => line.feed.reread(now),
                 Turn::Holds => {
                     asked.told = true;
                     line.waiting.remove(&id);

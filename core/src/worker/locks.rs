@@ -16,7 +16,8 @@ use crate::planted::planted;
 use crate::rng::Rng;
 use crate::steps;
 use crate::store::{Step, Write};
-use crate::view::Feed;
+use crate::time::Mono;
+use crate::view::CheckedFeed;
 
 /// The most locks that one attempt holds and waits for at a time. It bounds what the record of its end must remove.
 pub const LOCKS_MAX: usize = 8;
@@ -61,9 +62,22 @@ pub(super) struct Asked {
 /// The line of one lock, watched while somebody of this worker waits in it.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) feed: Feed,
+    pub(super) feed: CheckedFeed,
+    /// When it was read as a whole. What was only heard of it may lack somebody.
+    pub(super) read_at: Revision,
     pub(super) waiters: Waiters,
     pub(super) waiting: BTreeSet<Id>,
+}
+
+impl Line {
+    fn new(lock: &LockName, rng: Rng) -> Self {
+        Self {
+            feed: CheckedFeed::new(Range::waiters_of(lock), rng),
+            read_at: Revision(0),
+            waiters: Waiters::default(),
+            waiting: BTreeSet::new(),
+        }
+    }
 }
 
 /// All locks that handlers of a worker hold and wait for.
@@ -113,13 +127,6 @@ impl Locks {
             let ask = id.2;
             return out.push(Effect::LockRefused { run, ask, why });
         }
-        let rng = &mut self.rng;
-        let line = self.lines.entry(lock.clone()).or_insert_with(|| Line {
-            feed: Feed::new(Range::waiters_of(&lock), rng.fork(lock.as_str())),
-            waiters: Waiters::default(),
-            waiting: BTreeSet::new(),
-        });
-        line.waiting.insert(id);
         self.to_make.push_back(id);
         let asked = Asked {
             run,
@@ -261,18 +268,22 @@ impl Locks {
         }
     }
 
-    /// The key was made.
-    pub(super) fn came(&mut self, id: Id, at: Revision, out: &mut Vec<Effect>) {
+    /// The key was made. Only now is the line watched: what was read before says nothing of who came before this one.
+    pub(super) fn came(&mut self, now: Mono, id: Id, at: Revision, out: &mut Vec<Effect>) {
         let Some(asked) = self.asked.get_mut(&id) else {
             return;
         };
         asked.made = Made::There(at);
         if asked.given_up {
             self.to_remove.insert(id);
-        } else {
-            let lock = asked.lock.clone();
-            self.look(&lock, out);
+            return;
         }
+        let lock = asked.lock.clone();
+        let rng = &mut self.rng;
+        let line = self.lines.entry(lock.clone());
+        let line = line.or_insert_with(|| Line::new(&lock, rng.fork(lock.as_str())));
+        line.waiting.insert(id);
+        self.look(now, &lock, out);
     }
 
     /// The key was not made: its attempt's claim is gone.

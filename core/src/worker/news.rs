@@ -34,6 +34,7 @@ impl Worker {
         ] {
             feed.on_audit(now.mono, op, answer);
         }
+        self.locks.on_audited(now.mono, op, answer);
     }
 
     /// The node's own key: when its life is over, so is this process.

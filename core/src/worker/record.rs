@@ -299,7 +299,7 @@ impl Worker {
             Settled::Committed { at, metas } => {
                 self.freshness.wrote(now.mono, at);
                 for job in metas {
-                    self.on_committed(at, job, out);
+                    self.on_committed(now, at, job, out);
                 }
             }
             Settled::Conflict { at, lost, spared } => {
@@ -323,7 +323,7 @@ impl Worker {
         }
     }
 
-    fn on_committed(&mut self, at: Revision, job: Job, out: &mut Vec<Effect>) {
+    fn on_committed(&mut self, now: Now, at: Revision, job: Job, out: &mut Vec<Effect>) {
         match job {
             Job::End { place, fence, .. } => {
                 self.locks.forget(place, fence);
@@ -347,7 +347,7 @@ impl Worker {
             }
             Job::Offer => self.duty.changed(Some(at)),
             Job::Withdraw => self.duty.changed(None),
-            Job::GetInLine(id) => self.locks.came(id, at, out),
+            Job::GetInLine(id) => self.locks.came(now.mono, id, at, out),
             Job::LeaveLine(id) => self.locks.gone(id),
             Job::Beat | Job::Owed(_) => {}
         }

@@ -280,6 +280,19 @@ where
             .collect()
     }
 
+    /// Of what is on its way to the machine, the news of `key` are lost, and nobody notices.
+    pub(crate) fn lose_news(&mut self, key: &Key) {
+        let mut lost = 0;
+        for (_, answer) in &mut self.answers {
+            if let Answer::View(ViewEvent::Delta { changes, .. }) = answer {
+                let before = changes.len();
+                changes.retain(|it| it.key() != key);
+                lost += before - changes.len();
+            }
+        }
+        assert!(lost > 0, "there were news of {key}");
+    }
+
     /// The machine's watches break.
     pub(crate) fn break_watches(&mut self) {
         let watches: Vec<OpId> = self.watches();

@@ -101,9 +101,13 @@ fn in_line(rig: &Rig<Worker>, n: u8, ask: u32, lock: &str) -> bool {
     rig.found(&key).is_some()
 }
 
+fn client_key(lock: &str) -> Key {
+    Key::lock_waiter(&lock.parse().unwrap(), &"client".parse().unwrap())
+}
+
 /// A client of some gateway is in line, or leaves it.
 fn client(rig: &mut Rig<Worker>, lock: &str, comes: bool) {
-    let key = Key::lock_waiter(&lock.parse().unwrap(), &"client".parse().unwrap());
+    let key = client_key(lock);
     if comes {
         let record = LockRecord {
             v: Version,
@@ -162,6 +166,39 @@ fn a_client_that_came_before_is_waited_for() {
     assert_eq!(told(&rig, 1, 1), None);
     rig.break_watches();
     client(&mut rig, "l", false);
+    rig.run_until(|rig| told(rig, 1, 1).is_some());
+}
+
+#[test]
+fn a_client_of_whom_nothing_was_heard_is_waited_for_too() {
+    let mut rig = started(3);
+    for n in [1, 2] {
+        ask(&mut rig, n, 1, "l");
+        rig.settle();
+    }
+    assert!(told(&rig, 1, 1).is_some());
+    client(&mut rig, "l", true);
+    rig.lose_news(&client_key("l"));
+    rig.settle();
+    ask(&mut rig, 3, 1, "l");
+    rig.settle();
+    for n in [1, 2] {
+        end(&mut rig, n);
+        rig.settle();
+    }
+    assert_eq!(told(&rig, 3, 1), None, "the client came before");
+    client(&mut rig, "l", false);
+    rig.run_until(|rig| told(rig, 3, 1).is_some());
+}
+
+#[test]
+fn a_holder_whose_leaving_nobody_heard_of_is_not_waited_for_for_ever() {
+    let mut rig = started(1);
+    client(&mut rig, "l", true);
+    ask(&mut rig, 1, 1, "l");
+    rig.settle();
+    client(&mut rig, "l", false);
+    rig.lose_news(&client_key("l"));
     rig.run_until(|rig| told(rig, 1, 1).is_some());
 }
 
