@@ -1,6 +1,7 @@
 //! L8: a node that is told to leave leaves within its grace, by itself, with nothing left undone.
 //!
-//! Suspended for a node that a fault concerned, or everybody, between a lease's time before it was told and its end.
+//! Suspended for a node that a fault concerned, or everybody, or all gateways of a worker that talks to those only, between a
+//! lease's time before it was told and its end.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -34,7 +35,7 @@ impl GracefulStop {
     /// Looks at how a node left, or that it did not.
     fn judge(&self, at: Mono, node: NodeIx, exit: Option<Option<Exit>>) -> Option<String> {
         let told = self.roster.get(node)?.draining?;
-        if self.roster.hurt_until(node).after(self.ttl) > told {
+        if self.roster.worker_hurt_until(node).after(self.ttl) > told {
             return None;
         }
         let took = at.since(told);
@@ -92,6 +93,8 @@ impl Checker for GracefulStop {
 
 #[cfg(test)]
 mod tests {
+    use windlass_core::keyspace::Role;
+
     use super::super::testing::{History, TERMS};
     use super::*;
     use crate::nemesis::FaultKind;
@@ -126,6 +129,28 @@ mod tests {
         h.pass(TERMS.drain_max_ms + 1);
         h.finish();
         h.assert_tripped("is leaving for");
+    }
+
+    #[test]
+    fn a_worker_that_talks_to_gateways_needs_one_that_was_spared() {
+        for (spared, clean) in [(true, false), (false, true)] {
+            let mut h = History::of(GracefulStop::new(&TERMS));
+            h.boot(1, Role::Scheduler, "s1", 0);
+            h.boot(2, Role::Scheduler, "s2", 0);
+            h.pass(10_000);
+            h.worker(0, "remote-1");
+            h.fault(FaultKind::DelayWatch, Some(1), 5_000);
+            if !spared {
+                h.fault(FaultKind::DelayWatch, Some(2), 5_000);
+            }
+            h.fact(Fact::Draining { node: 0 });
+            exit(&mut h, Some(Exit::Deposed));
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("left as Deposed");
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use windlass_core::ids::NodeId;
 use windlass_core::keyspace::Role;
 use windlass_core::time::Mono;
 
+use super::rows::is_remote;
 use crate::fact::{Fact, NodeIx};
 use crate::nemesis::{FaultKind, REPAIR_MAX};
 
@@ -129,6 +130,24 @@ impl Roster {
     pub(super) fn hurt_until(&self, node: NodeIx) -> Mono {
         let own = self.members.get(&node).map(Member::hurt_until);
         own.unwrap_or_default().max(self.hurt_until)
+    }
+
+    /// Since when some gateway that is up was spared by faults; `None` while none is up.
+    pub(super) fn served_since(&self) -> Option<Mono> {
+        let gateways = self.members.values();
+        let gateways = gateways.filter(|it| it.role == Role::Scheduler && it.up);
+        let least = gateways.map(Member::hurt_until).min()?;
+        Some(least.max(self.hurt_until))
+    }
+
+    /// When the last fault that concerns a worker is over. One that talks to gateways only is concerned as well by what
+    /// concerns all of those.
+    pub(super) fn worker_hurt_until(&self, node: NodeIx) -> Mono {
+        let own = self.hurt_until(node);
+        match self.members.get(&node) {
+            Some(member) if is_remote(&member.id) => own.max(self.served_since().unwrap_or(own)),
+            Some(_) | None => own,
+        }
     }
 
     /// Takes note of a fact.

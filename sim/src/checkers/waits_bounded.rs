@@ -87,7 +87,7 @@ impl WaitsBounded {
             .roster
             .iter()
             .filter(|(_, member)| member.id == *worker && member.role == Role::Worker);
-        let hurt = named.map(|(node, _)| self.roster.hurt_until(node));
+        let hurt = named.map(|(node, _)| self.roster.worker_hurt_until(node));
         let from = hurt.fold(since.max(self.terms.awake(healed)), Mono::max);
         let mut patience = Duration::from_millis(self.terms.claim_wait_max_ms) + SLACK;
         if is_remote(worker) {

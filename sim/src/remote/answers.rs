@@ -9,9 +9,10 @@ impl Remote {
         reply: Option<Box<Reply>>,
         out: &mut Vec<Effect>,
     ) {
-        let Some((call, sent)) = self.calls.remove(&call) else {
+        let Some(asked) = self.calls.remove(&call) else {
             return;
         };
+        let (call, sent) = (asked.call, asked.sent);
         let told = match reply.map(|it| *it) {
             Some(Reply::Remote(told)) => Some(*told),
             // The task was purged, or is of another version.
@@ -20,10 +21,12 @@ impl Remote {
         };
         // One that says nothing, or cannot serve, may go on like that: another one may be better off.
         if told.is_none() {
-            self.gateway = self.gateway.wrapping_add(1);
+            self.leave_gateway(asked.gateway);
         }
         if told == Some(RemoteTold::Over) {
-            return self.exit(Exit::Deposed, out);
+            // Its leaving may be done before it is answered, and another call answered before that.
+            let leaves = call == Call::Leave || self.is_asking(Call::Leave);
+            return self.exit(if leaves { Exit::Drained } else { Exit::Deposed }, out);
         }
         match call {
             Call::Join => self.on_joined(sent, told, out),

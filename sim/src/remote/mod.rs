@@ -90,6 +90,14 @@ enum Call {
     Leave,
 }
 
+/// A call that was not answered yet.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    call: Call,
+    sent: Mono,
+    gateway: u64,
+}
+
 /// An attempt that it has.
 #[derive(Debug)]
 struct Held {
@@ -112,7 +120,7 @@ pub struct Remote {
     now: Mono,
     /// The gateway that it asks, as long as that serves.
     gateway: u64,
-    calls: BTreeMap<u64, (Call, Mono)>,
+    calls: BTreeMap<u64, Asked>,
     last: u64,
     session: Option<Session>,
     held: BTreeMap<RemoteAttempt, Held>,
@@ -277,11 +285,17 @@ impl Remote {
 
     fn ask(&mut self, call: Call, ask: RemoteAsk, out: &mut Vec<Effect>) {
         // A beat that nobody has answered by the time of the next one: a session does not wait for a silent gateway.
-        if call == Call::Beat && self.is_asking(Call::Beat) {
-            self.gateway = self.gateway.wrapping_add(1);
+        let silent = self.calls.values().rfind(|it| it.call == Call::Beat);
+        if let Some(asked) = silent.copied().filter(|_| call == Call::Beat) {
+            self.leave_gateway(asked.gateway);
         }
         self.last += 1;
-        self.calls.insert(self.last, (call, self.now));
+        let asked = Asked {
+            call,
+            sent: self.now,
+            gateway: self.gateway,
+        };
+        self.calls.insert(self.last, asked);
         let wait = if call == Call::Fetch {
             FETCH_WAIT
         } else {
@@ -295,8 +309,15 @@ impl Remote {
         });
     }
 
+    /// Asks another gateway from now on, unless it does so since it asked that one.
+    fn leave_gateway(&mut self, asked: u64) {
+        if self.gateway == asked {
+            self.gateway = asked.wrapping_add(1);
+        }
+    }
+
     fn is_asking(&self, call: Call) -> bool {
-        self.calls.values().any(|(kind, _)| *kind == call)
+        self.calls.values().any(|it| it.call == call)
     }
 
     /// Makes every call that is due, and starts what can be.
@@ -305,6 +326,7 @@ impl Remote {
             return;
         }
         let now = self.now;
+        let beats = self.is_asking(Call::Beat);
         let Some(session) = &mut self.session else {
             if self.leaving.is_some() {
                 return self.exit(Exit::Drained, out);
@@ -317,8 +339,7 @@ impl Remote {
         };
         let (token, open) = (session.token.clone(), !session.over);
         let untold = self.leaving.is_some() && !session.told;
-        if now >= session.beat_at || untold && !self.calls.values().any(|(it, _)| *it == Call::Beat)
-        {
+        if now >= session.beat_at || untold && !beats {
             session.beat_at = now.after(session.ttl / MARGIN_PART);
             let beat = RemoteAsk::Beat {
                 token: token.clone(),
@@ -334,7 +355,8 @@ impl Remote {
         self.report(&token, out);
         if self.leaving.is_some() {
             let done = self.held.is_empty() && self.session.as_ref().is_some_and(|it| it.told);
-            if done && !self.left && !self.is_asking(Call::Fetch) && !self.is_asking(Call::Leave) {
+            // A fetch that nobody answers is not waited for: what it would give is handed back by whoever takes the leave.
+            if done && !self.left && !self.is_asking(Call::Leave) {
                 self.ask(Call::Leave, RemoteAsk::Leave { token }, out);
             }
             return;
