@@ -13,10 +13,10 @@ from __future__ import annotations
 import http.client, json, os, random, signal, threading, time, urllib.error, urllib.request  # noqa: E401
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Callable, Optional, Sequence, Union
 
-FETCH_WAIT_S = 20.0  # how long a fetch waits at its gateway
-CALL_MAX_S = 10.0  # how long any call may take besides
+CALL_MAX_S = 10.0  # how long a call may take, beats apart
 PAUSE_S = 0.2  # how long to wait before a call is made again
 
 
@@ -87,7 +87,7 @@ class Worker:
         self.handlers: dict[str, Callable[[Context], Any]] = {}
         self.server = random.randrange(len(self.servers))
         self.lock = threading.RLock()
-        self.leaving, self.wake = threading.Event(), threading.Event()
+        self.leaving, self.wake, self.ends = threading.Event(), threading.Event(), threading.Event()
         self.forget()
 
     def forget(self) -> None:
@@ -143,19 +143,19 @@ class Worker:
     def live(self) -> bool:
         """One session. Says whether it ended because it was to leave."""
         over, since = threading.Event(), 0.0
-        for work in (self.fetch, self.beat):
+        for work in (self.fetch, self.beat, self.report):
             threading.Thread(target=self.keep, args=(work, over), daemon=True).start()
         while not over.is_set():
             self.wake.wait(self.fence())
             self.wake.clear()
-            self.attempt(self.report, over)
             if self.leaving.is_set():
                 since = since or time.monotonic()
                 late = time.monotonic() - since - self.drain_s
                 if late > 0:
                     self.stop_all("shutdown")
                 if late > self.drain_s or (self.withdrawn and not self.held):
-                    self.attempt(lambda: self.call("leave", {}), over)
+                    leave = partial(self.call, "leave", {}, 2 * self.beat_every)
+                    any(self.attempt(leave, over) for _ in self.servers)
                     over.set()
                     return True
         return False
@@ -165,14 +165,16 @@ class Worker:
             self.attempt(work, over)
             self.wake.set()
 
-    def attempt(self, work: Callable[[], Any], over: threading.Event) -> None:
+    def attempt(self, work: Callable[[], Any], over: threading.Event) -> bool:
         """Does something once. Another gateway may answer when this one did not."""
         try:
             work()
+            return True
         except SessionOver:
             over.set()
         except OSError:
             time.sleep(PAUSE_S)
+        return False
 
     def fetch(self) -> None:
         """Asks for attempts that it does not have, and waits for them."""
@@ -180,7 +182,8 @@ class Worker:
             return time.sleep(PAUSE_S)
         held = self.all()
         body = {"held": [ctx.key() for ctx in held], "stopping": [ctx.key() for ctx in held if ctx.end or ctx.stop.is_set()]}
-        news = self.call("fetch", {**body, "draining": self.draining, "wait": f"{FETCH_WAIT_S:.0f}s"}, FETCH_WAIT_S)
+        wait = self.beat_every * 6  # nobody knows earlier that a gateway has fallen silent
+        news = self.call("fetch", {**body, "draining": self.draining, "wait": f"{wait * 1000:.0f}ms"}, wait + CALL_MAX_S)
         self.heed(news)
         for task in news["tasks"]:
             self.take(task)
@@ -194,6 +197,7 @@ class Worker:
             self.held[ctx.id, ctx.fence] = ctx
         if task["stop"] or full or self.draining or self.leaving.is_set() or not self.is_open():
             ctx.end = {"outcome": "handed_back"}
+            self.ends.set()
         else:
             self.pool.submit(self.handlers[ctx.type], ctx).add_done_callback(lambda done: self.ended(ctx, done))
 
@@ -212,7 +216,7 @@ class Worker:
                 end["fatal"] = True
         end["ran_ms"] = int((time.monotonic() - ctx.started) * 1000)
         ctx.end = end
-        self.wake.set()
+        self.ends.set()
 
     def beat(self) -> None:
         """Renews the session, tells progress, and learns what must stop."""
@@ -223,7 +227,8 @@ class Worker:
         news = [(ctx, ctx.news) for ctx in held if ctx.news]
         told = [{**ctx.key(), "progress": value[0]} for ctx, value in news if value]
         sent = time.monotonic()
-        beaten = self.call("beat", {"held": [ctx.key() for ctx in held], "leaving": leaving, "progress": told})
+        beat = {"held": [ctx.key() for ctx in held], "leaving": leaving, "progress": told}
+        beaten = self.call("beat", beat, 2 * self.beat_every)  # a session does not wait for a silent gateway
         self.renewed(sent, beaten)
         self.heed(beaten)
         self.withdrawn = leaving
@@ -262,6 +267,8 @@ class Worker:
 
     def report(self) -> None:
         """Has every end recorded. What nobody can tell yet is asked again."""
+        self.ends.wait(PAUSE_S)
+        self.ends.clear()
         ends = [{**ctx.key(), **ctx.end} for ctx in self.all() if ctx.end][:200]
         if not ends or not self.is_open():
             return
@@ -273,22 +280,23 @@ class Worker:
                 error = f"the result is refused: {told['errors']}"
                 self.held[end["id"], end["fence"]].end = {"outcome": "failed", "error": error, "fatal": True}
 
-    def call(self, what: str, body: dict[str, Any], wait: float = 0.0) -> Any:
+    def call(self, what: str, body: dict[str, Any], limit: float = CALL_MAX_S) -> Any:
         token = self.token
-        answer = self.post(f"workers/{self.id}/{what}", {"token": token, **body}, wait)
+        answer = self.post(f"workers/{self.id}/{what}", {"token": token, **body}, limit)
         if token != self.token:
             raise SessionOver  # this was asked in a life before
         return answer
 
-    def post(self, path: str, body: dict[str, Any], wait: float = 0.0) -> Any:
-        """Asks a gateway. The next call goes to another one when this one does not answer."""
-        url = f"{self.servers[self.server % len(self.servers)].rstrip('/')}/api/v1/{path}"
+    def post(self, path: str, body: dict[str, Any], limit: float = CALL_MAX_S) -> Any:
+        """Asks a gateway. Later calls go to another one when this one does not answer."""
+        asked = self.server
+        url = f"{self.servers[asked % len(self.servers)].rstrip('/')}/api/v1/{path}"
         headers = {"content-type": "application/json"}
         if self.access:
             headers["authorization"] = f"Bearer {self.access}"
         request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")
         try:
-            with urllib.request.urlopen(request, timeout=wait + CALL_MAX_S) as answer:
+            with urllib.request.urlopen(request, timeout=limit) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code == 410:
@@ -296,5 +304,6 @@ class Worker:
             detail = error.read().decode(errors="replace")
         except (OSError, ValueError, http.client.HTTPException) as error:
             detail = str(error)
-        self.server += 1
+        if self.server == asked:  # the gateway that is asked meanwhile may be better
+            self.server = asked + 1
         raise OSError(f"{url}: {detail}")

@@ -22,14 +22,15 @@ set -m # every background command has a process group of its own
 
 now_ms() { date +%s%3N; }
 
-# Asks a gateway, and prints its answer; a body of @ is read from stdin. The next one is asked when this one does not answer. 3: the session is over.
+# Asks a gateway, and sets `answer`; a body of @ is read from stdin. The next one is asked when this one does not answer. 3: the session
+# is over. Not for a command substitution: what that changes is forgotten.
 call() { # PATH BODY SECONDS
     local code
     code=$({ [ "$2" = @ ] && cat || printf '%s' "$2"; } | curl -sS --max-time "$3" -o "$dir/answer" -w '%{http_code}' -X POST \
         -H 'content-type: application/json' ${WINDLASS_TOKEN:+-H "authorization: Bearer $WINDLASS_TOKEN"} \
         --data-binary @- "${servers[0]%/}/api/v1/$1" 2>/dev/null)
     case $code in
-    200 | 201) cat "$dir/answer" ;;
+    200 | 201) answer=$(<"$dir/answer") ;;
     410) return 3 ;;
     *)
         servers=("${servers[@]:1}" "${servers[0]}")
@@ -45,11 +46,11 @@ renewed() { # SENT ANSWER
 }
 
 join() {
-    local sent answer
+    local sent
     until [ -n "$leaving" ]; do
         sent=$(now_ms)
-        if answer=$(call workers "$(jq -nc --arg types "$types" --arg ttl "${WINDLASS_TTL:-10s}" \
-            '{types: ($types | split(",")), slots: 1, ttl: $ttl, version: "shell/1"}')" 10); then
+        if call workers "$(jq -nc --arg types "$types" --arg ttl "${WINDLASS_TTL:-10s}" \
+            '{types: ($types | split(",")), slots: 1, ttl: $ttl, version: "shell/1"}')" 10; then
             id=$(jq -r .id <<<"$answer")
             token=$(jq -r .token <<<"$answer")
             held='[]'
@@ -63,11 +64,11 @@ join() {
 
 # Beats. Sets `reason` when the attempt that is held must stop.
 beat() {
-    local sent answer body
+    local sent body
     sent=$(now_ms)
     body=$(jq -nc --arg token "$token" --argjson held "$held" --arg leaving "$leaving" \
         '{token: $token, held: $held, leaving: ($leaving != "")}')
-    answer=$(call "workers/$id/beat" "$body" 2) || return $?
+    call "workers/$id/beat" "$body" 2 || return $?
     renewed "$sent" "$answer"
     reason=$(jq -r '.stops[0].reason // empty' <<<"$answer")
     beaten_ms=$sent
@@ -116,10 +117,10 @@ run() { # TASK COMMAND…
 
 # Reports how the attempt that is held ended, until somebody knows. 3: the session is over.
 report() { # END
-    local answer status code body
+    local status code
     jq -c --arg token "$token" --argjson held "$held" '{token: $token, results: [$held[0] + .]}' <<<"$1" >"$dir/report"
     while :; do
-        answer=$(call "workers/$id/done" "@" 10 <"$dir/report")
+        call "workers/$id/done" @ "$(((every_ms * 3 + 999) / 1000))" <"$dir/report"
         code=$?
         [ "$code" -ne 3 ] || return 3
         status=$(jq -r '.results[0].status // empty' <<<"$answer")
@@ -146,11 +147,13 @@ session() { # COMMAND…
     while :; do
         beat || { [ $? -ne 3 ] || return 3; sleep 0.2; continue; }
         if [ -n "$leaving" ]; then
-            call "workers/$id/leave" "$(jq -nc --arg token "$token" '{token: $token}')" 5 >/dev/null
+            call "workers/$id/leave" "$(jq -nc --arg token "$token" '{token: $token}')" 5
             return 0
         fi
         body=$(jq -nc --arg token "$token" --arg wait "${every_ms}ms" '{token: $token, wait: $wait, max: 1}')
-        news=$(call "workers/$id/fetch" "$body" 10) || { [ $? -ne 3 ] || return 3; continue; }
+        # A silent gateway is left before it costs the session.
+        call "workers/$id/fetch" "$body" "$(((every_ms * 2 + 1999) / 1000))" || { [ $? -ne 3 ] || return 3; continue; }
+        news=$answer
         [ "$(jq '.tasks | length' <<<"$news")" -gt 0 ] || continue
         task=$(jq -c '.tasks[0]' <<<"$news")
         held=$(jq -c '[{id, fence}]' <<<"$task")

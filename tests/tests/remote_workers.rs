@@ -34,12 +34,23 @@ fn has(tools: &[&str]) -> bool {
 }
 
 fn judge(ttl: &str, worker: &[&str]) {
-    let words = ["conformance", "worker", "-o", "json", "--ttl", ttl, "--"];
+    // Most of a clause's time is waiting.
+    let words = [
+        "conformance",
+        "worker",
+        "-o",
+        "json",
+        "--jobs",
+        "4",
+        "--ttl",
+        ttl,
+        "--",
+    ];
     let words = [&words[..], worker].concat();
     let (code, out, err) = command(&words);
     assert_eq!(code, 0, "{out}\n{err}");
     let judged: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert!(judged["clauses"].as_array().unwrap().len() >= 13, "{out}");
+    assert!(judged["clauses"].as_array().unwrap().len() >= 14, "{out}");
 }
 
 #[test]
@@ -76,6 +87,46 @@ fn a_worker_that_does_nothing_is_found_out() {
     ];
     let (code, _, err) = command(&words);
     assert_eq!(code, 1, "{err}");
+}
+
+#[test]
+fn a_judge_that_is_told_to_stop_leaves_no_worker_and_no_store_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mark = dir.path().join("worker");
+    let script = format!(
+        "echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600",
+        mark.display()
+    );
+    let mut judge = Command::new(windlass_tests::windlass())
+        .args([
+            "conformance",
+            "worker",
+            "--only",
+            "result",
+            "--",
+            "bash",
+            "-c",
+            &script,
+        ])
+        .env("TMPDIR", dir.path())
+        .spawn()
+        .unwrap();
+    eventually("the worker runs", || mark.exists().then_some(()));
+    let worker = std::fs::read_to_string(&mark).unwrap();
+    let worker = rustix::process::Pid::from_raw(worker.trim().parse().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_child(&judge);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert!(!judge.wait().unwrap().success());
+    eventually("the worker is gone", || {
+        rustix::process::test_kill_process(worker)
+            .is_err()
+            .then_some(())
+    });
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|it| it.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["worker"], "nothing else is left");
 }
 
 /// A worker in Python, killed when the test ends.

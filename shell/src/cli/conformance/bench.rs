@@ -1,10 +1,11 @@
 //! The bench that a worker is judged on: a scheduler on an embedded store, a way to it that can be cut, and the worker's
 //! process.
 
+use std::future;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -35,18 +36,34 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How many addresses the gateway has: to the worker they are as many gateways.
+pub(super) const GATEWAYS: usize = 2;
+/// None of them.
+const NONE: usize = usize::MAX;
+
 /// The way from the worker to the gateways.
-#[derive(Default)]
 struct Way {
     router: Mutex<Option<Router>>,
     /// Nothing passes.
     cut: AtomicBool,
+    /// The gateway that takes calls and says nothing.
+    silent: AtomicUsize,
     /// So many answers more of each kind of call are lost.
     lose_done: AtomicU32,
     lose_fetch: AtomicU32,
 }
 
 impl Way {
+    fn new() -> Self {
+        Self {
+            router: Mutex::new(None),
+            cut: AtomicBool::new(false),
+            silent: AtomicUsize::new(NONE),
+            lose_done: AtomicU32::new(0),
+            lose_fetch: AtomicU32::new(0),
+        }
+    }
+
     fn router(&self) -> Option<Router> {
         // Nothing panics while the lock is held.
         self.router
@@ -74,7 +91,10 @@ impl Way {
 }
 
 /// Takes a call to the gateway, and its answer back, unless one of them is lost.
-async fn pass(State(way): State<Arc<Way>>, request: Request) -> Response {
+async fn pass(State((way, gateway)): State<(Arc<Way>, usize)>, request: Request) -> Response {
+    if way.silent.load(Ordering::Relaxed) == gateway {
+        return future::pending().await;
+    }
     let router = way.router().filter(|_| !way.cut.load(Ordering::Relaxed));
     let Some(router) = router else {
         return broken();
@@ -96,8 +116,8 @@ pub(super) struct Bench {
     scheduler: SchedulerNode,
     clock: SystemClock,
     way: Arc<Way>,
-    serving: tokio::task::JoinHandle<()>,
-    server: String,
+    serving: Vec<tokio::task::JoinHandle<()>>,
+    servers: String,
     directory: PathBuf,
     command: Vec<String>,
     pub(super) ttl: Duration,
@@ -114,15 +134,13 @@ impl Bench {
         let clock = SystemClock::start();
         let embedded = EmbeddedStore::open(&directory, clock.clone()).context("the store")?;
         let store = Store::Embedded(Arc::new(embedded));
-        let way = Arc::new(Way::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let server = format!("http://{}", listener.local_addr()?);
-        let app = Router::new().fallback(pass).with_state(Arc::clone(&way));
-        let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, app).await {
-                tracing::warn!(%error, "the way to the gateway is closed");
-            }
-        });
+        let way = Arc::new(Way::new());
+        let (mut serving, mut servers) = (Vec::new(), Vec::new());
+        for gateway in 0..GATEWAYS {
+            let (url, served) = serve(&way, gateway).await?;
+            servers.push(url);
+            serving.push(served);
+        }
         let scheduler = scheduler(&store, &clock);
         let mut bench = Self {
             store,
@@ -130,7 +148,7 @@ impl Bench {
             clock,
             way,
             serving,
-            server,
+            servers: servers.join(","),
             directory,
             command: command.to_vec(),
             ttl,
@@ -176,6 +194,12 @@ impl Bench {
         self.way.cut.store(cut, Ordering::Relaxed);
     }
 
+    /// From now on this gateway alone takes calls and says nothing; none does if there is no such.
+    pub(super) fn silence(&self, gateway: Option<usize>) {
+        let silent = gateway.unwrap_or(NONE);
+        self.way.silent.store(silent, Ordering::Relaxed);
+    }
+
     /// The answers to the next calls of each kind are lost.
     pub(super) fn lose_answers(&self, done: u32, fetch: u32) {
         self.way.lose_done.store(done, Ordering::Relaxed);
@@ -186,7 +210,7 @@ impl Bench {
         let (program, words) = self.command.split_first().context("a command has words")?;
         let child = Command::new(program)
             .args(words)
-            .env("WINDLASS_SERVER", &self.server)
+            .env("WINDLASS_SERVER", &self.servers)
             .env("WINDLASS_TTL", format!("{}ms", self.ttl.as_millis()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -214,21 +238,24 @@ impl Bench {
         }
     }
 
-    /// Ends everything.
+    /// Ends everything, the scheduler as it should.
     pub(super) async fn end(mut self) {
-        if let Some(mut child) = self.worker.take()
-            && let Some(pid) = pid_of(&child)
-        {
-            // It may have ended in this very moment.
-            let _ = kill_process_group(pid, Signal::KILL);
-            let _ = child.wait().await;
+        if let Some(worker) = self.kill_worker() {
+            // Whether it could be waited for changes nothing.
+            let _ = worker.wait().await;
         }
-        self.serving.abort();
         self.scheduler.drain();
         self.scheduler.wait().await;
-        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
-            tracing::warn!(%error, "cannot remove the bench's store");
+    }
+
+    /// Kills the worker with all that it started.
+    fn kill_worker(&mut self) -> Option<&mut Child> {
+        let worker = self.worker.as_mut()?;
+        if let Some(pid) = pid_of(worker) {
+            // It may have ended in this very moment.
+            let _ = kill_process_group(pid, Signal::KILL);
         }
+        Some(worker)
     }
 
     /// Submits a task, and says its id.
@@ -305,6 +332,33 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.kill_worker();
+        self.serving.iter().for_each(|it| it.abort());
+        if let Err(error) = std::fs::remove_dir_all(&self.directory) {
+            tracing::warn!(%error, "cannot remove the bench's store");
+        }
+    }
+}
+
+/// Opens one address of the gateway. Says which, and what serves there.
+async fn serve(
+    way: &Arc<Way>,
+    gateway: usize,
+) -> anyhow::Result<(String, tokio::task::JoinHandle<()>)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let state = (Arc::clone(way), gateway);
+    let app = Router::new().fallback(pass).with_state(state);
+    let serving = tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::warn!(%error, "the way to the gateway is closed");
+        }
+    });
+    Ok((url, serving))
 }
 
 fn scheduler(store: &Store, clock: &SystemClock) -> SchedulerNode {

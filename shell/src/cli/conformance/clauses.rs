@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::bench::{Bench, PATIENCE, brief};
+use super::bench::{Bench, GATEWAYS, PATIENCE, brief};
 
 /// A clause.
 pub(super) struct Clause {
@@ -70,6 +70,11 @@ pub(super) const ALL: &[Clause] = &[
         name: "gateway restart",
         says: "a session goes on at another gateway",
         provoke: |bench| gateway_restart(bench).boxed(),
+    },
+    Clause {
+        name: "silent gateway",
+        says: "a gateway that falls silent costs no session, no task and no handler while another answers",
+        provoke: |bench| silent_gateway(bench).boxed(),
     },
     Clause {
         name: "session lost",
@@ -270,6 +275,25 @@ async fn gateway_restart(bench: &mut Bench) -> anyhow::Result<()> {
     );
     let next = bench.submit(json!({"type": "echo"})).await?;
     bench.await_state(&next, "completed", PATIENCE).await?;
+    Ok(())
+}
+
+async fn silent_gateway(bench: &mut Bench) -> anyhow::Result<()> {
+    for gateway in 0..GATEWAYS {
+        let span = bench.ttl * 5 / 2;
+        let id = bench.submit(sleep_task(span)).await?;
+        bench.await_state(&id, "running", PATIENCE).await?;
+        bench.silence(Some(gateway));
+        let task = bench.await_state(&id, "completed", span + PATIENCE).await?;
+        let next = bench.submit(json!({"type": "echo"})).await?;
+        bench.await_state(&next, "completed", PATIENCE).await?;
+        bench.silence(None);
+        ensure!(
+            task["losses"] == 0,
+            "the session was lost: {}",
+            brief(&task)
+        );
+    }
     Ok(())
 }
 
