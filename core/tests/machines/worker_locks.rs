@@ -192,6 +192,28 @@ fn a_client_of_whom_nothing_was_heard_is_waited_for_too() {
 }
 
 #[test]
+fn a_waiter_of_whose_own_key_nothing_was_heard_is_not_refused() {
+    let mut rig = started(3);
+    for n in [1, 2] {
+        ask(&mut rig, n, 1, "l");
+        rig.settle();
+    }
+    ask(&mut rig, 3, 1, "l");
+    rig.flush();
+    rig.arrive_all();
+    let (_, fence) = run_of(&rig, 3);
+    let waiter = waiter_of(place(3).task, fence, LockAsk(1));
+    rig.lose_news(&Key::lock_waiter(&"l".parse().unwrap(), &waiter));
+    rig.settle();
+    assert_eq!(refused(&rig, 3), [], "it stands in line");
+    for n in [1, 2] {
+        end(&mut rig, n);
+        rig.settle();
+    }
+    assert!(told(&rig, 3, 1).is_some());
+}
+
+#[test]
 fn a_holder_whose_leaving_nobody_heard_of_is_not_waited_for_for_ever() {
     let mut rig = started(1);
     client(&mut rig, "l", true);
