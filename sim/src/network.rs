@@ -83,6 +83,8 @@ pub struct Link {
     pub loses_put: bool,
     /// Of the next delete nothing is ever told.
     pub loses_delete: bool,
+    /// Only of keys in the line of a lock.
+    pub loses_of_lock: bool,
     /// News were dropped: the watches are as good as lost.
     pub gap: bool,
 }

@@ -189,8 +189,8 @@ super::bugs! {
     // Remote workers.
     "P-remote-stale-done" Core("gateway::remote::claim"): "what a remote worker says of an attempt is taken for its newest attempt"
         breaks ["S6" "S3" "S9"] needs "a remote worker that reports an attempt which it lost, while it has a later one of the same task";
-    "P-remote-fetch-by-view" Core("gateway::remote::fetch::found"): "a fetch gives what the view shows, without reading whether it still is so"
-        breaks ["S7" "S3"] needs "a remote worker that ends an attempt through one gateway, and fetches through another whose news are late";
+    "P-remote-fetch-by-view" Core("gateway::on_read, gateway::remote::fetch::found"): "a fetch gives what the view shows, whatever it read, and does not wait for the view"
+        breaks ["S7" "S3"] needs "a remote worker that ends an attempt and fetches through a gateway whose news are late";
     "P-remote-done-counted-again" Core("gateway::remote::done::gone"): "a report that comes again is counted again"
         breaks ["S10"] needs "a remote worker whose completion was recorded and whose answer was lost";
     // The janitor.

@@ -118,6 +118,9 @@ pub enum Fault {
         node: NodeIx,
         /// The next delete, or else the next put.
         delete: bool,
+        /// The next one in the line of a lock.
+        #[serde(default)]
+        of_lock: bool,
     },
     /// Every watch is lost, for one node or for all.
     BreakWatches {
@@ -425,7 +428,11 @@ impl World {
             } => self.slow(*node, *way, *by, *lasts),
             Fault::DelayWatch { node, by, lasts } => self.delay_watch(*node, *by, *lasts),
             Fault::MuteWatch { node, lasts } => self.mute_watch(*node, *lasts),
-            Fault::LoseEvent { node, delete } => self.lose_event(*node, *delete),
+            Fault::LoseEvent {
+                node,
+                delete,
+                of_lock,
+            } => self.lose_event(*node, *delete, *of_lock),
             Fault::BreakWatches { node } => self.break_watches(*node),
             Fault::Compact => self.compact(),
             Fault::MoveLeader => self.move_leader(),

@@ -71,10 +71,11 @@ impl World {
         link.mute_until = link.mute_until.max(until);
     }
 
-    pub(super) fn lose_event(&mut self, node: NodeIx, delete: bool) {
+    pub(super) fn lose_event(&mut self, node: NodeIx, delete: bool, of_lock: bool) {
         let link = &mut self.nodes[node].link;
         link.loses_delete |= delete;
         link.loses_put |= !delete;
+        link.loses_of_lock = of_lock;
     }
 
     /// What a piece of news tells when an event of it is lost.
@@ -83,13 +84,16 @@ impl World {
         let ViewEvent::Delta { changes, .. } = event else {
             return;
         };
-        let is_next = |change: &Change| match change {
-            // A node's report says the same again before anybody asks.
-            Change::Put(item) => {
-                let is_report = matches!(Meaning::of(&item.key), Meaning::Node(..));
-                link.loses_put && !is_report
+        let is_next = |change: &Change| {
+            let meaning = Meaning::of(change.key());
+            if link.loses_of_lock && !matches!(meaning, Meaning::LockWaiter(..)) {
+                return false;
             }
-            Change::Delete { .. } => link.loses_delete,
+            match change {
+                // A node's report says the same again before anybody asks.
+                Change::Put(_) => link.loses_put && !matches!(meaning, Meaning::Node(..)),
+                Change::Delete { .. } => link.loses_delete,
+            }
         };
         let Some(ix) = changes.iter().position(is_next) else {
             return;

@@ -142,6 +142,7 @@ impl Draw<'_, '_> {
             LOSE_EVENT => Fault::LoseEvent {
                 node,
                 delete: self.from.chance(50),
+                of_lock: self.from.chance(50),
             },
             _ => Fault::Upgrade {
                 node: self.from.chance(70).then_some(node),
