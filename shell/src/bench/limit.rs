@@ -1,14 +1,12 @@
 //! What a store does with the writes of the same tasks, in the same transactions, and nothing else: no watches, no reads,
 //! no decisions. The ceiling of [`super::run`].
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use tokio::sync::oneshot;
 use windlass_core::gateway::TaskSpec;
-use windlass_core::ids::{Fence, OpId, Registration, Revision, TaskId};
+use windlass_core::ids::{Fence, Registration, Revision, TaskId};
 use windlass_core::keyspace::{Key, LaneName, Place};
 use windlass_core::record::{
     ClaimRecord, Json, LaneRecord, Outcome, Record, TaskRecord, Totals, Version,
@@ -19,10 +17,10 @@ use windlass_core::store::{Answer, Batch, Call, Guard, Step, Txn, TxnOutcome, Wr
 use windlass_core::time::Wall;
 use windlass_core::view::Waiting;
 
-use super::{Measured, Plan, cpu_us, payload, ratio, spec};
+use super::asker::{Asker, revision};
+use super::{Measured, Plan, Specs, cpu_us, ratio};
 use crate::clock::{Clock, SystemClock};
 use crate::host::{self, Store, peak_memory_bytes};
-use crate::store::{Answers, StorePort};
 
 /// Steps of one transaction: as many as the product packs.
 const STEPS: u64 = 63;
@@ -54,6 +52,7 @@ pub async fn limit(
         offer: offered,
     };
     let left = Arc::new(Mutex::new(plan.tasks));
+    let revision_before = revision(store).await?;
     let (began, cpu_before) = (Instant::now(), cpu_us());
     let mut lanes = tokio::task::JoinSet::new();
     for index in 0..LANES {
@@ -74,6 +73,7 @@ pub async fn limit(
     let seconds = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let cpu = (cpu_us() - cpu_before) as f64;
+    let transactions = revision(store).await?.0.saturating_sub(revision_before.0);
     Ok(Measured {
         what: "limit",
         store: name,
@@ -82,6 +82,8 @@ pub async fn limit(
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
         submit_to_start_ms: None,
+        submit_to_end_ms: None,
+        store_transactions_per_task: ratio(transactions, ratio(plan.tasks, 1.0)),
         cpu_us_per_task: cpu / ratio(plan.tasks, 1.0),
         peak_rss_bytes: peak_memory_bytes(),
     })
@@ -165,7 +167,7 @@ fn spec_record(plan: &Plan) -> TaskRecord {
         timeout,
         due: _,
         key: _,
-    } = spec(&payload(plan.payload));
+    } = Specs::new(plan).nth(0);
     TaskRecord {
         v: Version,
         kind,
@@ -183,16 +185,12 @@ fn spec_record(plan: &Plan) -> TaskRecord {
     }
 }
 
-type Waiters = Arc<Mutex<HashMap<OpId, oneshot::Sender<Answer>>>>;
-
 /// A lane as the machines have them: guarded and written by every transaction.
 struct Lane {
-    port: Box<dyn StorePort>,
-    waiters: Waiters,
+    asker: Asker,
     key: Key,
     since: Revision,
     record: LaneRecord,
-    last_op: u64,
 }
 
 impl Lane {
@@ -201,25 +199,12 @@ impl Lane {
         worker: &windlass_core::ids::NodeId,
         index: u8,
     ) -> anyhow::Result<Self> {
-        let waiters = Waiters::default();
-        let waiting = Arc::clone(&waiters);
-        let port = store.client(Answers::new(move |op, answer| {
-            let waiter = waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&op);
-            if let Some(waiter) = waiter {
-                let _ = waiter.send(answer);
-            }
-        }));
         let key = Key::lane(worker, LaneName { part: 'b', index });
         let mut lane = Self {
-            port,
-            waiters,
+            asker: Asker::new(store),
             key,
             since: Revision(0),
             record: LaneRecord::default(),
-            last_op: 0,
         };
         let mut txn = Txn::default();
         let write = Write::Put {
@@ -233,20 +218,8 @@ impl Lane {
         Ok(lane)
     }
 
-    async fn ask(&mut self, call: Call) -> anyhow::Result<Answer> {
-        self.last_op += 1;
-        let op = OpId(self.last_op);
-        let (sender, receiver) = oneshot::channel();
-        self.waiters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(op, sender);
-        self.port.call(op, call);
-        receiver.await.context("the store went away")
-    }
-
     async fn apply(&mut self, txn: Txn) -> anyhow::Result<Revision> {
-        let answer = self.ask(Call::Commit(txn)).await?;
+        let answer = self.asker.ask(Call::Commit(txn)).await?;
         if let Answer::Txn(TxnOutcome::Committed { at }) = answer {
             return Ok(at);
         }

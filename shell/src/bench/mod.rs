@@ -1,15 +1,17 @@
 //! Measurements: tasks a second from submission to recorded completion, and what a store does with the same writes and
 //! nothing else.
 
+mod asker;
 mod latency;
 mod limit;
 mod run;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use windlass_core::gateway::{Due, TaskSpec};
-use windlass_core::ids::Priority;
+use windlass_core::ids::{Priority, QueueName};
 use windlass_core::record::Json;
 use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Millis;
@@ -28,7 +30,17 @@ pub struct Plan {
     pub slots: u32,
     /// The size of each payload, in bytes.
     pub payload: usize,
-    /// Tasks a second to submit; as fast as they are taken when absent.
+    /// Over how many queues the tasks are spread, in turn.
+    pub queues: u32,
+    /// Over how many priorities, from the most urgent on.
+    pub priorities: u8,
+    /// How long each handler takes; it does nothing when this is zero.
+    pub handler: Duration,
+    /// How many submissions are under way at a time, unless there is a rate.
+    pub submitters: u32,
+    /// How many tasks one submission has, unless there is a rate.
+    pub batch: u32,
+    /// Tasks a second to submit, one by one; as fast as they are taken when absent.
     pub rate: Option<f64>,
 }
 
@@ -49,7 +61,13 @@ pub struct Measured {
     pub tasks_per_second: f64,
     /// From the acknowledgement of a submission to the start of its handler; absent for `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub submit_to_start_ms: Option<Quantiles>,
+    pub submit_to_start_ms: Option<Spread>,
+    /// From the acknowledgement of a submission until its submitter has been told that its end is recorded; absent for
+    /// `limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submit_to_end_ms: Option<Spread>,
+    /// Transactions that the store has applied for each task, by its revisions.
+    pub store_transactions_per_task: f64,
     /// The processors' time that this process used for each task, in microseconds.
     pub cpu_us_per_task: f64,
     /// The most memory that this process had.
@@ -57,33 +75,91 @@ pub struct Measured {
 }
 
 /// A distribution, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Quantiles {
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spread {
+    /// How many were looked at.
+    pub samples: u64,
     /// Half of the samples are below.
     pub p50: f64,
+    /// All but one in ten are below.
+    pub p90: f64,
     /// All but one in a hundred are below.
     pub p99: f64,
+    /// All but one in a thousand are below.
+    pub p999: f64,
+    /// None is above.
+    pub max: f64,
+    /// How many fell where, from the shortest on.
+    pub bars: Vec<Bar>,
 }
 
-fn spec(payload: &Json) -> TaskSpec {
-    TaskSpec {
-        kind: "noop".parse().expect("a stock type is a name"),
-        queue: "bench".parse().expect("a plain word is a name"),
-        priority: Priority::NORMAL,
-        name: None,
-        payload: payload.clone(),
-        metadata: BTreeMap::new(),
-        retries_max: 3,
-        retry: RetryPolicy::default(),
-        timeout: Millis::from_secs(300),
-        due: Due::Now,
-        key: None,
+/// One bar of a distribution: what is above the bar before.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Bar {
+    /// The bar's upper bound, in milliseconds.
+    pub up_to_ms: f64,
+    /// How many samples.
+    pub samples: u64,
+}
+
+/// The tasks of a plan, one after another.
+#[derive(Debug, Clone)]
+struct Specs {
+    base: TaskSpec,
+    queues: Vec<QueueName>,
+    priorities: Vec<Priority>,
+}
+
+impl Specs {
+    fn new(plan: &Plan) -> Self {
+        let (kind, payload) = if plan.handler.is_zero() {
+            ("noop", Json::string(&"x".repeat(plan.payload.saturating_sub(2))))
+        } else {
+            ("sleep", sleeping(plan))
+        };
+        let queue = |n| format!("bench-{n}").parse().expect("letters and digits make a name");
+        let queues: Vec<QueueName> = (0..plan.queues.max(1)).map(queue).collect();
+        let base = TaskSpec {
+            kind: kind.parse().expect("a stock type is a name"),
+            queue: queues[0].clone(),
+            priority: Priority::NORMAL,
+            name: None,
+            payload,
+            metadata: BTreeMap::new(),
+            retries_max: 3,
+            retry: RetryPolicy::default(),
+            timeout: Millis::from_secs(300),
+            due: Due::Now,
+            key: None,
+        };
+        let priorities: Vec<Priority> = match plan.priorities {
+            0 | 1 => vec![Priority::NORMAL],
+            count => (0..count).filter_map(|digit| Priority::new(digit).ok()).collect(),
+        };
+        Self {
+            base,
+            queues,
+            priorities,
+        }
+    }
+
+    /// Task number `n`.
+    fn nth(&self, n: u64) -> TaskSpec {
+        let pick = |count: usize| usize::try_from(n % count as u64).unwrap_or(0);
+        TaskSpec {
+            queue: self.queues[pick(self.queues.len())].clone(),
+            priority: self.priorities[pick(self.priorities.len())],
+            ..self.base.clone()
+        }
     }
 }
 
-/// A JSON string of `bytes` bytes.
-fn payload(bytes: usize) -> Json {
-    Json::string(&"x".repeat(bytes.saturating_sub(2)))
+/// A payload of the stock type `sleep` that is as large as the plan wants, if it can be that small.
+fn sleeping(plan: &Plan) -> Json {
+    let ms = plan.handler.as_millis();
+    let bare = format!(r#"{{"ms":{ms}}}"#).len();
+    let pad = " ".repeat(plan.payload.saturating_sub(bare));
+    Json::parse(format!(r#"{{"ms":{ms}{pad}}}"#)).expect("this is JSON")
 }
 
 /// The processors' time that this process has used, in microseconds.
@@ -109,4 +185,45 @@ fn cpu_us() -> u64 {
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn ratio(count: u64, by: f64) -> f64 {
     if by > 0.0 { count as f64 / by } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            tasks: 10,
+            workers: 1,
+            slots: 1,
+            payload: 64,
+            queues: 2,
+            priorities: 3,
+            handler: Duration::ZERO,
+            submitters: 1,
+            batch: 1,
+            rate: None,
+        }
+    }
+
+    #[test]
+    fn tasks_are_spread_over_queues_and_priorities_in_turn() {
+        let specs = Specs::new(&plan());
+        let seen = |n| {
+            let spec = specs.nth(n);
+            (spec.queue.as_str().to_owned(), spec.priority.get())
+        };
+        assert_eq!(seen(0), ("bench-0".to_owned(), 0));
+        assert_eq!(seen(1), ("bench-1".to_owned(), 1));
+        assert_eq!(seen(5), ("bench-1".to_owned(), 2));
+    }
+
+    #[test]
+    fn a_payload_is_as_large_as_asked_for_whatever_the_handler_does() {
+        for millis in [0, 1_500] {
+            let handler = Duration::from_millis(millis);
+            let specs = Specs::new(&Plan { handler, ..plan() });
+            assert_eq!(specs.nth(0).payload.as_str().len(), 64);
+        }
+    }
 }

@@ -4,24 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use windlass_core::config::{ServerConfig, WorkerConfig};
-use windlass_core::gateway::{Reply, Request, Submitted};
+use windlass_core::gateway::{Reply, Request, Submitted, TaskSpec};
+use windlass_core::ids::TaskId;
 use windlass_core::store::Refusal;
 
+use super::asker::revision;
 use super::latency::Latency;
-use super::{Measured, Plan, cpu_us, payload, ratio, spec};
+use super::{Measured, Plan, Specs, cpu_us, ratio};
 use crate::clock::SystemClock;
 use crate::executor::{ExecutorOptions, Handlers};
 use crate::gateway::Gateway;
 use crate::host::{self, Store, peak_memory_bytes};
 use crate::node::{self, SchedulerNode, WorkerNode, WorkerStatus};
-
-/// Submissions of one request, when they go as fast as they can.
-const CHUNK: u64 = 200;
-
-/// Requests under way at the same time.
-const IN_FLIGHT: usize = 16;
 
 /// How long a request may take.
 const ASK_MAX: Duration = Duration::from_secs(60);
@@ -57,6 +54,7 @@ pub async fn run(
         }
         sleep(Duration::from_millis(10)).await;
     }
+    let revision_before = revision(store).await?;
     let (began, cpu_before) = (Instant::now(), cpu_us());
     let submitting = submit(scheduler.gateway(), plan.clone(), Arc::clone(&latency));
     let completing = complete(&statuses, plan.tasks);
@@ -64,6 +62,7 @@ pub async fn run(
     let seconds = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let cpu = (cpu_us() - cpu_before) as f64;
+    let transactions = revision(store).await?.0.saturating_sub(revision_before.0);
     Ok(Measured {
         what: "run",
         store: name,
@@ -71,7 +70,9 @@ pub async fn run(
         refused: latency.refusals(),
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
-        submit_to_start_ms: latency.quantiles(),
+        submit_to_start_ms: latency.to_start(),
+        submit_to_end_ms: latency.to_end(),
+        store_transactions_per_task: ratio(transactions, ratio(plan.tasks, 1.0)),
         cpu_us_per_task: cpu / ratio(plan.tasks, 1.0),
         peak_rss_bytes: peak_memory_bytes(),
     })
@@ -106,16 +107,16 @@ async fn submit(gateway: Gateway, plan: Plan, latency: Arc<Latency>) -> anyhow::
 
 /// As fast as they are taken, with a bounded number of requests under way.
 async fn submit_all(gateway: Gateway, plan: &Plan, latency: Arc<Latency>) -> anyhow::Result<()> {
-    let mut left = plan.tasks;
-    let mut under_way = tokio::task::JoinSet::new();
-    let spec = spec(&payload(plan.payload));
-    while left > 0 || !under_way.is_empty() {
-        while left > 0 && under_way.len() < IN_FLIGHT {
-            let count = left.min(CHUNK);
-            left -= count;
-            let specs = vec![spec.clone(); usize::try_from(count)?];
+    let specs = Specs::new(plan);
+    let (mut next, in_flight) = (0, usize::try_from(plan.submitters.max(1))?);
+    let mut under_way = JoinSet::new();
+    while next < plan.tasks || !under_way.is_empty() {
+        while next < plan.tasks && under_way.len() < in_flight {
+            let end = plan.tasks.min(next + u64::from(plan.batch.max(1)));
+            let batch = (next..end).map(|n| specs.nth(n)).collect();
+            next = end;
             let (gateway, latency) = (gateway.clone(), Arc::clone(&latency));
-            under_way.spawn(async move { ask(&gateway, specs, &latency).await });
+            under_way.spawn(async move { ask(&gateway, batch, &latency).await });
         }
         if let Some(done) = under_way.join_next().await {
             done.context("a submitter died")??;
@@ -131,13 +132,13 @@ async fn submit_at(
     rate: f64,
     latency: Arc<Latency>,
 ) -> anyhow::Result<()> {
+    let specs = Specs::new(plan);
     let mut ticks = interval(Duration::from_secs_f64(1.0 / rate.max(0.001)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut under_way = tokio::task::JoinSet::new();
-    let spec = spec(&payload(plan.payload));
-    for _ in 0..plan.tasks {
+    let mut under_way = JoinSet::new();
+    for n in 0..plan.tasks {
         ticks.tick().await;
-        let (gateway, latency, spec) = (gateway.clone(), Arc::clone(&latency), spec.clone());
+        let (gateway, latency, spec) = (gateway.clone(), Arc::clone(&latency), specs.nth(n));
         under_way.spawn(async move { ask(&gateway, vec![spec], &latency).await });
     }
     while let Some(done) = under_way.join_next().await {
@@ -146,13 +147,27 @@ async fn submit_at(
     Ok(())
 }
 
+/// Waits as a client does until a task has ended.
+async fn follow(gateway: Gateway, task: TaskId, latency: Arc<Latency>) -> anyhow::Result<()> {
+    let acknowledged = Instant::now();
+    let wait = Some(ASK_MAX);
+    let reply = gateway.ask(Request::Get { task, wait }, ASK_MAX * 2).await;
+    let Reply::Task(shown) = reply else {
+        bail!("nothing is told of a task: {reply:?}");
+    };
+    if shown.state.has_ended() {
+        latency.ended(acknowledged.elapsed());
+    }
+    Ok(())
+}
+
 /// Submits, again and again while the store has no room.
 async fn ask(
     gateway: &Gateway,
-    specs: Vec<windlass_core::gateway::TaskSpec>,
-    latency: &Latency,
+    specs: Vec<TaskSpec>,
+    latency: &Arc<Latency>,
 ) -> anyhow::Result<()> {
-    let mut left = specs;
+    let (mut left, mut followed) = (specs, JoinSet::new());
     while !left.is_empty() {
         let fates = match gateway.ask(Request::Submit(left.clone()), ASK_MAX).await {
             Reply::Submitted(fates) => fates,
@@ -182,7 +197,12 @@ async fn ask(
         let mut refused = Vec::new();
         for (fate, spec) in fates.into_iter().zip(left) {
             match fate {
-                Submitted::Accepted { id, .. } => latency.acknowledged(id),
+                Submitted::Accepted { id, .. } => {
+                    latency.acknowledged(id);
+                    if latency.awaits_end(id) {
+                        followed.spawn(follow(gateway.clone(), id, Arc::clone(latency)));
+                    }
+                }
                 Submitted::Refused(Refusal::NoRoom) => refused.push(spec),
                 Submitted::Repeated { .. }
                 | Submitted::KeyTaken { .. }
@@ -196,6 +216,8 @@ async fn ask(
             sleep(AGAIN_AFTER).await;
         }
     }
+    // A submission makes room for the next one when it is answered, not when its tasks have ended.
+    followed.detach_all();
     Ok(())
 }
 

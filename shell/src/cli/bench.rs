@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -65,6 +66,21 @@ pub struct BenchOptions {
     /// The size of each payload
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = values::payload_max)]
     pub payload: usize,
+    /// Over how many queues the tasks are spread, in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub queues: u32,
+    /// Over how many priorities, from the most urgent on; one means normal
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=10))]
+    pub priorities: u8,
+    /// How long each handler takes
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = values::duration)]
+    pub handler: Duration,
+    /// How many submissions are under way at a time, unless there is a --rate
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub submitters: u32,
+    /// How many tasks one submission has, unless there is a --rate
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub batch: u32,
     /// How large an etcd's file may become, as its --quota-backend-bytes says; etcd 3.6 and later tell it themselves
     #[arg(long, value_name = "BYTES", default_value = "2GiB", value_parser = values::quota)]
     pub etcd_quota: u64,
@@ -106,6 +122,11 @@ pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result
         workers: options.workers,
         slots: options.slots,
         payload: options.payload,
+        queues: options.queues,
+        priorities: options.priorities,
+        handler: options.handler,
+        submitters: options.submitters,
+        batch: options.batch,
         rate: options.rate.filter(|rate| *rate > 0.0),
     };
     let clock = SystemClock::start();
@@ -123,9 +144,36 @@ pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result
 fn table(measured: &Value) -> Table {
     let mut table = Table::new(&["WHAT", "VALUE"]);
     for (name, value) in measured.as_object().into_iter().flatten() {
-        table.row([name.clone(), value.to_string()]);
+        if let Some(bars) = value["bars"].as_array() {
+            for quantile in ["p50", "p90", "p99", "p999", "max"] {
+                table.row([format!("{name} {quantile}"), value[quantile].to_string()]);
+            }
+            plot(&mut table, bars);
+        } else {
+            table.row([name.clone(), value.to_string()]);
+        }
     }
     table
+}
+
+/// A distribution as bars of characters, the longest of all as wide as this.
+const BAR_MAX: f64 = 50.0;
+
+fn plot(table: &mut Table, bars: &[Value]) {
+    let samples = |bar: &Value| bar["samples"].as_f64().unwrap_or(0.0);
+    let most = bars.iter().map(samples).fold(1.0, f64::max);
+    let bars = bars.iter().skip_while(|bar| samples(bar) == 0.0);
+    for bar in bars {
+        // Whatever was seen at all shows.
+        let share = (samples(bar) / most * BAR_MAX).ceil();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to BAR_MAX"
+        )]
+        let line = "#".repeat(share as usize);
+        table.row([format!("  ≤ {} ms", bar["up_to_ms"]), format!("{line} {}", bar["samples"])]);
+    }
 }
 
 /// A store of its own for the measurement.

@@ -115,7 +115,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("bench", "windlass bench run --store embedded"),
     (
         "bench run",
-        "windlass bench run --store embedded --tasks 100000\nwindlass bench run --store http://127.0.0.1:2379 --rate 100",
+        "windlass bench run --store embedded --tasks 100000\nwindlass bench run --store http://127.0.0.1:2379 --rate 100\nwindlass bench run --store embedded --queues 10 --priorities 3 --handler 5ms",
     ),
     (
         "bench limit",
