@@ -104,6 +104,8 @@ pub mod testing;
 pub mod store;
 #[cfg(not(madsim))]
 mod tls;
+#[cfg(not(madsim))]
+mod trace;
 
 #[cfg(not(madsim))]
 pub use self::client::{Client, ClientError, Submission, TaskHandle, WaitError};
@@ -117,10 +119,10 @@ pub use self::sdk::{
     Worker, WorkerBuilder,
 };
 #[cfg(not(madsim))]
+pub use self::trace::{Collector, CollectorError, Traces};
+#[cfg(not(madsim))]
 pub use windlass_core::gateway::TaskState;
 #[cfg(not(madsim))]
 pub use windlass_core::ids::{Fence, Priority, TaskId};
 #[cfg(not(madsim))]
 pub use windlass_core::record::{Json, StopReason};
-#[cfg(not(madsim))]
-mod trace;

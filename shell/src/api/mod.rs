@@ -53,6 +53,7 @@ pub use self::tls::{Tls, TlsFiles};
 pub use self::worker::worker_metrics;
 use crate::clock::{Clock, SystemClock};
 use crate::gateway::Gateway;
+use crate::trace::Traces;
 
 /// The largest payload or result unless configured otherwise.
 pub const PAYLOAD_MAX_DEFAULT: usize = 256 * 1024;
@@ -129,6 +130,7 @@ struct Shared {
     limits: Limits,
     ready: Ready,
     front: Front,
+    traces: Option<Traces>,
     clock: SystemClock,
     metrics: metrics::Metrics,
     /// Room for fetches of remote workers that wait.
@@ -173,6 +175,10 @@ impl App {
     fn door(&self) -> &Door {
         &self.0.front.door
     }
+
+    fn traces(&self) -> Option<&Traces> {
+        self.0.traces.as_ref()
+    }
 }
 
 /// What every handler answers.
@@ -181,6 +187,17 @@ type Answer = Result<Response, Problem>;
 /// The API in front of `gateway`, and behind `front`. `ready` is asked by `/readyz`. To be called within a runtime: it
 /// looks at the cluster every now and then for as long as the router lives.
 pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> Router {
+    traced_router(gateway, limits, ready, front, None)
+}
+
+/// The same, which exports spans of submissions to `traces`.
+pub fn traced_router(
+    gateway: Gateway,
+    limits: Limits,
+    ready: Ready,
+    front: Front,
+    traces: Option<Traces>,
+) -> Router {
     assert!(
         limits.payload_max <= PAYLOAD_MAX_HARD,
         "a larger payload would not fit a transaction"
@@ -190,6 +207,7 @@ pub fn router(gateway: Gateway, limits: Limits, ready: Ready, front: Front) -> R
         limits,
         ready,
         front,
+        traces,
         clock: SystemClock::start(),
         metrics: metrics::Metrics::default(),
         fetches: tokio::sync::Semaphore::new(workers::FETCHES_MAX),

@@ -15,6 +15,7 @@ use windlass_core::time::{Millis, Wall};
 use super::field;
 use super::json::{self, Object};
 use super::problem::Fault;
+use crate::executor::TRACE_PARENT;
 
 /// Where a task waits unless it says otherwise.
 const QUEUE_DEFAULT: &str = "default";
@@ -271,15 +272,17 @@ fn unquoted(rest: &str) -> Option<String> {
     }
 }
 
-/// The body's hash covers what was understood, with its defaults: two spellings of the same submission are the same.
+/// The body's hash covers what was understood, with its defaults: two spellings of the same submission are the same. So
+/// are those of two attempts of a handler, though each has a span of its own in the trace.
 fn idempotency(key: &str, spec: &TaskSpec) -> IdempotencyKey {
     assert!(spec.key.is_none(), "a body's hash does not cover its key");
     let payload = Json::parse(json::compact(spec.payload.as_str()))
         .expect("JSON without space between its tokens is JSON");
-    let canonical = TaskSpec {
+    let mut canonical = TaskSpec {
         payload,
         ..spec.clone()
     };
+    canonical.metadata.remove(TRACE_PARENT);
     let spelled = serde_json::to_vec(&canonical).expect("a specification has string keys only");
     IdempotencyKey {
         key_hash: field::hex(&Sha256::digest(key.as_bytes())).into(),
@@ -416,6 +419,21 @@ mod tests {
         assert_ne!(one.key_hash, other_key.key_hash);
         assert_eq!(one.body_hash, other_key.body_hash);
         assert_eq!(one.key_hash.len(), 64);
+    }
+
+    #[test]
+    fn what_a_handler_submits_in_two_attempts_is_the_same_though_their_spans_differ() {
+        let of = |label: &str| {
+            spec(&format!(
+                r#"{{"type":"t","key":"k","metadata":{{{label}}}}}"#
+            ))
+            .key
+            .unwrap()
+        };
+        let trace = r#""traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01""#;
+        assert_eq!(of(trace), of(&trace.replace("00f0", "10f0")));
+        assert_eq!(of(trace), of(""));
+        assert_ne!(of(trace), of(r#""colour":"blue""#));
     }
 
     fn key_of(values: &[&str]) -> Result<Option<String>, Fault> {

@@ -72,10 +72,8 @@ fn carry(spec: &mut TaskSpec, trace: Option<&str>) {
 
 async fn submit_one(app: &App, text: &str, key: Option<&str>, trace: Option<&str>) -> Answer {
     let payload_max = app.limits().payload_max;
-    let mut spec = submission::read_keyed(text, key, payload_max, app.now()).map_err(refuse)?;
-    carry(&mut spec, trace);
-    let reply = app.ask(Request::Submit(vec![spec])).await;
-    let fates = fates(reply, 1)?;
+    let spec = submission::read_keyed(text, key, payload_max, app.now()).map_err(refuse)?;
+    let fates = send(app, vec![spec], trace).await?;
     let fate = fates.into_iter().next().expect("as many fates as tasks");
     if let Submitted::Unknown { id } = fate {
         return Err(Problem::unknown_fate(&[id]));
@@ -138,14 +136,11 @@ async fn submit_array(app: &App, text: &str, trace: Option<&str>) -> Answer {
         .into_iter()
         .map(|raw| {
             submission::read(raw.get(), payload_max, now)
-                .map(|mut spec| {
-                    carry(&mut spec, trace);
-                    specs.push(spec);
-                })
+                .map(|spec| specs.push(spec))
                 .err()
         })
         .collect();
-    let fates = submit_specs(app, specs).await?;
+    let fates = submit_specs(app, specs, trace).await?;
     let unknown: Vec<TaskId> = fates
         .iter()
         .filter_map(|fate| match fate {
@@ -176,13 +171,34 @@ pub(super) enum Answered {
     Many(Items),
 }
 
+/// Submits `specs` as the part of a trace, and tells the fate of each.
+async fn send(
+    app: &App,
+    mut specs: Vec<TaskSpec>,
+    trace: Option<&str>,
+) -> Result<Vec<Submitted>, Problem> {
+    let count = specs.len();
+    let sending = app.traces().map(|traces| traces.send(&mut specs, trace));
+    if sending.is_none() {
+        specs.iter_mut().for_each(|spec| carry(spec, trace));
+    }
+    let fates = fates(app.ask(Request::Submit(specs)).await, count);
+    if let Some(sending) = sending {
+        sending.end(fates.as_deref().ok());
+    }
+    fates
+}
+
 /// The fate of each of `specs`. Fails as a whole when the store took none of them for want of room or time.
-async fn submit_specs(app: &App, specs: Vec<TaskSpec>) -> Result<Vec<Submitted>, Problem> {
+async fn submit_specs(
+    app: &App,
+    specs: Vec<TaskSpec>,
+    trace: Option<&str>,
+) -> Result<Vec<Submitted>, Problem> {
     if specs.is_empty() {
         return Ok(Vec::new());
     }
-    let count = specs.len();
-    let fates = fates(app.ask(Request::Submit(specs)).await, count)?;
+    let fates = send(app, specs, trace).await?;
     let busy = |fate: &Submitted| {
         matches!(fate, Submitted::Refused(refusal)
             if Problem::refused(refusal).status() == StatusCode::SERVICE_UNAVAILABLE)

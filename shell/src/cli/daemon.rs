@@ -18,6 +18,7 @@ pub(super) use crate::host::Stop;
 use crate::host::Store;
 use crate::node::{self, SchedulerNode};
 use crate::store::etcd::{EtcdConfig, EtcdStore, Login, Tls};
+use crate::trace::Traces;
 
 /// Connects to the etcd of the command line, whose user may at least read `probe`.
 pub(super) async fn connect(args: EtcdArgs, probe: Range) -> anyhow::Result<Store> {
@@ -100,6 +101,8 @@ pub(super) struct Site {
     pub front: Front,
     /// What the server bears.
     pub limits: Limits,
+    /// Where spans of submissions go.
+    pub traces: Option<Traces>,
 }
 
 /// Serves a scheduler's API until the process is told to stop or the scheduler ends by itself.
@@ -122,8 +125,9 @@ pub(super) async fn serve_until(
         entrance,
         front,
         limits,
+        traces,
     } = site;
-    let router = api::router(scheduler.gateway(), limits.clone(), ready, front);
+    let router = api::traced_router(scheduler.gateway(), limits.clone(), ready, front, traces);
     let (close, closed) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(api::serve(entrance, router, limits, async {
         let _ = closed.await;

@@ -12,11 +12,13 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 use windlass_core as core;
 use windlass_core::config::{ServerConfig, WorkerConfig};
+use windlass_core::keyspace::Role;
 
 use super::daemon::{self, Site, Stop};
 use super::exit::{CliError, Exit};
 use super::front::FrontArgs;
-use super::{demo, values};
+use super::traces::TraceArgs;
+use super::{demo, traces, values};
 use crate::api::{Entrance, Limits};
 use crate::clock::SystemClock;
 use crate::executor::ExecutorOptions;
@@ -62,6 +64,9 @@ pub struct DevArgs {
     /// Submit a workload that shows what there is
     #[arg(long)]
     pub demo: bool,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// Runs until it is told to stop.
@@ -88,14 +93,19 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let store = Store::Embedded(Arc::clone(&embedded));
     let mut config = ServerConfig::new(host::fresh_id(), node::VERSION.into());
     config.retention = daemon::millis(args.retention);
+    let traces = args.traces.open(Role::Scheduler, &config.id)?;
     let scheduler = SchedulerNode::start(&store, config, clock.clone());
+    let mut all_traces: Vec<_> = traces.iter().cloned().collect();
     let mut workers = Vec::new();
     for handlers in handlers {
         let mut config = WorkerConfig::new(host::fresh_id(), Vec::new(), node::VERSION.into());
         config.slots = args.slots;
         config.drain_grace = args.drain_grace;
+        let traces = args.traces.open(Role::Worker, &config.id)?;
+        all_traces.extend(traces.clone());
         let options = ExecutorOptions {
             result_len_max: args.max_payload,
+            traces,
             ..ExecutorOptions::default()
         };
         workers.push(WorkerNode::start(
@@ -119,12 +129,14 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
         entrance: Entrance::new(listener, tls),
         front,
         limits,
+        traces,
     };
     let exit = tokio::select! { biased;
         exit = run_nodes(scheduler, workers, site, &stop) => exit,
         // Nothing can be recorded any more, so nobody is asked to leave: they end as in a crash.
         () = embedded.stopped() => core::worker::Exit::Deposed,
     };
+    traces::close(all_traces).await;
     drop(store);
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded

@@ -9,13 +9,14 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tracing::info;
 use windlass_core::config::ServerConfig;
-use windlass_core::keyspace::Range;
+use windlass_core::keyspace::{Range, Role};
 
 use super::daemon::{self, Site, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
 use super::exit::{CliError, Exit};
 use super::front::FrontArgs;
-use super::values;
+use super::traces::TraceArgs;
+use super::{traces, values};
 use crate::api::{Entrance, Limits};
 use crate::clock::SystemClock;
 use crate::host;
@@ -47,6 +48,9 @@ pub struct SchedulerArgs {
     /// The largest payload, at most 1MiB
     #[arg(long, value_name = "BYTES", default_value = "256KiB", value_parser = values::payload_max)]
     pub max_payload: usize,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// Runs until it is told to stop.
@@ -74,13 +78,17 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
         source_connections_max: args.front.source_connections_max(),
         ..Limits::default()
     };
+    let traces = args.traces.open(Role::Scheduler, &config.id)?;
     let scheduler = SchedulerNode::start(&store, config, SystemClock::start());
     info!(address = %listener.local_addr()?, "serves the API");
     let site = Site {
         entrance: Entrance::new(listener, tls),
         front,
         limits,
+        traces: traces.clone(),
     };
     let life = async { daemon::code_of(daemon::serve(scheduler, site, &stop).await) };
-    daemon::while_store_lasts(&store, life).await
+    let ended = daemon::while_store_lasts(&store, life).await;
+    traces::close(traces).await;
+    ended
 }

@@ -11,13 +11,14 @@ use clap::Args;
 use tokio::net::TcpListener;
 use windlass_core::config::WorkerConfig;
 use windlass_core::ids::QueueName;
-use windlass_core::keyspace::Range;
+use windlass_core::keyspace::{Range, Role};
 
 use super::daemon::{self, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
 use super::exit::{CliError, Exit};
 use super::front::DoorArgs;
-use super::values;
+use super::traces::TraceArgs;
+use super::{traces, values};
 use crate::api::{self, Entrance, Front, Limits, Tls};
 use crate::clock::SystemClock;
 use crate::executor::ExecutorOptions;
@@ -63,6 +64,9 @@ pub struct WorkerArgs {
     /// Write this file again every second while the session lives, for `windlass health --file`
     #[arg(long, env = "WINDLASS_HEALTH_FILE", value_name = "FILE")]
     pub health_file: Option<PathBuf>,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// Runs until it is told to stop.
@@ -86,8 +90,10 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     config
         .check()
         .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let traces = args.traces.open(Role::Worker, &id)?;
     let options = ExecutorOptions {
         result_len_max: args.max_payload,
+        traces: traces.clone(),
         ..ExecutorOptions::default()
     };
     let clock = SystemClock::start();
@@ -113,6 +119,7 @@ pub(super) async fn run(args: WorkerArgs) -> anyhow::Result<ExitCode> {
     if let Some(task) = sign_of_life {
         task.abort();
     }
+    traces::close(traces).await;
     ended
 }
 

@@ -96,6 +96,7 @@ struct Facts {
     attempt: Attempt,
     fence: Fence,
     metadata: BTreeMap<String, String>,
+    own_trace: Option<String>,
     timeout: Duration,
     deadline: Option<Instant>,
     priority: Priority,
@@ -107,8 +108,12 @@ struct Facts {
 pub struct Context(Arc<Facts>);
 
 impl Context {
-    /// The context of `start`, and its payload.
-    pub(crate) fn new(start: Start, control: Arc<Control>) -> (Self, Json) {
+    /// The context of `start`, and its payload. `own_trace` names the span of this very attempt, if it has one.
+    pub(crate) fn new(
+        start: Start,
+        own_trace: Option<String>,
+        control: Arc<Control>,
+    ) -> (Self, Json) {
         let facts = Facts {
             task: start.task,
             kind: start.kind,
@@ -117,6 +122,7 @@ impl Context {
             attempt: start.attempt,
             fence: start.fence,
             metadata: start.metadata,
+            own_trace,
             deadline: Instant::now().checked_add(start.timeout.into()),
             timeout: start.timeout.into(),
             priority: start.priority,
@@ -224,9 +230,12 @@ impl Context {
         self.0.priority
     }
 
-    /// The trace that the task belongs to, as W3C's `traceparent` spells it.
+    /// The trace that the task belongs to, as W3C's `traceparent` spells it, for whatever the handler calls. Where the
+    /// worker exports traces, it names the span of this attempt, else what the task carries.
     pub fn trace_parent(&self) -> Option<&str> {
-        self.0.metadata.get(TRACE_PARENT).map(String::as_str)
+        let own = self.0.own_trace.as_ref();
+        own.or_else(|| self.0.metadata.get(TRACE_PARENT))
+            .map(String::as_str)
     }
 
     pub(super) fn run(&self) -> OpId {

@@ -24,6 +24,8 @@ use super::stock;
 pub(super) enum Trouble {
     /// The handler failed.
     Failed(TaskError),
+    /// The handler panicked.
+    Panicked(TaskError),
     /// It was ended from outside.
     Stopped,
 }

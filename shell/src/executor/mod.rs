@@ -38,6 +38,7 @@ pub use self::locks::{LockError, LockGuard};
 pub(crate) use self::service::{AnyLayer, service};
 pub use self::service::{Outcome, TaskRequest, TaskService};
 use crate::node::Runner;
+use crate::trace::{AttemptEnd, AttemptSpan, Traces};
 
 /// The default of [`ExecutorOptions::result_len_max`].
 pub const RESULT_LEN_DEFAULT: usize = 256 * 1_024;
@@ -54,6 +55,8 @@ pub struct ExecutorOptions {
     pub grace: Duration,
     /// How this program is started as a guardian of commands.
     pub guardian: guardian::Launch,
+    /// Where the spans of attempts go; there are none unless given.
+    pub traces: Option<Traces>,
 }
 
 impl Default for ExecutorOptions {
@@ -62,6 +65,7 @@ impl Default for ExecutorOptions {
             result_len_max: RESULT_LEN_DEFAULT,
             grace: Duration::from_secs(2),
             guardian: guardian::Launch::default(),
+            traces: None,
         }
     }
 }
@@ -87,6 +91,7 @@ pub struct Executor {
     result_len_max: usize,
     grace: Duration,
     guardian: Option<guardian::Link>,
+    traces: Option<Traces>,
 }
 
 impl Executor {
@@ -112,31 +117,34 @@ impl Executor {
                 .have_commands()
                 .then(|| guardian::Link::open(options.guardian)),
             handlers: Arc::new(handlers),
+            traces: options.traces,
         }
     }
 
     /// Starts an attempt. Never waits.
     pub fn start(&self, start: Start) {
         let (id, limit) = (start.run, self.result_len_max);
+        let exported = self.traces.as_ref().map(|traces| traces.process(&start));
         match self.handlers.get(&start.kind) {
             None => {
                 let failure = TaskError::retry(format!("no handler for {}", start.kind));
-                (self.events)(id, RunEvent::Failed(failure.into_error()));
+                let event = RunEvent::Failed(failure.into_error());
+                (self.events)(id, traced(exported, AttemptEnd::NoHandler, event));
             }
             Some(Handler::Instant(run)) => {
                 let result = run(start).map_err(Trouble::Failed);
-                (self.events)(id, ending(result, limit, None));
+                let (end, event) = ending(result, limit, None);
+                (self.events)(id, traced(exported, end, event));
             }
             Some(Handler::Task(run)) => {
-                let (ending, run, span) = (self.track(id), Arc::clone(run), span_of(&start));
-                let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
+                let (ending, ctx, payload, span) = self.track(start, exported);
+                let run = Arc::clone(run);
                 // Called within the task: even before its first await it may panic.
                 let run = async move { run(payload, ctx).await };
                 self.spawn(id, ending.of(limit, run).instrument(span));
             }
             Some(Handler::Process(command)) => {
-                let (ending, span) = (self.track(id), span_of(&start));
-                let (ctx, payload) = Context::new(start, Arc::clone(&ending.control));
+                let (ending, ctx, payload, span) = self.track(start, exported);
                 let link = self.guardian.clone();
                 let link = link.expect("a guardian is linked when there are commands");
                 let run = process::run(link, command.clone(), payload, ctx, limit, self.grace);
@@ -207,7 +215,9 @@ impl Executor {
         lock(&self.runs).len()
     }
 
-    fn track(&self, run: OpId) -> Ending {
+    /// A run that is told of until it has ended: how it ends, what its handler gets, and what its log lines are told with.
+    fn track(&self, start: Start, exported: Option<AttemptSpan>) -> (Ending, Context, Json, Span) {
+        let run = start.run;
         let control = Arc::new(Control::new(run, Arc::clone(&self.events)));
         let tracked = Run {
             control: Arc::clone(&control),
@@ -215,10 +225,15 @@ impl Executor {
         };
         let earlier = lock(&self.runs).insert(run, tracked);
         assert!(earlier.is_none(), "no run is started twice");
-        Ending {
+        let own_trace = exported.as_ref().map(AttemptSpan::trace_parent);
+        let (ctx, payload) = Context::new(start, own_trace, Arc::clone(&control));
+        let span = span_of(&ctx);
+        let ending = Ending {
             control,
             runs: Arc::clone(&self.runs),
-        }
+            exported,
+        };
+        (ending, ctx, payload, span)
     }
 }
 
@@ -253,23 +268,28 @@ impl fmt::Debug for Executor {
 struct Ending {
     control: Arc<Control>,
     runs: Arc<Runs>,
+    exported: Option<AttemptSpan>,
 }
 
 impl Ending {
-    async fn of(self, limit: usize, handler: impl Future<Output = Result<Json, Trouble>>) {
+    async fn of(mut self, limit: usize, handler: impl Future<Output = Result<Json, Trouble>>) {
         let result = AssertUnwindSafe(handler)
             .catch_unwind()
             .await
             .unwrap_or_else(|panic| {
                 let message = format!("the handler panicked: {}", words_of(&*panic));
-                Err(Trouble::Failed(TaskError::retry(message)))
+                Err(Trouble::Panicked(TaskError::retry(message)))
             });
         self.tell(|reason| ending(result, limit, reason));
     }
 
-    fn tell(&self, event: impl FnOnce(Option<StopReason>) -> RunEvent) {
+    fn tell(&mut self, ending: impl FnOnce(Option<StopReason>) -> (AttemptEnd, RunEvent)) {
         lock(&self.runs).remove(&self.control.run());
-        self.control.end(|| event(self.control.reason()));
+        let exported = self.exported.take();
+        self.control.end(|| {
+            let (end, event) = ending(self.control.reason());
+            traced(exported, end, event)
+        });
     }
 }
 
@@ -283,20 +303,48 @@ impl Drop for Ending {
 }
 
 /// How a run ended. What failed after it was told to stop was stopped; what succeeded nevertheless succeeded.
-fn ending(result: Result<Json, Trouble>, limit: usize, stop: Option<StopReason>) -> RunEvent {
+fn ending(
+    result: Result<Json, Trouble>,
+    limit: usize,
+    stop: Option<StopReason>,
+) -> (AttemptEnd, RunEvent) {
     match result {
         Ok(result) if result.as_str().len() > limit => {
             let message = format!(
                 "the result has {} bytes, more than the {limit} that are allowed",
                 result.as_str().len()
             );
-            RunEvent::Failed(TaskError::fail(message).into_error())
+            let event = RunEvent::Failed(TaskError::fail(message).into_error());
+            (AttemptEnd::ResultTooLong, event)
         }
-        Ok(result) => RunEvent::Completed(result),
-        Err(Trouble::Stopped) => RunEvent::Stopped,
-        Err(Trouble::Failed(_)) if stop.is_some() => RunEvent::Stopped,
-        Err(Trouble::Failed(failure)) => RunEvent::Failed(failure.into_error()),
+        Ok(result) => (AttemptEnd::Completed, RunEvent::Completed(result)),
+        Err(Trouble::Failed(_) | Trouble::Panicked(_)) if stop.is_some() => {
+            (AttemptEnd::Stopped(stop), RunEvent::Stopped)
+        }
+        Err(Trouble::Stopped) => (AttemptEnd::Stopped(stop), RunEvent::Stopped),
+        Err(Trouble::Failed(failure)) => {
+            (AttemptEnd::Failed, RunEvent::Failed(failure.into_error()))
+        }
+        Err(Trouble::Panicked(failure)) => {
+            (AttemptEnd::Panicked, RunEvent::Failed(failure.into_error()))
+        }
     }
+}
+
+/// Ends the span that is exported of an attempt, if there is one, before anybody hears of the end.
+fn traced(exported: Option<AttemptSpan>, end: AttemptEnd, event: RunEvent) -> RunEvent {
+    if let Some(exported) = exported {
+        let error = match &event {
+            RunEvent::Failed(error) => Some(&*error.message),
+            RunEvent::Completed(_)
+            | RunEvent::Stopped
+            | RunEvent::Progress(_)
+            | RunEvent::Lock { .. }
+            | RunEvent::Unlock { .. } => None,
+        };
+        exported.end(end, error);
+    }
+    event
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> &str {
@@ -308,15 +356,14 @@ fn words_of(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// What every log line of a handler is told with.
-fn span_of(start: &Start) -> Span {
-    let trace = start.metadata.get(TRACE_PARENT).map(String::as_str);
+fn span_of(ctx: &Context) -> Span {
     info_span!(
         "task",
-        id = %start.task,
-        r#type = %start.kind,
-        attempt = %start.attempt,
-        fence = %start.fence,
-        traceparent = trace,
+        id = %ctx.task(),
+        r#type = %ctx.kind(),
+        attempt = %ctx.attempt(),
+        fence = %ctx.fence(),
+        traceparent = ctx.trace_parent(),
     )
 }
 

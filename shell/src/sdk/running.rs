@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::executor::{Executor, ExecutorOptions, Handlers};
 use crate::host::{self, Store};
 use crate::node::{WorkerNode, WorkerStatus};
+use crate::trace::Traces;
 
 /// How long handlers that were dropped, because their worker has ended without having stopped them, may take to go.
 const ABORT_MAX: Duration = Duration::from_secs(1);
@@ -39,6 +40,7 @@ impl Plan {
             on_wedged,
         } = self;
         let id = config.id.clone();
+        let traces = options.traces.clone();
         let mut executor = None;
         let node = WorkerNode::launch(
             |answers| store.client(answers),
@@ -62,6 +64,7 @@ impl Plan {
             node,
             store,
             handlers: Abandon(executor),
+            traces,
             on_wedged,
         };
         RunningWorker {
@@ -86,6 +89,7 @@ struct Life {
     node: WorkerNode,
     store: Store,
     handlers: Abandon,
+    traces: Option<Traces>,
     on_wedged: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -114,6 +118,9 @@ impl Life {
             error!("a handler that blocks its thread goes on, though its worker has ended");
             (self.on_wedged)();
             return Err(NodeError::Ended(Exit::HandlerWedged));
+        }
+        if let Some(traces) = &self.traces {
+            traces.close().await;
         }
         ended
     }

@@ -12,17 +12,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windlass_core::config::ServerConfig;
 use windlass_core::ids::NodeId;
-use windlass_core::keyspace::Range;
+use windlass_core::keyspace::{Range, Role};
 use windlass_core::time::Millis;
 
-use super::NodeError;
 use super::store::Place;
+use super::{NodeError, traces};
 use crate::api::{self, Door, Front, Keys, Limits, Ready};
 use crate::client::Client;
 use crate::clock::{Clock, SystemClock};
 use crate::host::{self, Store};
 use crate::node::{self, SchedulerNode};
 use crate::store::etcd::EtcdConfig;
+use crate::trace::Traces;
 
 /// How often it is looked whether a scheduler is ready.
 const READY_LOOK: Duration = Duration::from_millis(5);
@@ -51,6 +52,7 @@ pub struct SchedulerBuilder {
     retention: Option<Duration>,
     listen: Option<SocketAddr>,
     tokens: Option<PathBuf>,
+    otlp: Option<String>,
 }
 
 impl SchedulerBuilder {
@@ -113,6 +115,13 @@ impl SchedulerBuilder {
         self
     }
 
+    /// Exports a span of each submission to the OpenTelemetry collector at this URL, by OTLP over gRPC, such as
+    /// `http://127.0.0.1:4317`.
+    pub fn otlp(mut self, url: impl Into<String>) -> Self {
+        self.otlp = Some(url.into());
+        self
+    }
+
     /// Starts the scheduler, and waits until it is ready.
     pub async fn start(self) -> Result<RunningScheduler, NodeError> {
         let id = match &self.id {
@@ -126,6 +135,7 @@ impl SchedulerBuilder {
                 Millis::new(u64::try_from(retention.as_millis()).unwrap_or(u64::MAX));
         }
         config.check()?;
+        let traces = traces(self.otlp.as_deref(), Role::Scheduler, &config.id)?;
         let entrance = match self.listen {
             Some(address) => {
                 let door = door(address, self.tokens)?;
@@ -141,7 +151,7 @@ impl SchedulerBuilder {
             .place
             .open(self.prefix, Range::cluster(), &clock)
             .await?;
-        let mut scheduler = launch(store, config, clock, entrance);
+        let mut scheduler = launch(store, config, clock, entrance, traces);
         scheduler.ready().await?;
         Ok(scheduler)
     }
@@ -167,6 +177,7 @@ pub(crate) fn launch(
     config: ServerConfig,
     clock: impl Clock,
     entrance: Option<(TcpListener, Door)>,
+    traces: Option<Traces>,
 ) -> RunningScheduler {
     let node = SchedulerNode::launch(
         |answers| store.client(answers),
@@ -187,7 +198,13 @@ pub(crate) fn launch(
     let limits = Limits::default();
     let router = |door| {
         let (limits, ready) = (limits.clone(), Arc::clone(&ready));
-        api::router(node.gateway(), limits, ready, Front::new(door))
+        api::traced_router(
+            node.gateway(),
+            limits,
+            ready,
+            Front::new(door),
+            traces.clone(),
+        )
     };
     let address = entrance
         .as_ref()
@@ -206,6 +223,7 @@ pub(crate) fn launch(
         store: store.clone(),
         close,
         server,
+        traces: traces.clone(),
     };
     RunningScheduler {
         store,
@@ -222,6 +240,7 @@ struct Life {
     store: Store,
     close: oneshot::Sender<()>,
     server: Option<JoinHandle<()>>,
+    traces: Option<Traces>,
 }
 
 impl Life {
@@ -248,6 +267,9 @@ impl Life {
         if let Some(server) = self.server {
             // Requests under way get their grace; one that died of a bug has been told of already.
             let _ = server.await;
+        }
+        if let Some(traces) = &self.traces {
+            traces.close().await;
         }
         ended
     }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use tower::{Layer, Service};
 use windlass_core::config::WorkerConfig;
 use windlass_core::ids::{NodeId, QueueName};
-use windlass_core::keyspace::Range;
+use windlass_core::keyspace::{Range, Role};
 use windlass_core::record::Json;
 
 use super::running::{Plan, RunningWorker};
 use super::store::Place;
-use super::{NodeError, Task, TaskHandler};
+use super::{NodeError, Task, TaskHandler, traces};
 use crate::clock::SystemClock;
 use crate::executor::{
     AnyLayer, ExecutorOptions, Handlers, RESULT_LEN_MAX, TaskRequest, TaskService, service,
@@ -48,6 +48,7 @@ impl Worker {
             result_max: None,
             handlers: Vec::new(),
             layers: Vec::new(),
+            otlp: None,
             on_wedged: Arc::new(|| std::process::exit(1)),
         }
     }
@@ -68,6 +69,7 @@ pub struct WorkerBuilder {
     result_max: Option<usize>,
     handlers: Vec<(String, TaskService)>,
     layers: Vec<AnyLayer>,
+    otlp: Option<String>,
     on_wedged: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -178,6 +180,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// Exports a span of each attempt to the OpenTelemetry collector at this URL, by OTLP over gRPC, such as
+    /// `http://127.0.0.1:4317`. The child of the submission's, and the parent of what the handler calls with
+    /// [`Context::trace_parent`](crate::Context::trace_parent).
+    pub fn otlp(mut self, url: impl Into<String>) -> Self {
+        self.otlp = Some(url.into());
+        self
+    }
+
     /// What to do when the worker has lost its tasks to others, and a handler of them cannot be stopped because it blocks
     /// its thread. Ends the process, unless given: nothing else ends such a handler. Whoever does not want that must make
     /// sure by fences that it can do no harm.
@@ -239,6 +249,7 @@ impl WorkerBuilder {
             let reason = format!("must be from 1 to {RESULT_LEN_MAX} bytes");
             return Err(NodeError::option("result_max", reason));
         }
+        options.traces = traces(self.otlp.as_deref(), Role::Worker, &config.id)?;
         let mut handlers = Handlers::new();
         for (kind, service) in self.handlers {
             let layers = self.layers.iter().rev();

@@ -51,7 +51,7 @@ impl Windlass {
         let clock = TokioClock::start();
         let store = Store::Memory(Arc::new(MemoryStore::start(clock.clone())));
         let config = ServerConfig::new(host::fresh_id(), node::VERSION.into());
-        let mut scheduler = launch_scheduler(store.clone(), config, clock.clone(), None);
+        let mut scheduler = launch_scheduler(store.clone(), config, clock.clone(), None, None);
         scheduler.ready().await?;
         Ok(Self {
             _workers: vec![plan.launch(store.clone(), clock.clone())],

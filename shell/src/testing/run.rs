@@ -121,7 +121,7 @@ impl<Args, H: TaskHandler<Args>> Run<Args, H> {
             });
             Control::new(run, events)
         });
-        let (context, _) = Context::new(start, Arc::clone(&control));
+        let (context, _) = Context::new(start, None, Arc::clone(&control));
         let (after, reason) = self
             .stop
             .filter(|(span, _)| *span < self.timeout)

@@ -1,6 +1,8 @@
 //! The W3C trace context that a task carries from whoever submits it to whoever runs it, in its metadata under
 //! [`TRACE_PARENT`](crate::executor::TRACE_PARENT). <https://www.w3.org/TR/trace-context/>
 
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+
 /// Whether `text` is a `traceparent`: `00-TRACE-SPAN-FLAGS` in lower-case hexadecimal digits, where neither the trace nor
 /// the span is all zeros. Later versions may append parts.
 pub(crate) fn is_sound(text: &str) -> bool {
@@ -22,6 +24,31 @@ pub(crate) fn is_sound(text: &str) -> bool {
         && is_hex(flags, 2)
         && (more.is_empty() || *version != "00")
         && text.bytes().all(|it| it.is_ascii_graphic())
+}
+
+/// The span that a sound `traceparent` names; nothing for one that is not sound. Of a later version it reads what this
+/// version knows.
+pub(super) fn parse(text: &str) -> Option<SpanContext> {
+    if !is_sound(text) {
+        return None;
+    }
+    let mut parts = text.split('-').skip(1);
+    let trace = TraceId::from_hex(parts.next()?).ok()?;
+    let span = SpanId::from_hex(parts.next()?).ok()?;
+    let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
+    Some(SpanContext::new(
+        trace,
+        span,
+        TraceFlags::new(flags),
+        true,
+        TraceState::NONE,
+    ))
+}
+
+/// The `traceparent` that names `span`.
+pub(super) fn spell(span: &SpanContext) -> String {
+    let flags = span.trace_flags().to_u8();
+    format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
 }
 
 #[cfg(test)]
@@ -53,5 +80,18 @@ mod tests {
         ] {
             assert!(!is_sound(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_parsed_is_spelled_the_same() {
+        for text in [SOUND, &SOUND.replace("-01", "-00")] {
+            let span = parse(text).unwrap();
+            assert!(span.is_remote());
+            assert_eq!(span.is_sampled(), text.ends_with("01"));
+            assert_eq!(spell(&span), text);
+        }
+        let later = SOUND.replacen("00", "01", 1) + "-more";
+        assert_eq!(spell(&parse(&later).unwrap()), SOUND);
+        assert!(parse("00-xyz").is_none());
     }
 }
