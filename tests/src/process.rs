@@ -163,13 +163,19 @@ impl Process {
 
     /// A line of its log that contains `text`, if there is one by now.
     pub fn log_line(&self, text: &str) -> Option<String> {
+        self.log_lines(text).into_iter().next()
+    }
+
+    /// All lines of its log that contain `text`, by now.
+    pub fn log_lines(&self, text: &str) -> Vec<String> {
         let log = self.log();
         // The last line may still be in the making.
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
         whole
             .lines()
-            .find(|line| line.contains(text))
+            .filter(|line| line.contains(text))
             .map(str::to_owned)
+            .collect()
     }
 
     fn log(&self) -> String {
