@@ -21,10 +21,11 @@ use super::traces::TraceArgs;
 use super::{demo, traces, values};
 use crate::api::{Entrance, Limits};
 use crate::clock::SystemClock;
-use crate::executor::ExecutorOptions;
+use crate::executor::{ExecutorOptions, Handlers};
 use crate::host::{self, Store};
 use crate::node::{self, SchedulerNode, WorkerNode};
 use crate::store::embedded::EmbeddedStore;
+use crate::trace::Traces;
 
 /// Everything in one process, with the embedded store.
 #[derive(Debug, Clone, Args)]
@@ -98,23 +99,9 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     let mut all_traces: Vec<_> = traces.iter().cloned().collect();
     let mut workers = Vec::new();
     for handlers in handlers {
-        let mut config = WorkerConfig::new(host::fresh_id(), Vec::new(), node::VERSION.into());
-        config.slots = args.slots;
-        config.drain_grace = args.drain_grace;
-        let traces = args.traces.open(Role::Worker, &config.id)?;
-        all_traces.extend(traces.clone());
-        let options = ExecutorOptions {
-            result_len_max: args.max_payload,
-            traces,
-            ..ExecutorOptions::default()
-        };
-        workers.push(WorkerNode::start(
-            &store,
-            config,
-            handlers,
-            options,
-            clock.clone(),
-        ));
+        let (worker, traces) = start_worker(&args, &store, handlers, clock.clone())?;
+        workers.push(worker);
+        all_traces.extend(traces);
     }
     info!(store = %directory.path.display(), "serves the API at {scheme}://{address}");
     if args.demo {
@@ -145,6 +132,25 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     }
     directory.remove_if_ours();
     daemon::code_of(exit)
+}
+
+fn start_worker(
+    args: &DevArgs,
+    store: &Store,
+    handlers: Handlers,
+    clock: SystemClock,
+) -> Result<(WorkerNode, Option<Traces>), CliError> {
+    let mut config = WorkerConfig::new(host::fresh_id(), Vec::new(), node::VERSION.into());
+    config.slots = args.slots;
+    config.drain_grace = args.drain_grace;
+    let traces = args.traces.open(Role::Worker, &config.id)?;
+    let options = ExecutorOptions {
+        result_len_max: args.max_payload,
+        traces: traces.clone(),
+        ..ExecutorOptions::default()
+    };
+    let worker = WorkerNode::start(store, config, handlers, options, clock);
+    Ok((worker, traces))
 }
 
 /// Runs until told to stop: first the workers leave, then the scheduler. A node that ends by itself ends the others.

@@ -14,6 +14,7 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::runtime::Handle;
 use tracing::{info, warn};
+use windlass_core::ids::NodeId;
 
 use super::collector::{Collector, CollectorError};
 
@@ -30,14 +31,16 @@ pub(super) struct Pipeline(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    node: NodeId,
     collector: Collector,
     /// Spans that wait.
     waiting: AtomicUsize,
     losses: Mutex<Losses>,
 }
 
-/// The way to `collector`: what spans enter by, and what is known of it.
+/// The way of `node` to `collector`: what spans enter by, and what is known of it.
 pub(super) fn pipeline(
+    node: &NodeId,
     collector: &Collector,
 ) -> Result<(Pipeline, impl SpanProcessor + use<>), CollectorError> {
     let exporter = opentelemetry_otlp::SpanExporter::builder()
@@ -47,6 +50,7 @@ pub(super) fn pipeline(
         .build()
         .map_err(|error| CollectorError::Setting(error.to_string()))?;
     let pipeline = Pipeline(Arc::new(State {
+        node: node.clone(),
         collector: collector.clone(),
         waiting: AtomicUsize::new(0),
         losses: Mutex::default(),
@@ -75,7 +79,10 @@ impl Pipeline {
         let left = self.0.waiting.load(Ordering::SeqCst);
         let lost = self.losses().take() + left;
         if lost > 0 {
-            warn!(collector = %self.0.collector, lost, "spans were lost: the collector had not taken them before the end");
+            let State {
+                node, collector, ..
+            } = &*self.0;
+            warn!(%node, %collector, lost, "spans were lost: the collector had not taken them before the end");
         }
     }
 
@@ -94,15 +101,17 @@ impl Pipeline {
     fn leave(&self, count: usize, result: &OTelSdkResult) {
         self.0.waiting.fetch_sub(count, Ordering::Relaxed);
         let news = self.losses().note(Instant::now(), count, result.is_ok());
-        let collector = &self.0.collector;
+        let State {
+            node, collector, ..
+        } = &*self.0;
         match (news, result) {
             (Some(News::Lost(lost)), Ok(())) => {
-                warn!(%collector, lost, "spans were lost: they came faster than the collector took them");
+                warn!(%node, %collector, lost, "spans were lost: they came faster than the collector took them");
             }
             (Some(News::Lost(lost)), Err(error)) => {
-                warn!(%collector, lost, %error, "spans are lost: the collector does not take them");
+                warn!(%node, %collector, lost, %error, "spans are lost: the collector does not take them");
             }
-            (Some(News::Taken), _) => info!(%collector, "the collector takes spans again"),
+            (Some(News::Taken), _) => info!(%node, %collector, "the collector takes spans again"),
             (None, _) => {}
         }
     }
@@ -244,7 +253,7 @@ mod tests {
     #[tokio::test]
     async fn a_full_queue_loses_spans_and_counts_them() {
         let collector: Collector = "http://127.0.0.1:1".parse().unwrap();
-        let (pipeline, _entrance) = pipeline(&collector).unwrap();
+        let (pipeline, _entrance) = pipeline(&"w-1".parse().unwrap(), &collector).unwrap();
         assert!((0..QUEUE_MAX).all(|_| pipeline.enter()));
         assert!(!pipeline.enter());
         assert_eq!(pipeline.losses().lost, 1);

@@ -46,7 +46,7 @@ impl Traces {
         role: Role,
         node: &NodeId,
     ) -> Result<Self, CollectorError> {
-        let (pipeline, processor) = export::pipeline(collector)?;
+        let (pipeline, processor) = export::pipeline(node, collector)?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource(role, node))
             .with_span_processor(processor)
