@@ -3,6 +3,8 @@
 
 #[path = "traces/collector.rs"]
 mod collector;
+#[path = "traces/program.rs"]
+mod program;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

@@ -64,7 +64,7 @@ fn of_tasks() -> Vec<Route> {
         )
         .takes::<Submissions>()
         .header::<Text>("Idempotency-Key", "The same as `key` in the body of one task, bare or as a quoted string. An answer to a repeated one bears `Idempotent-Replay: true`.")
-        .header::<Text>("traceparent", "The W3C trace context, which tasks that have none carry to their handlers, in their metadata.")
+        .header::<Text>("traceparent", "The W3C trace context, which tasks that have none carry to their handlers, in their metadata. A server that exports traces lets them carry its own span, below that one.")
         .answers::<view::Accepted>(OK, "The key came with the same body before: the first task.")
         .answers::<tasks::Answered>(StatusCode::CREATED, "Accepted. For an array: what became of each task, in order.")
         .refuses(&[400, 408, 409, 413, 415, 503, 504]),

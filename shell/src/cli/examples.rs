@@ -12,7 +12,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     (
         "scheduler",
-        "windlass scheduler --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 --listen 127.0.0.1:7070",
+        "windlass scheduler --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 --listen 127.0.0.1:7070\nwindlass scheduler --etcd http://10.0.0.1:2379 --otlp http://10.0.0.9:4317",
     ),
     (
         "worker",
