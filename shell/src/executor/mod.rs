@@ -225,7 +225,7 @@ impl Executor {
         };
         let earlier = lock(&self.runs).insert(run, tracked);
         assert!(earlier.is_none(), "no run is started twice");
-        let own_trace = exported.as_ref().map(AttemptSpan::trace_parent);
+        let own_trace = exported.as_ref().and_then(AttemptSpan::trace_parent);
         let (ctx, payload) = Context::new(start, own_trace, Arc::clone(&control));
         let span = span_of(&ctx);
         let ending = Ending {

@@ -45,10 +45,11 @@ pub(super) fn parse(text: &str) -> Option<SpanContext> {
     ))
 }
 
-/// The `traceparent` that names `span`.
-pub(super) fn spell(span: &SpanContext) -> String {
+/// The `traceparent` that names `span`; nothing for one that was made after its exporter's end, which has no name.
+pub(super) fn spell(span: &SpanContext) -> Option<String> {
     let flags = span.trace_flags().to_u8();
-    format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id())
+    let spelled = || format!("00-{}-{}-{flags:02x}", span.trace_id(), span.span_id());
+    span.is_valid().then(spelled)
 }
 
 #[cfg(test)]
@@ -88,10 +89,11 @@ mod tests {
             let span = parse(text).unwrap();
             assert!(span.is_remote());
             assert_eq!(span.is_sampled(), text.ends_with("01"));
-            assert_eq!(spell(&span), text);
+            assert_eq!(spell(&span).as_deref(), Some(text));
         }
         let later = SOUND.replacen("00", "01", 1) + "-more";
-        assert_eq!(spell(&parse(&later).unwrap()), SOUND);
+        assert_eq!(spell(&parse(&later).unwrap()).unwrap(), SOUND);
+        assert_eq!(spell(&SpanContext::NONE), None);
         assert!(parse("00-xyz").is_none());
     }
 }

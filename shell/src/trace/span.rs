@@ -45,17 +45,17 @@ impl Traces {
             let own = own.and_then(|text| context::parse(text));
             let parent = own.or_else(|| request.clone());
             traces
-                .entry(parent.as_ref().map(context::spell))
+                .entry(parent.as_ref().and_then(context::spell))
                 .or_default()
                 .push(at);
         }
         let sent = traces.into_iter().map(|(parent, members)| {
             let of = members.iter().map(|at| &tasks[*at]).collect::<Vec<_>>();
-            let parent = parent.as_deref().and_then(context::parse);
-            let open = self.open(sending(&of), parent);
-            let carried = context::spell(open.span.span_context());
-            for at in &members {
-                carry(&mut tasks[*at], &carried);
+            let open = self.open(sending(&of), parent.as_deref().and_then(context::parse));
+            if let Some(carried) = context::spell(open.span.span_context()).or(parent) {
+                for at in &members {
+                    carry(&mut tasks[*at], &carried);
+                }
             }
             Sent { open, members }
         });
@@ -234,7 +234,7 @@ pub(crate) struct AttemptSpan(Open);
 
 impl AttemptSpan {
     /// The `traceparent` of what the attempt does.
-    pub(crate) fn trace_parent(&self) -> String {
+    pub(crate) fn trace_parent(&self) -> Option<String> {
         context::spell(self.0.span.span_context())
     }
 
@@ -247,5 +247,73 @@ impl AttemptSpan {
             span.set_status(Status::error(error.unwrap_or_default().to_owned()));
         }
         span.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_core::gateway::Due;
+    use windlass_core::keyspace::Role;
+    use windlass_core::record::Json;
+    use windlass_core::retry::RetryPolicy;
+    use windlass_core::time::Millis;
+
+    use super::*;
+
+    const REQUEST: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn task(label: Option<&str>) -> TaskSpec {
+        let label = label.map(|label| (TRACE_PARENT.to_owned(), label.to_owned()));
+        TaskSpec {
+            kind: "t".parse().unwrap(),
+            queue: "q".parse().unwrap(),
+            priority: windlass_core::ids::Priority::NORMAL,
+            name: None,
+            payload: Json::null(),
+            metadata: label.into_iter().collect(),
+            retries_max: 0,
+            retry: RetryPolicy::default(),
+            timeout: Millis::from_secs(1),
+            due: Due::Now,
+            key: None,
+        }
+    }
+
+    fn carried(tasks: &[TaskSpec]) -> Vec<Option<&str>> {
+        let labels = tasks.iter().map(|task| task.metadata.get(TRACE_PARENT));
+        labels.map(|label| label.map(String::as_str)).collect()
+    }
+
+    fn traces() -> Traces {
+        let nowhere = "http://127.0.0.1:1".parse().unwrap();
+        Traces::export(&nowhere, Role::Scheduler, &"s-1".parse().unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn tasks_of_a_trace_carry_one_span_and_a_label_that_is_no_trace_is_left_alone() {
+        let own = REQUEST.replace("4bf9", "5bf9");
+        let mut tasks = [None, Some(REQUEST), Some("no trace"), Some(&own)].map(task);
+        let sending = traces().send(&mut tasks, Some(REQUEST));
+        assert_eq!(sending.0.len(), 2);
+        let found = carried(&tasks);
+        let [first, second, third, fourth] = *found else {
+            panic!("{found:?}");
+        };
+        assert_eq!((first, third), (second, Some("no trace")));
+        assert_ne!(first, Some(REQUEST));
+        assert_eq!(first.map(|it| &it[..35]), Some(&REQUEST[..35]));
+        assert_eq!(fourth.map(|it| &it[..35]), Some(&own[..35]));
+    }
+
+    #[tokio::test]
+    async fn after_the_exporters_end_tasks_carry_what_they_would_without_one() {
+        let traces = traces();
+        traces.close().await;
+        let mut tasks = [None, Some("no trace")].map(task);
+        traces.send(&mut tasks, Some(REQUEST)).end(None);
+        assert_eq!(carried(&tasks), [Some(REQUEST), Some("no trace")]);
+        let mut tasks = [task(None)];
+        traces.send(&mut tasks, None).end(None);
+        assert_eq!(carried(&tasks), [None]);
     }
 }
