@@ -13,6 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
 use windlass_tests::client::{Client, command, http, text};
 use windlass_tests::etcd::Etcd;
+use windlass_tests::eventually;
 use windlass_tests::process::Process;
 
 use collector::{Collector, Seen};
@@ -181,6 +182,25 @@ fn an_array_is_one_span_for_each_trace_that_its_tasks_belong_to() {
         });
         assert!(is_child(process.unwrap(), sent), "{process:?} {sent:?}");
     }
+}
+
+#[test]
+fn a_burst_is_exported_whole() {
+    let collector = Collector::start();
+    let mut dev = Process::dev(&["--otlp", collector.url(), "--slots", "64"]);
+    let client = Client::of([&mut dev]);
+    let tasks = vec![json!({"type": "noop"}); 1_000];
+    for _ in 0..4 {
+        client.submit_all(&tasks);
+    }
+    eventually("all have ended", || {
+        (client.count("completed") == 4_000).then_some(())
+    });
+    // The queue is bounded, and so is the wait at the end: what is lost there is another test's.
+    eventually("all spans are there", || {
+        (collector.seen().len() == 4_004).then_some(())
+    });
+    assert!(dev.log_line("lost").is_none());
 }
 
 #[test]
