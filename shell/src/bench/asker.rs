@@ -59,8 +59,9 @@ impl Asker {
 pub(super) async fn revision(store: &Store) -> anyhow::Result<Revision> {
     let some_key = Key::folded_totals();
     let query = Query::Keys(vec![some_key]);
-    match Asker::new(store).ask(Call::Read(query)).await? {
-        Answer::Read(ReadAnswer::Items { at, .. }) => Ok(at),
-        other => bail!("the store does not tell its revision: {other:?}"),
+    let answer = Asker::new(store).ask(Call::Read(query)).await?;
+    if let Answer::Read(ReadAnswer::Items { at, .. }) = answer {
+        return Ok(at);
     }
+    bail!("the store does not tell its revision: {answer:?}")
 }

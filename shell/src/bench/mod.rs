@@ -113,11 +113,18 @@ struct Specs {
 impl Specs {
     fn new(plan: &Plan) -> Self {
         let (kind, payload) = if plan.handler.is_zero() {
-            ("noop", Json::string(&"x".repeat(plan.payload.saturating_sub(2))))
+            (
+                "noop",
+                Json::string(&"x".repeat(plan.payload.saturating_sub(2))),
+            )
         } else {
             ("sleep", sleeping(plan))
         };
-        let queue = |n| format!("bench-{n}").parse().expect("letters and digits make a name");
+        let queue = |n| {
+            format!("bench-{n}")
+                .parse()
+                .expect("letters and digits make a name")
+        };
         let queues: Vec<QueueName> = (0..plan.queues.max(1)).map(queue).collect();
         let base = TaskSpec {
             kind: kind.parse().expect("a stock type is a name"),
@@ -134,7 +141,9 @@ impl Specs {
         };
         let priorities: Vec<Priority> = match plan.priorities {
             0 | 1 => vec![Priority::NORMAL],
-            count => (0..count).filter_map(|digit| Priority::new(digit).ok()).collect(),
+            count => (0..count)
+                .filter_map(|digit| Priority::new(digit).ok())
+                .collect(),
         };
         Self {
             base,

@@ -172,7 +172,10 @@ fn plot(table: &mut Table, bars: &[Value]) {
             reason = "from 0 to BAR_MAX"
         )]
         let line = "#".repeat(share as usize);
-        table.row([format!("  ≤ {} ms", bar["up_to_ms"]), format!("{line} {}", bar["samples"])]);
+        table.row([
+            format!("  ≤ {} ms", bar["up_to_ms"]),
+            format!("{line} {}", bar["samples"]),
+        ]);
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn run(command: ConformanceCommand, output: Output) -> anyhow::
         .buffered(args.jobs.into())
         .try_collect::<Vec<Judged>>();
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let judged = tokio::select! {
+    let judged = tokio::select! { biased;
         judged = judging => judged?,
         // Workers, servers and stores go with what is given up here.
         () = stop.asked() => return Err(CliError::new(Exit::Failed, "told to stop before all was judged").into()),
