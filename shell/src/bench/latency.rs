@@ -16,6 +16,9 @@ const START_ONE_IN: u128 = 16;
 /// One task in so many is asked for until it has ended: a question for each.
 const END_ONE_IN: u128 = 64;
 
+/// Waits that are longer count as this, an hour.
+const WAIT_MAX_US: u64 = 3_600_000_000;
+
 /// The waits of the tasks that are followed.
 #[derive(Debug, Default)]
 pub(super) struct Latency {
@@ -120,7 +123,7 @@ fn micros(span: Duration) -> u64 {
 /// The distribution of what was seen; absent when nothing was.
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn spread(waits_us: &[u64]) -> Option<Spread> {
-    let mut histogram: Histogram<u64> = Histogram::new(3).ok()?;
+    let mut histogram: Histogram<u64> = Histogram::new_with_bounds(1, WAIT_MAX_US, 3).ok()?;
     for wait in waits_us {
         histogram.saturating_record(*wait);
     }
