@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Own;
-use super::errand::{Errand, Next};
+use super::errand::{Errand, Next, Read};
 use super::request::Reply;
 use super::show;
 use super::shown::StatsView;
@@ -173,10 +173,31 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
 }
 
 fn read_lanes() -> Next {
-    Next::Ask(Call::Read(Query::Range {
+    Next::Ask(Call::Read(lanes()))
+}
+
+/// All lanes, with what they have counted.
+pub(super) fn lanes() -> Query {
+    Query::Range {
         range: Range::all_lanes(),
         limit: LANES_MAX,
-    }))
+    }
+}
+
+/// What the lanes have counted in sum, and how many of them nobody can read.
+pub(super) fn sum(lanes: &Read) -> (Totals, u64) {
+    let mut totals = Totals::default();
+    let mut unreadable = 0;
+    for item in &lanes.items {
+        match (
+            Meaning::of(&item.key),
+            LaneRecord::decode(&item.found.value),
+        ) {
+            (Meaning::Lane(_) | Meaning::FoldedTotals, Ok(lane)) => totals.add(&lane.totals),
+            _ => unreadable += 1,
+        }
+    }
+    (totals, unreadable)
 }
 
 /// The nodes, with what each has recorded: that stands in its lanes, which no view has.
@@ -200,17 +221,7 @@ pub(super) fn stats(errand: &mut Errand, view: &ClusterView, own: &Own) -> Next 
     let Some(read) = errand.read.take() else {
         return read_lanes();
     };
-    let mut totals = Totals::default();
-    let mut unreadable = 0;
-    for item in &read.items {
-        match (
-            Meaning::of(&item.key),
-            LaneRecord::decode(&item.found.value),
-        ) {
-            (Meaning::Lane(_) | Meaning::FoldedTotals, Ok(lane)) => totals.add(&lane.totals),
-            _ => unreadable += 1,
-        }
-    }
+    let (totals, unreadable) = sum(&read);
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let delayed = view.delayed_in_all();
     Next::Reply(Reply::Stats(Box::new(StatsView {

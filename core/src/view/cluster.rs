@@ -176,6 +176,11 @@ impl ClusterView {
         self.spots.range(ids).map(|(id, spot)| (*id, spot))
     }
 
+    /// How many tasks live, or have spent their attempts.
+    pub fn spots_len(&self) -> usize {
+        self.spots.len()
+    }
+
     /// How many records were skipped because a later version wrote them, or nobody could read them.
     pub fn foreign(&self) -> u64 {
         self.foreign

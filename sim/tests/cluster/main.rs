@@ -3,6 +3,7 @@
 
 mod gateway;
 mod janitor;
+mod many;
 mod perturbation;
 mod room;
 

@@ -7,10 +7,13 @@ use crate::filter::{Facts, Filter, Reach};
 use crate::ids::{NodeId, QueueName, TaskId};
 use crate::task_state::TaskState;
 use crate::time::Wall;
-use crate::view::ClusterView;
+use crate::view::{ClusterView, Spot};
 
 /// Up to so many tasks are looked at one by one and put in order; of more, all are walked through in the order of ids.
 const GATHERED_MAX: usize = 5_000;
+
+/// How many times longer a judgement takes than passing a task over by its place.
+pub(super) const JUDGED: usize = 3;
 
 /// Where to look, and how much.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +23,7 @@ pub(super) struct Look {
     pub(super) behind: Option<TaskId>,
     /// How many tasks are wanted.
     pub(super) most: usize,
-    /// How many may be looked at.
+    /// How much may be looked at.
     pub(super) looks: usize,
 }
 
@@ -37,7 +40,7 @@ pub(super) struct Candidate {
 pub(super) struct Looked {
     pub(super) found: Vec<Candidate>,
     pub(super) reached: Reached,
-    /// How many tasks were looked at.
+    /// How much was looked at.
     pub(super) looks: usize,
 }
 
@@ -61,7 +64,7 @@ impl Look {
         now: Wall,
         view: &ClusterView,
     ) -> Looked {
-        if size(reach, view) <= GATHERED_MAX {
+        if is_few(reach, view) {
             self.gather(filter, reach, now, view)
         } else {
             self.walk(filter, reach, now, view)
@@ -108,6 +111,7 @@ impl Look {
         let Some(ids) = self.ids(reach) else {
             return looked;
         };
+        let places = Places::of(reach);
         let mut spots = view.spots(ids);
         loop {
             let next = match self.order {
@@ -120,10 +124,13 @@ impl Look {
             };
             looked.looks += 1;
             looked.reached = Reached::Position(id);
-            let task = facts::of_spot(id, spot, view);
-            looked
-                .found
-                .extend(task.and_then(|task| candidate(filter, &task, now)));
+            if places.has(spot) {
+                looked.looks += JUDGED - 1;
+                let task = facts::of_spot(id, spot, view);
+                looked
+                    .found
+                    .extend(task.and_then(|task| candidate(filter, &task, now)));
+            }
             if looked.looks >= self.looks || looked.found.len() >= self.most {
                 return looked;
             }
@@ -162,6 +169,42 @@ fn has_worker(reach: &Reach, worker: &NodeId) -> bool {
 }
 
 const DELAYED: [TaskState; 2] = [TaskState::Scheduled, TaskState::Retrying];
+
+/// Where in the view tasks can be meant.
+#[derive(Debug)]
+struct Places<'a> {
+    reach: &'a Reach,
+    pending: bool,
+    running: bool,
+    delayed: bool,
+    failed: bool,
+}
+
+impl<'a> Places<'a> {
+    fn of(reach: &'a Reach) -> Self {
+        Self {
+            pending: reach.states.contains(&TaskState::Pending),
+            running: reach.states.contains(&TaskState::Running),
+            delayed: reach.has_any(&DELAYED),
+            failed: reach.states.contains(&TaskState::Failed),
+            reach,
+        }
+    }
+
+    fn has(&self, spot: &Spot) -> bool {
+        match spot {
+            Spot::Entry(queue, _) => self.pending && has_queue(self.reach, queue),
+            Spot::Claim(worker, _) => self.running && has_worker(self.reach, worker),
+            Spot::Delayed(_) => self.delayed,
+            Spot::Dead(queue) => self.failed && has_queue(self.reach, queue),
+        }
+    }
+}
+
+/// Whether so few tasks can be meant that all of them are looked at at once.
+pub(super) fn is_few(reach: &Reach, view: &ClusterView) -> bool {
+    size(reach, view) <= GATHERED_MAX
+}
 
 /// How many tasks of the view lie where tasks can be meant.
 fn size(reach: &Reach, view: &ClusterView) -> usize {

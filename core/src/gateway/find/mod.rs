@@ -5,6 +5,7 @@
 //! person, is found in the view; only a query that can mean completed or cancelled tasks looks into the store. Whatever
 //! is asked, one request does a bounded amount of work; a page that found nothing yet says where to go on.
 
+mod count;
 mod facts;
 mod live;
 mod stored;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::live::Look;
 use self::stored::Windows;
-use super::decide::is_live;
+use super::decide::{self, is_live};
 use super::errand::{Errand, Next, Read};
 use super::request::Reply;
 use super::show::Found;
@@ -33,17 +34,31 @@ pub const LIST_MAX: u32 = 100;
 /// The most ids in one answer to [`super::Request::Find`].
 pub const FIND_MAX: u32 = 1_000;
 
-/// How many tasks of the view one page looks at.
-const LOOKS_MAX: usize = 20_000;
+/// How much of the view is looked at in one go: everything else that the process does waits meanwhile. A task that is
+/// passed over by its place counts once, one that is judged [`live::JUDGED`] times, about as it takes.
+const GO_LOOKS_MAX: usize = 60_000;
 
-/// How many times one page reads from the store.
-const READS_MAX: u32 = 20;
+/// How much of the view one page looks at, go by go, until it is full.
+const LOOKS_MAX: usize = 1_200_000;
+
+/// The same when tasks are counted: as many as a view can hold.
+const COUNT_LOOKS_MAX: usize = 30_000_000;
+
+/// When more than one in so many looks finds a task that would have to be read by its keys, it is cheaper to read all
+/// that the store has there.
+const DOUBTFUL_PART: usize = 30;
+
+/// How many times one page reads from the store. Many reads find nothing, where little was accepted in a long time.
+const READS_MAX: u32 = 100;
 
 /// The same when tasks are counted, which is worth more patience.
-const COUNT_READS_MAX: u32 = 60;
+const COUNT_READS_MAX: u32 = 300;
 
 /// How many tasks are read by their keys at a time: each has a record, an outcome and a run.
 const TASKS_MAX: usize = OPS_MAX / 3;
+
+/// Of these states only the store knows tasks.
+const ENDED: [TaskState; 2] = [TaskState::Completed, TaskState::Cancelled];
 
 /// Which tasks come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -54,6 +69,18 @@ pub enum Order {
     Oldest,
     /// Those that were accepted last.
     Newest,
+}
+
+impl Order {
+    /// What comes right before this id; nothing when it is the first of all.
+    fn before(self, id: TaskId) -> Option<TaskId> {
+        let id = id.as_u128();
+        let before = match self {
+            Self::Oldest => id.checked_sub(1),
+            Self::Newest => id.checked_add(1),
+        };
+        before.map(TaskId::from_u128)
+    }
 }
 
 /// What a search is for.
@@ -82,6 +109,13 @@ impl Quest<'_> {
             Want::Count => COUNT_READS_MAX,
         }
     }
+
+    fn looks_max(&self) -> usize {
+        match self.want {
+            Want::Tasks(_) | Want::Ids(_) => LOOKS_MAX,
+            Want::Count => COUNT_LOOKS_MAX,
+        }
+    }
 }
 
 /// How far a search is.
@@ -100,6 +134,29 @@ pub(super) struct Search {
     windows: Windows,
     /// What is out, to be asked again when it fails.
     asked: Option<Query>,
+    counted: Counted,
+}
+
+/// What a count has done with already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Counted {
+    #[default]
+    Nothing,
+    /// What has ended.
+    Ended,
+    /// What has not.
+    Living,
+}
+
+impl Counted {
+    /// Leaves of `reach` what is still to be counted.
+    fn narrow(self, reach: &mut Reach) {
+        reach.states.retain(|state| match self {
+            Self::Nothing => true,
+            Self::Ended => !ENDED.contains(state),
+            Self::Living => ENDED.contains(state),
+        });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +166,10 @@ enum Stage {
     Begin,
     /// The view comes to where the store is now.
     CatchUp,
+    /// What was counted as it was done is being read.
+    Totals,
+    /// Others are served before the view is looked at further.
+    Breath,
     /// Such tasks are being read; behind them, the search has come so far.
     Candidates { ids: Vec<TaskId>, to: Reached },
     /// A part of the store is being read.
@@ -153,12 +214,20 @@ impl Search {
 
     /// Whether this page has done its share.
     fn is_spent(&self, quest: &Quest<'_>) -> bool {
-        let worked = self.looks >= LOOKS_MAX || self.reads >= quest.reads_max();
+        let worked = self.looks >= quest.looks_max() || self.reads >= quest.reads_max();
         worked && self.position != self.after
     }
 
     fn ask(&mut self, query: Query) -> Next {
         self.reads += 1;
+        self.asked = Some(query.clone());
+        Next::Ask(Call::Read(query))
+    }
+
+    /// A question whose answer nobody needs: until it comes, others are served.
+    fn take_breath(&mut self) -> Next {
+        self.stage = Stage::Breath;
+        let query = Query::Keys(vec![Key::folded_totals()]);
         self.asked = Some(query.clone());
         Next::Ask(Call::Read(query))
     }
@@ -201,7 +270,8 @@ pub(super) fn next(
         return Next::Ask(Call::Read(query));
     }
     search.asked = None;
-    let reach = quest.filter.reach(now.wall);
+    let mut reach = quest.filter.reach(now.wall);
+    search.counted.narrow(&mut reach);
     if reach.states.is_empty() || reach.first > reach.last {
         return search.reply(quest, Reached::End);
     }
@@ -209,23 +279,27 @@ pub(super) fn next(
     match (stage, read) {
         (Stage::Begin, _) => {
             (search.position, search.after) = (after, after);
-            if reach.has_any(&[TaskState::Completed, TaskState::Cancelled]) {
+            if reach.has_any(&ENDED) {
+                if quest.want == Want::Count {
+                    search.stage = Stage::Totals;
+                    return search.ask(decide::lanes());
+                }
                 search.windows = Windows::begin(quest.order, after, now.wall);
                 return next_stored(search, quest, &reach, None, now, view);
             }
             search.stage = Stage::CatchUp;
             search.ask(Query::Keys(vec![Key::folded_totals()]))
         }
+        (Stage::Totals, Some(read)) => {
+            count::begin(search, quest, &reach, &decide::sum(&read).0, now, view)
+        }
         (Stage::CatchUp, _) if quest.want == Want::Count => {
-            match tally::count(quest.filter, &reach, now.wall, view) {
-                Some((count, exact)) => Next::Reply(Reply::Count { count, exact }),
-                None => next_live(search, quest, &reach, now, view),
-            }
+            count::living(search, quest, &reach, now, view)
         }
         (Stage::Candidates { ids, to }, Some(read)) => {
             take_candidates(search, quest, &ids, &read, now, view);
             match to {
-                Reached::End => search.reply(quest, Reached::End),
+                Reached::End => end_live(search, quest, &reach, now, view),
                 Reached::Position(id) => {
                     search.position = Some(id);
                     next_live(search, quest, &reach, now, view)
@@ -233,7 +307,7 @@ pub(super) fn next(
             }
         }
         (Stage::Windows, read) => next_stored(search, quest, &reach, read, now, view),
-        (Stage::CatchUp | Stage::Candidates { .. }, _) => {
+        (Stage::CatchUp | Stage::Candidates { .. } | Stage::Breath | Stage::Totals, _) => {
             next_live(search, quest, &reach, now, view)
         }
     }
@@ -251,40 +325,83 @@ fn next_live(
     now: Now,
     view: &ClusterView,
 ) -> Next {
-    loop {
-        let room = search.room(quest);
-        if let Some(id) = search
-            .position
-            .filter(|_| room == 0 || search.is_spent(quest))
-        {
-            return search.reply(quest, Reached::Position(id));
+    let room = search.room(quest);
+    if let Some(id) = search
+        .position
+        .filter(|_| room == 0 || search.is_spent(quest))
+    {
+        return search.reply(quest, Reached::Position(id));
+    }
+    let mut look = Look {
+        order: quest.order,
+        behind: search.position,
+        most: room,
+        looks: GO_LOOKS_MAX,
+    }
+    .at(quest.filter, reach, now.wall, view);
+    search.looks += look.looks;
+    let doubtful = look.found.iter().filter(|it| it.is_doubtful).count();
+    if doubtful > look.looks / DOUBTFUL_PART && !live::is_few(reach, view) {
+        if quest.want == Want::Count {
+            // What has ended lies among the rest: both are counted there, from the beginning.
+            (search.count, search.position) = (0, None);
+        } else if let Some(first) = look.found.first() {
+            // Up to there, nothing is meant.
+            search.position = quest.order.before(first.id);
         }
-        let looks = LOOKS_MAX.saturating_sub(search.looks).max(1);
-        let mut look = Look {
-            order: quest.order,
-            behind: search.position,
-            most: room.min(LOOKS_MAX),
-            looks,
-        }
-        .at(quest.filter, reach, now.wall, view);
-        search.looks += look.looks;
-        let blind = look.found.iter().any(|it| it.is_doubtful);
-        if (blind || matches!(quest.want, Want::Tasks(_))) && !look.found.is_empty() {
-            look.cut(TASKS_MAX);
-            let ids: Vec<TaskId> = look.found.iter().map(|it| it.id).collect();
-            let query = keys_of(&ids);
-            let to = look.reached;
-            search.stage = Stage::Candidates { ids, to };
-            return search.ask(query);
-        }
-        for it in &look.found {
-            search.take_id(it.id, quest.want);
-        }
-        match look.reached {
-            Reached::End => return search.reply(quest, Reached::End),
-            Reached::Position(id) => search.position = Some(id),
+        return begin_stored(search, quest, reach, now, view);
+    }
+    if (doubtful > 0 || matches!(quest.want, Want::Tasks(_))) && !look.found.is_empty() {
+        look.cut(TASKS_MAX);
+        let ids: Vec<TaskId> = look.found.iter().map(|it| it.id).collect();
+        let query = keys_of(&ids);
+        let to = look.reached;
+        search.stage = Stage::Candidates { ids, to };
+        return search.ask(query);
+    }
+    for it in &look.found {
+        search.take_id(it.id, quest.want);
+    }
+    match look.reached {
+        Reached::End => end_live(search, quest, reach, now, view),
+        Reached::Position(id) => {
+            search.position = Some(id);
+            if search.room(quest) == 0 {
+                return search.reply(quest, Reached::Position(id));
+            }
+            search.take_breath()
         }
     }
+}
+
+/// The view was looked through to its end.
+fn end_live(
+    search: &mut Search,
+    quest: &Quest<'_>,
+    reach: &Reach,
+    now: Now,
+    view: &ClusterView,
+) -> Next {
+    if quest.want == Want::Count && reach.has_any(&ENDED) {
+        let mut ended = reach.clone();
+        search.counted = Counted::Living;
+        search.counted.narrow(&mut ended);
+        search.position = None;
+        return begin_stored(search, quest, &ended, now, view);
+    }
+    search.reply(quest, Reached::End)
+}
+
+/// Goes on in the store, behind where the search is.
+fn begin_stored(
+    search: &mut Search,
+    quest: &Quest<'_>,
+    reach: &Reach,
+    now: Now,
+    view: &ClusterView,
+) -> Next {
+    search.windows = Windows::begin(quest.order, search.position, now.wall);
+    next_stored(search, quest, reach, None, now, view)
 }
 
 /// Takes those of the candidates that still live, or still wait for a person, and are meant.
@@ -333,7 +450,8 @@ fn next_stored(
         };
         search.position = Some(found.id);
         let shown = found.show(view);
-        if quest.filter.judge(&shown.facts(), now.wall) == Some(true) {
+        let is_left = reach.states.contains(&shown.state);
+        if is_left && quest.filter.judge(&shown.facts(), now.wall) == Some(true) {
             search.take_task(shown, quest.want);
             if search.room(quest) == 0 {
                 return search.reply(quest, Reached::Position(found.id));

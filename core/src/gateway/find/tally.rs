@@ -1,24 +1,20 @@
-//! Counting tasks of the view without reading any.
+//! Counting tasks without reading any.
 
 use super::live;
 use crate::filter::{Filter, Reach};
 use crate::ids::QueueName;
+use crate::record::Totals;
 use crate::task_state::TaskState;
 use crate::time::Wall;
 use crate::view::ClusterView;
 
-/// How many tasks of the view are looked at when the view's own counts do not tell.
-const LOOKS_MAX: u64 = 100_000;
+/// How many tasks of the view are looked at in one go when the view's own counts do not tell.
+const LOOKS_MAX: u64 = 20_000;
 
-/// How many tasks are meant, and whether all were looked at; `None` when only the store can tell.
-pub(super) fn count(
-    filter: &Filter,
-    reach: &Reach,
-    now: Wall,
-    view: &ClusterView,
-) -> Option<(u64, bool)> {
+/// How many tasks of the view are meant; `None` when that is not to be told in one go, or only by the store.
+pub(super) fn count(filter: &Filter, reach: &Reach, now: Wall, view: &ClusterView) -> Option<u64> {
     if reach.is_exact {
-        return Some((known(reach, view), true));
+        return Some(known(reach, view));
     }
     let (mut count, mut looks, mut is_doubtful) = (0, 0, false);
     let saw_all = live::each(reach, view, |task| {
@@ -30,7 +26,17 @@ pub(super) fn count(
         looks += 1;
         looks < LOOKS_MAX && !is_doubtful
     });
-    (!is_doubtful).then_some((count, saw_all))
+    (saw_all && !is_doubtful).then_some(count)
+}
+
+/// How many ended tasks the store keeps, by what was counted as it was done. `None` when the counts do not fit what the
+/// view has, as in a store that was filled by other means.
+pub(super) fn ended(totals: &Totals, view: &ClusterView) -> Option<u64> {
+    let known = u64::try_from(view.spots_len()).unwrap_or(u64::MAX);
+    totals
+        .accepted
+        .checked_sub(totals.purged)?
+        .checked_sub(known)
 }
 
 /// The view's own counts of these states and queues.
