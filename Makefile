@@ -27,6 +27,10 @@ RATE ?= 60
 SIM_PROFILE ?= sim
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 300
+# How many tasks the dashboard is measured, and pictured, with.
+TASKS ?= 1000000
+# How long each step of an overload lasts.
+SECONDS_EACH ?= 20
 
 LAST := $$(($(FIRST) + $(SEEDS)))
 # Not `target`: the cfg would rebuild the world at each switch.
@@ -126,6 +130,26 @@ dashboard-test: tools ## What people do with the dashboard, done by Chromium on 
 	bash .ci/tools dashboard
 	$(CARGO) build --locked -p windlass
 	cd tests/dashboard && "$(CURDIR)/.tools/dashboard/bin/python" -m unittest -v
+
+# Not part of the suite: it takes minutes, 3 GB of memory and 2 GB of disk.
+.PHONY: dashboard-million
+dashboard-million: ## What the API and the dashboard cost with TASKS tasks, in release; prints figures
+	bash .ci/tools dashboard
+	$(CARGO) build --release --locked -p windlass
+	cd tests/dashboard && WINDLASS_BINARY="$(CURDIR)/target/release/windlass" \
+	    "$(CURDIR)/.tools/dashboard/bin/python" million.py --tasks $(TASKS)
+
+.PHONY: pictures
+pictures: ## Renew the guide's pictures from the running product, with TASKS tasks
+	bash .ci/tools dashboard
+	$(CARGO) build --release --locked -p windlass
+	cd tests/dashboard && WINDLASS_BINARY="$(CURDIR)/target/release/windlass" \
+	    "$(CURDIR)/.tools/dashboard/bin/python" million.py --tasks $(TASKS) --only pictures
+
+.PHONY: overload
+overload: tools ## Ask the real server for ten times what it can do, in release, SECONDS_EACH a step; judges the figures
+	WINDLASS_OVERLOAD_SECONDS=$(SECONDS_EACH) WINDLASS_OVERLOAD_JUDGED=1 WINDLASS_CROWD=10000 \
+	    $(CARGO) test --release --locked -p windlass-tests --test overload -- --nocapture --test-threads=1
 
 # All of it is safe Rust: no sanitizer, and so no nightly toolchain. What is found interesting stays out of the committed
 # corpora.

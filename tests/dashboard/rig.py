@@ -24,9 +24,9 @@ PICTURES = pathlib.Path(os.environ.get("WINDLASS_PICTURES", ROOT / "target/dashb
 PATIENCE_S = 60
 
 
-def until(what, look):
+def until(what, look, patience_s=PATIENCE_S):
     """Looks until there is something, and gives up with `what`."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while True:
         found = look()
         if found:
