@@ -41,6 +41,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use windlass_core::gateway::{Reply, Request};
 
 use self::access::Gate;
@@ -121,6 +123,9 @@ impl Limits {
         self.payload_max + 64 * 1024
     }
 }
+
+/// The shortest answer that is sent compressed, in bytes: less fits one packet anyway.
+const COMPRESSED_MIN: u16 = 1_024;
 
 /// Says whether the process can serve, or why it cannot.
 pub type Ready = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -239,9 +244,18 @@ pub fn traced_router(
         .layer(middleware::from_fn_with_state(
             app.clone(),
             metrics::count_requests,
-        ));
+        ))
+        .layer(compression());
     let door = app.door().clone();
     outermost(router, door).with_state(app)
+}
+
+/// Sends text of some length compressed to whoever takes that: a page of tasks shrinks to a tenth. Streams of events go as
+/// they are: what compresses them would hold them back.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let is_worth_it =
+        SizeAbove::new(COMPRESSED_MIN).and(NotForContentType::const_new("text/event-stream"));
+    CompressionLayer::new().compress_when(is_worth_it)
 }
 
 /// What stands before a route that needs `access`.

@@ -25,6 +25,9 @@ const CHECKED: &str = "no-cache";
 /// Where the shell names the folder of this version's files.
 const VERSION_MARK: &str = "{{version}}";
 
+/// Where the shell names the modules, so that a browser asks for all of them at once instead of import by import.
+const MODULES_MARK: &str = "{{modules}}";
+
 /// The file that everything starts from.
 const SHELL: &str = include_str!("assets/index.html");
 
@@ -93,7 +96,18 @@ static BUILT: LazyLock<Built> = LazyLock::new(|| {
     for byte in &hash.finalize()[..8] {
         let _ = write!(version, "{byte:02x}");
     }
-    let shell = SHELL.replace(VERSION_MARK, &version);
+    let modules = ASSETS.iter().filter(|asset| asset.name.ends_with(".js"));
+    let links: Vec<String> = modules
+        .map(|it| {
+            format!(
+                "<link rel=\"modulepreload\" href=\"ui/{version}/{}\">",
+                it.name
+            )
+        })
+        .collect();
+    let shell = SHELL
+        .replace(MODULES_MARK, &links.join("\n"))
+        .replace(VERSION_MARK, &version);
     Built { version, shell }
 });
 
@@ -173,7 +187,8 @@ fn reply(
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
     }
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
+    // Weak: the same file may be sent compressed, or not.
+    if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response

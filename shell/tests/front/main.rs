@@ -8,6 +8,7 @@ mod bad_input;
 mod changes;
 mod cli;
 mod commands;
+mod compressed;
 mod described;
 mod events;
 mod fake;
