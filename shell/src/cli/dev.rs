@@ -16,6 +16,7 @@ use windlass_core::keyspace::Role;
 
 use super::daemon::{self, Site, Stop};
 use super::exit::{CliError, Exit};
+use super::files;
 use super::front::FrontArgs;
 use super::traces::TraceArgs;
 use super::{demo, traces, values};
@@ -107,10 +108,12 @@ pub(super) async fn run(args: DevArgs) -> anyhow::Result<ExitCode> {
     if args.demo {
         tokio::spawn(demo::run(scheduler.gateway(), address));
     }
+    let limits = Limits::default();
     let limits = Limits {
         payload_max: args.max_payload,
+        connections_max: files::connections_max(limits.connections_max),
         source_connections_max: args.front.source_connections_max(),
-        ..Limits::default()
+        ..limits
     };
     let site = Site {
         entrance: Entrance::new(listener, tls),

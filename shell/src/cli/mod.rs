@@ -13,6 +13,7 @@ mod etcd;
 mod events;
 mod examples;
 mod exit;
+mod files;
 mod front;
 mod generate;
 mod guardian;

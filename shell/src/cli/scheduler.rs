@@ -14,6 +14,7 @@ use windlass_core::keyspace::{Range, Role};
 use super::daemon::{self, Site, Stop};
 use super::etcd::{EtcdArgs, NodeArgs};
 use super::exit::{CliError, Exit};
+use super::files;
 use super::front::FrontArgs;
 use super::traces::TraceArgs;
 use super::{traces, values};
@@ -73,10 +74,12 @@ pub(super) async fn run(args: SchedulerArgs) -> anyhow::Result<ExitCode> {
     config
         .check()
         .map_err(|error| CliError::new(Exit::Usage, error.to_string()))?;
+    let limits = Limits::default();
     let limits = Limits {
         payload_max: args.max_payload,
+        connections_max: files::connections_max(limits.connections_max),
         source_connections_max: args.front.source_connections_max(),
-        ..Limits::default()
+        ..limits
     };
     let traces = args.traces.open(Role::Scheduler, &config.id)?;
     let scheduler = SchedulerNode::start(&store, config, SystemClock::start());
