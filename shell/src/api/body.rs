@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 
+use super::admission::Room;
 use super::problem::{Fault, Problem};
 use super::{App, BODY_RATE_MIN, BODY_TIME_MAX, Limits};
 
@@ -46,13 +47,28 @@ pub(super) async fn read(
     body: Body,
     size: Size,
 ) -> Result<Bytes, Problem> {
-    let limits = app.limits();
     let empty = body.is_end_stream();
-    let bytes = collect(body, size, limits).await?;
+    let bytes = collect(body, size, app.limits(), |_| true).await?;
     if !empty {
         check_headers(headers)?;
     }
     Ok(bytes)
+}
+
+/// The same of a submission, and the room that it takes until it is dropped.
+pub(super) async fn read_submission<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Room<'a>), Problem> {
+    let empty = body.is_end_stream();
+    let mut room = Room::default();
+    let grow = |bytes| app.admission().grow_body(&mut room, bytes);
+    let bytes = collect(body, Size::Tasks, app.limits(), grow).await?;
+    if !empty {
+        check_headers(headers)?;
+    }
+    Ok((bytes, room))
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), Problem> {
@@ -80,9 +96,15 @@ fn time_for(seen: usize, limits: &Limits) -> Duration {
         .min(BODY_TIME_MAX)
 }
 
-async fn collect(body: Body, size: Size, limits: &Limits) -> Result<Bytes, Problem> {
+/// Reads a body to its end. It may `grow` to so many bytes, or is thrown away.
+async fn collect(
+    body: Body,
+    size: Size,
+    limits: &Limits,
+    mut grow: impl FnMut(usize) -> bool,
+) -> Result<Bytes, Problem> {
     let (mut kept, mut seen) = (BytesMut::new(), 0_usize);
-    let mut first = None;
+    let (mut first, mut has_room) = (None, true);
     let mut stream = body.into_data_stream();
     let began = Instant::now();
     loop {
@@ -103,7 +125,8 @@ async fn collect(body: Body, size: Size, limits: &Limits) -> Result<Bytes, Probl
                 .find(|byte| !byte.is_ascii_whitespace())
         });
         let most = size.most(first, limits);
-        if seen <= most {
+        has_room = has_room && (seen > most || grow(seen));
+        if seen <= most && has_room {
             kept.extend_from_slice(&chunk);
         } else {
             kept = BytesMut::new();
@@ -117,6 +140,11 @@ async fn collect(body: Body, size: Size, limits: &Limits) -> Result<Bytes, Probl
         return Err(Problem::faulty(
             StatusCode::PAYLOAD_TOO_LARGE,
             vec![Fault::new("body", format!("is larger than {most} bytes"))],
+        ));
+    }
+    if !has_room {
+        return Err(Problem::unavailable(
+            "nothing was done: too many large bodies are being sent",
         ));
     }
     Ok(kept.freeze())

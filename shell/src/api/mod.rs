@@ -1,6 +1,7 @@
 //! The HTTP API: checks what clients send, asks the gateway, and shows its replies. It decides nothing about tasks.
 
 mod access;
+mod admission;
 mod body;
 mod bucket;
 mod bulk;
@@ -136,6 +137,7 @@ struct Shared {
     ready: Ready,
     front: Front,
     traces: Option<Traces>,
+    admission: admission::Admission,
     clock: SystemClock,
     metrics: metrics::Metrics,
     /// Room for fetches of remote workers that wait.
@@ -171,6 +173,10 @@ impl App {
 
     fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    fn admission(&self) -> &admission::Admission {
+        &self.0.admission
     }
 
     fn front(&self) -> &Front {
@@ -213,6 +219,7 @@ pub fn traced_router(
         ready,
         front,
         traces,
+        admission: admission::Admission::default(),
         clock: SystemClock::start(),
         metrics: metrics::Metrics::default(),
         fetches: tokio::sync::Semaphore::new(workers::FETCHES_MAX),

@@ -13,7 +13,7 @@ use windlass_core::gateway::{Order, Reply, Request, Submitted, TaskSpec, TaskSta
 use windlass_core::ids::TaskId;
 use windlass_core::time::Millis;
 
-use super::body::{self, Size};
+use super::body;
 use super::cursor::Cursor;
 use super::problem::{Fault, Problem};
 use super::query::Query;
@@ -35,7 +35,8 @@ const LOOKUPS_MAX: usize = 32;
 
 /// `POST /api/v1/tasks`: one task, or an array of them.
 pub(super) async fn submit(State(app): AppState, headers: HeaderMap, body: Body) -> Answer {
-    let bytes = body::read(&app, &headers, body, Size::Tasks).await?;
+    // Held until all is answered.
+    let (bytes, _room) = body::read_submission(&app, &headers, body).await?;
     let text = json::text(&bytes).map_err(|fault| Problem::bad(vec![fault]))?;
     let key = submission::key_in(&headers).map_err(|fault| Problem::bad(vec![fault]))?;
     match text.trim_ascii_start().as_bytes().first() {
@@ -178,6 +179,7 @@ async fn send(
     trace: Option<&str>,
 ) -> Result<Vec<Submitted>, Problem> {
     let count = specs.len();
+    let _room = app.admission().of_tasks(count)?;
     let sending = app.traces().map(|traces| traces.send(&mut specs, trace));
     if sending.is_none() {
         specs.iter_mut().for_each(|spec| carry(spec, trace));
