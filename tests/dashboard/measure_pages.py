@@ -27,6 +27,13 @@ let last = performance.now();
 """
 
 
+# What is cut off: figures that are longer than their tile, and words of a chart that begin left of it.
+CUT_OFF = """() => [
+  ...[...document.querySelectorAll('.tile')].filter((it) => it.scrollWidth > it.clientWidth),
+  ...[...document.querySelectorAll('.grid text')].filter((it) => it.getBBox().x < 0),
+].map((it) => it.textContent)"""
+
+
 class Page:
     """One page in a context of its own: nothing is cached."""
 
@@ -67,7 +74,7 @@ class Page:
 
     def picture(self, path):
         # Playwright writes PNG and JPEG only; WebP has a third of the bytes.
-        shot = self.cdp.send("Page.captureScreenshot", {"format": "webp", "quality": 82})
+        shot = self.cdp.send("Page.captureScreenshot", {"format": "webp", "quality": 60})
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def close(self):
@@ -101,6 +108,8 @@ def cold(browser, server, ids, table):
         page.page.wait_for_timeout(500)
         table.add(f"{name:<8} {route[:50]}", f"{took:.0f} ms", f"{page.bytes / 1024:.1f} kB", page.number,
                   f"{page.heap_mib():.1f} MiB", f"{page.probe()['longest']:.0f} ms")
+        cut_off = page.page.evaluate(CUT_OFF)
+        assert cut_off == [], f"{name}: {cut_off}"
         page.close()
 
 
@@ -138,7 +147,7 @@ def take_pictures(server, ids, folder, seconds=60):
         for scheme in ("light", "dark"):
             for name in PICTURED:
                 route, content = pages(ids)[name]
-                page = Page(browser, server.url, color_scheme=scheme)
+                page = Page(browser, server.url, color_scheme=scheme, viewport={"width": 1280, "height": 800})
                 page.open(route, content)
                 expect(page.page.locator(".live")).to_have_text("● live")
                 page.page.wait_for_timeout(1500)

@@ -162,7 +162,7 @@ class Watched:
     """A context of the browser whose faults and streams are noted."""
 
     def __init__(self, browser, **options):
-        self.context = browser.chromium.new_context(viewport={"width": 1400, "height": 900}, **options)
+        self.context = browser.chromium.new_context(**{"viewport": {"width": 1400, "height": 900}, **options})
         self.faults = []
         self.requests = []
         self.begun = set()

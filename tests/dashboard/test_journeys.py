@@ -55,6 +55,7 @@ class Journeys(Journey):
         task = self.server.submit("noop")
         page = self.page(f"tasks/{task}")
         expect(page.locator(".reasons")).to_contain_text("queue is paused")
+        expect(page.locator(".facts dd:empty, .facts dd > :empty")).to_have_count(0)
         page.get_by_role("button", name="Cancel…").click()
         self.answer(page, "Cancel the task")
         expect(page.locator("h1 .badge")).to_contain_text("cancelled")

@@ -23,7 +23,7 @@ def letter(n):
     """Waits: no worker runs its type."""
     return {
         "type": "email.send", "queue": "mail", "name": f"welcome letter {n}", "priority": PRIORITIES[n % 10],
-        "payload": {"to": f"user-{n}@example.com", "template": "welcome", "locale": "en", "attempt_by": "night batch"},
+        "payload": {"to": f"user-{n}@example.com", "template": "welcome", "locale": "en"},
         "metadata": {"tenant": TENANTS[n % 5]},
     }
 
@@ -50,7 +50,7 @@ def charge(n):
     """Fails, for good."""
     return {
         "type": "fail", "queue": "billing", "name": f"charge invoice {n}", "max_retries": 0,
-        "payload": {"times": 9, "invoice": n, "cents": 100 + n % 9900}, "metadata": {"tenant": TENANTS[n % 5]},
+        "payload": {"times": 9}, "metadata": {"tenant": TENANTS[n % 5], "cents": str(100 + n % 9900)},
     }
 
 
@@ -122,6 +122,7 @@ def fill(server, number):
     """Sends `number` tasks in all, and waits until those that can end have ended. Gives ids to look at, by queue."""
     server.call("PUT", "/api/v1/queues/reports", {"strategy": "round_robin"})
     server.call("POST", "/api/v1/queues/reports/pause")
+    server.make_queue("live")
     ids = {}
     for part in PARTS:
         queue = part.make(0)["queue"]
@@ -139,7 +140,7 @@ def retried(server, number=12):
     """Tasks that fail several times, at last for good: their details tell of each attempt."""
     retry = {"kind": "fixed", "delay": "100ms"}
     ids = [
-        server.submit("fail", queue="billing", name=f"refund order {n}", payload={"times": 9, "order": n}, max_retries=3,
+        server.submit("fail", queue="billing", name=f"refund order {n}", payload={"times": 9}, max_retries=3,
                       retry=retry, metadata={"tenant": TENANTS[n % 5]})
         for n in range(number)
     ]
@@ -163,7 +164,7 @@ class Stream:
             if self.stopped.wait(max(0, wait)):
                 return
             kind = random.choice(["echo", "noop", "sleep"])
-            task = {"type": kind, "queue": queue, "payload": {"ms": 5}, "name": f"{kind} of the stream"}
+            task = {"type": kind, "queue": queue, "payload": {"ms": 40}, "name": f"{kind} of the stream"}
             sender.submit([task] * size)
             self.sent += size
 

@@ -5,7 +5,8 @@ import { clock, moment } from './format.js';
 
 const WIDTH = 560;
 const HEIGHT = 150;
-const LEFT = 52;
+/** Room for what a scale says at its longest: 16 min 40 s. */
+const LEFT = 66;
 const TOP = 8;
 const BOTTOM = 20;
 /** Into how many steps a scale is cut by the first digit of its top. */

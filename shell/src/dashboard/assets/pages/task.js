@@ -31,6 +31,8 @@ function viewer(title, raw) {
 const fact = (name, value) => value !== null && value !== undefined && value !== '' && [h('dt', {}, name), h('dd', {}, value)];
 
 function facts(task, raw) {
+  // As it was sent: it may be a number that only text holds whole.
+  const fence = task.fence && raw.get('fence').replaceAll('"', '');
   return h('dl', { class: 'facts' },
     fact('Queue', h('a', { href: toTasks(`queue:${quoted(task.queue)}`) }, task.queue)),
     fact('Priority', priorityText(task.priority)),
@@ -40,7 +42,7 @@ function facts(task, raw) {
     fact('Started', task.started_at && moment(task.started_at)),
     fact('Ended', task.completed_at && [moment(task.completed_at), ' (', when(task.completed_at), ')']),
     fact('Worker', task.worker_id && h('a', { href: link(['nodes']) }, task.worker_id)),
-    fact('Fence', raw.get('fence') !== 'null' && h('code', {}, (raw.get('fence') ?? '').replaceAll('"', ''))),
+    fact('Fence', fence && h('code', {}, fence)),
     fact('Retries', `${task.retry_count} of ${task.max_retries}`),
     fact('Losses', task.losses || null),
     fact('Time-out', task.timeout),
