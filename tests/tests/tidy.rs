@@ -5,6 +5,8 @@
 mod arrows;
 #[path = "tidy/graphs.rs"]
 mod graphs;
+#[path = "tidy/pictures.rs"]
+mod pictures;
 #[path = "tidy/source.rs"]
 mod source;
 
