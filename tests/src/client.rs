@@ -62,6 +62,17 @@ impl Client {
         })
     }
 
+    /// What the first server answers, as text.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn get_text(&self, path: &str) -> String {
+        let answer = self.http.get(format!("{}{path}", self.servers[0])).send();
+        answer
+            .and_then(reqwest::blocking::Response::text)
+            .expect("the server answers")
+    }
+
     /// Posts to one server: the status and the body, or nothing when it is unknown what became of it.
     pub fn try_post(&self, server: &str, path: &str, body: &Value) -> Option<(u16, Value)> {
         let request = self.http.post(format!("{server}{path}")).json(body);

@@ -5,8 +5,10 @@ pub mod certificates;
 pub mod chaos;
 pub mod client;
 pub mod etcd;
+pub mod load;
 pub mod process;
 pub mod proxy;
+pub mod sockets;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -72,6 +72,11 @@ impl Process {
         &self.name
     }
 
+    /// Its number among all processes of the machine.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it with `SIGKILL`, and waits for its end.
     pub fn kill(&mut self) {
         // It may have ended by itself.

@@ -2,9 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
+
+/// How many pieces may be on their way in one direction: what comes beyond waits where it is.
+const PIECES_MAX: usize = 1_024;
 
 /// A way to a server that the test can spoil. Ends with all its connections when it is dropped.
 #[derive(Debug)]
@@ -19,6 +24,7 @@ struct Shared {
     ended: AtomicBool,
     cut: AtomicBool,
     swallows: AtomicBool,
+    delay_ms: AtomicU64,
     connections: Mutex<Vec<Connection>>,
 }
 
@@ -43,6 +49,7 @@ impl Proxy {
             ended: AtomicBool::new(false),
             cut: AtomicBool::new(false),
             swallows: AtomicBool::new(false),
+            delay_ms: AtomicU64::new(0),
             connections: Mutex::new(Vec::new()),
         });
         let proxy = Self {
@@ -78,6 +85,12 @@ impl Proxy {
         self.mute();
     }
 
+    /// Lets whatever the server says from now on arrive so much later, in order.
+    pub fn delay(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.shared.delay_ms.store(millis, Ordering::SeqCst);
+    }
+
     /// Swallows all that goes over the present connections, which stay open. New ones are not concerned.
     pub fn mute(&self) {
         for connection in self.shared.lock().iter() {
@@ -102,7 +115,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(&self, listener: &TcpListener) {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming() {
             if self.ended.load(Ordering::SeqCst) {
                 return;
@@ -115,7 +128,7 @@ impl Shared {
         }
     }
 
-    fn begin(&self, client: TcpStream, server: TcpStream) -> std::io::Result<()> {
+    fn begin(self: &Arc<Self>, client: TcpStream, server: TcpStream) -> std::io::Result<()> {
         let swallows = self.swallows.load(Ordering::SeqCst);
         let muted = Arc::new(AtomicBool::new(swallows));
         let ends = [client.try_clone()?, server.try_clone()?];
@@ -133,10 +146,19 @@ impl Shared {
             muted: Arc::clone(&muted),
         });
         drop(connections);
-        for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
-            let muted = Arc::clone(&muted);
-            thread::spawn(move || pump(from, to, &muted));
-        }
+        let (from_server, to_client) = (server.try_clone()?, client.try_clone()?);
+        let (sender, pieces) = sync_channel(PIECES_MAX);
+        let (shared, mutes) = (Arc::clone(self), Arc::clone(&muted));
+        thread::spawn(move || deliver(&pieces, to_client, &mutes));
+        thread::spawn(move || {
+            read(from_server, |bytes| {
+                let delay = Duration::from_millis(shared.delay_ms.load(Ordering::SeqCst));
+                sender
+                    .send((Instant::now() + delay, bytes.to_vec()))
+                    .is_ok()
+            });
+        });
+        thread::spawn(move || pump(client, server, &muted));
         Ok(())
     }
 
@@ -150,10 +172,27 @@ impl Shared {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, muted: &AtomicBool) {
+fn pump(from: TcpStream, mut to: TcpStream, muted: &AtomicBool) {
+    read(from, |bytes| {
+        muted.load(Ordering::SeqCst) || to.write_all(bytes).is_ok()
+    });
+    drop(to.shutdown(Shutdown::Both));
+}
+
+fn read(mut from: TcpStream, mut take: impl FnMut(&[u8]) -> bool) {
     let mut buffer = vec![0; 64 * 1_024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        if !muted.load(Ordering::SeqCst) && to.write_all(&buffer[..count]).is_err() {
+        if !take(&buffer[..count]) {
+            return;
+        }
+    }
+}
+
+/// Hands over each piece at its time.
+fn deliver(pieces: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream, muted: &AtomicBool) {
+    while let Ok((at, bytes)) = pieces.recv() {
+        thread::sleep(at.saturating_duration_since(Instant::now()));
+        if !muted.load(Ordering::SeqCst) && to.write_all(&bytes).is_err() {
             break;
         }
     }
