@@ -22,10 +22,21 @@ def note(ctx):
 Worker(os.environ['SERVER'], queues=['witness'], ttl='10s').handler('note', note).run()
 ";
 
+/// A process that ends with the test, however that ends.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A worker in another language, with a task now and then that it writes down.
 pub(crate) struct Witness {
     folder: tempfile::TempDir,
-    worker: Child,
+    worker: Killed,
     stop: Arc<AtomicBool>,
     submitter: JoinHandle<Vec<String>>,
 }
@@ -37,6 +48,7 @@ impl Witness {
         let worker = Command::new("python3")
             .args(["-c", WORKER])
             .env("PYTHONPATH", clients)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("SERVER", server)
             .env("LEDGER", folder.path().join("ledger"))
             .stderr(Stdio::null())
@@ -47,7 +59,7 @@ impl Witness {
         let submitter = std::thread::spawn(move || submit(&server, &stopped));
         Self {
             folder,
-            worker,
+            worker: Killed(worker),
             stop,
             submitter,
         }
@@ -57,7 +69,7 @@ impl Witness {
     pub(crate) fn end(self, client: &Client) -> u64 {
         let Self {
             folder,
-            mut worker,
+            worker,
             stop,
             submitter,
         } = self;
@@ -72,8 +84,7 @@ impl Witness {
                 .is_none_or(|it| it["pending"] == 0 && it["running"] == 0)
                 .then_some(())
         });
-        worker.kill().unwrap();
-        worker.wait().unwrap();
+        drop(worker);
         let ledger = std::fs::read_to_string(folder.path().join("ledger")).unwrap();
         let mut runs: BTreeMap<&str, u32> = BTreeMap::new();
         for line in ledger.lines() {
