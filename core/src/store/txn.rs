@@ -1,6 +1,7 @@
 //! Transactions: legal by construction, so that no store ever has to refuse one for its shape.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,10 +51,15 @@ pub enum TxnError {
     WrittenTwice,
 }
 
-/// Guards and writes that are applied together or not at all. Holds at most [`OPS_MAX`] of each, writes no key twice.
+/// Guards and writes that are applied together or not at all. Holds at most [`OPS_MAX`] of each, writes no key twice. A
+/// clone shares everything: a lane keeps what it has sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(try_from = "TxnParts", into = "TxnParts")]
-pub struct Txn {
+pub struct Txn(Arc<Contents>);
+
+/// What a transaction holds, and what keeps it legal while it grows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Contents {
     guards: Vec<Guard>,
     writes: Vec<Write>,
     bytes: usize,
@@ -70,9 +76,10 @@ struct TxnParts {
 
 impl From<Txn> for TxnParts {
     fn from(txn: Txn) -> Self {
+        let contents = Arc::unwrap_or_clone(txn.0);
         Self {
-            guards: txn.guards,
-            writes: txn.writes,
+            guards: contents.guards,
+            writes: contents.writes,
         }
     }
 }
@@ -90,22 +97,22 @@ impl TryFrom<TxnParts> for Txn {
 impl Txn {
     /// What must hold.
     pub fn guards(&self) -> &[Guard] {
-        &self.guards
+        &self.0.guards
     }
 
     /// Its size, as [`TXN_BYTES_MAX`] counts it.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.0.bytes
     }
 
     /// What changes.
     pub fn writes(&self) -> &[Write] {
-        &self.writes
+        &self.0.writes
     }
 
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
-        self.writes.is_empty()
+        self.0.writes.is_empty()
     }
 
     /// Adds a step whole and says which guards are its own, or hands it back when the transaction would become illegal.
@@ -115,6 +122,17 @@ impl Txn {
     }
 
     fn push_within(
+        &mut self,
+        step: Step,
+        ops_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<GuardIx>, (Step, TxnError)> {
+        Arc::make_mut(&mut self.0).push(step, ops_max, bytes_max)
+    }
+}
+
+impl Contents {
+    fn push(
         &mut self,
         step: Step,
         ops_max: usize,
