@@ -26,7 +26,7 @@ use crate::host::{self, Store, peak_memory_bytes};
 const STEPS: u64 = 63;
 
 /// Transactions in flight: as many as a scheduler process and three workers have.
-const LANES: u8 = 20;
+const LANES: u8 = 17;
 
 /// Measures `plan` on `store`, which is called `name` in the result.
 pub async fn limit(
