@@ -193,6 +193,9 @@ super::bugs! {
         breaks ["S7" "S3"] needs "a remote worker that ends an attempt and fetches through a gateway whose news are late";
     "P-remote-done-counted-again" Core("gateway::remote::done::gone"): "a report that comes again is counted again"
         breaks ["S10"] needs "a remote worker whose completion was recorded and whose answer was lost";
+    // Changes.
+    "P-changes-gap-hidden" Core("gateway::journal::restart"): "who follows changes is not told that the view was read anew in between"
+        breaks ["S24"] needs "a client that follows changes through a gateway whose watch breaks while tasks move";
     // The janitor.
     "P-purge-by-creation" Core("server::ended::ended_before"): "tasks are purged by age since their creation"
         breaks ["S1" "S8"] needs "a task that ends long after it was created (delay, retries, outage) and is asked for within its retention";
