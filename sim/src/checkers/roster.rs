@@ -132,11 +132,16 @@ impl Roster {
         own.unwrap_or_default().max(self.hurt_until)
     }
 
-    /// Since when some gateway that is up was spared by faults; `None` while none is up.
+    /// Since when some gateway that is up was spared by faults; `None` while none is up. Of several processes that go by
+    /// one id only one serves, and nobody here knows which.
     pub(super) fn served_since(&self) -> Option<Mono> {
-        let gateways = self.members.values();
-        let gateways = gateways.filter(|it| it.role == Role::Scheduler && it.up);
-        let least = gateways.map(Member::hurt_until).min()?;
+        let mut gateways: BTreeMap<&NodeId, Mono> = BTreeMap::new();
+        let members = self.members.values();
+        for member in members.filter(|it| it.role == Role::Scheduler && it.up) {
+            let hurt = gateways.entry(&member.id).or_default();
+            *hurt = member.hurt_until().max(*hurt);
+        }
+        let least = gateways.into_values().min()?;
         Some(least.max(self.hurt_until))
     }
 
