@@ -17,6 +17,7 @@ use crate::fact::{Decision, Fact};
 #[allow(missing_docs, reason = "each is told where it is noticed")]
 pub enum Mark {
     Dispatched,
+    Placed,
     HandedBack,
     Lost,
     Retried,
@@ -49,8 +50,9 @@ pub enum Mark {
 
 impl Mark {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Dispatched,
+        Self::Placed,
         Self::HandedBack,
         Self::Lost,
         Self::Retried,
@@ -85,6 +87,7 @@ impl Mark {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dispatched => "dispatched",
+            Self::Placed => "placed",
             Self::HandedBack => "handed_back",
             Self::Lost => "lost",
             Self::Retried => "retried",
@@ -230,6 +233,7 @@ impl Marks {
         let was_claimed = matches!(before.spots[..], [Spot::Claim(_)]);
         match (&before.spots[..], &after.spots[..]) {
             ([Spot::Entry { .. }], [Spot::Claim(_)]) => self.add(Mark::Dispatched),
+            ([], [Spot::Claim(_)]) => self.add(Mark::Placed),
             ([Spot::Claim(one)], [Spot::Entry { count, .. }])
                 if one.count.losses == count.losses =>
             {

@@ -22,6 +22,7 @@ mod timings;
 mod why;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::departures::Departures;
@@ -60,7 +61,7 @@ use crate::view::{ClusterView, Feed};
 #[derive(Debug, Clone)]
 pub(crate) enum Job {
     /// Accepts a task.
-    Submit(Box<Submission>),
+    Submit(Arc<Submission>),
     /// Does what a request asks for.
     Errand {
         id: RequestId,
@@ -72,10 +73,7 @@ pub(crate) enum Job {
 impl Job {
     pub(crate) fn totals(&self) -> Totals {
         match self {
-            Self::Submit(_) => Totals {
-                accepted: 1,
-                ..Totals::default()
-            },
+            Self::Submit(submission) => submission.totals(),
             Self::Errand { totals, .. } => *totals,
         }
     }

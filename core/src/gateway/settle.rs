@@ -6,13 +6,18 @@ use super::{Gateway, Job, RequestId};
 use crate::ids::Revision;
 use crate::lanes::Settled;
 use crate::planted::planted;
+use crate::scheduler::AtOnce;
 use crate::store::Batch;
 use crate::time::Now;
 use crate::view::Feed;
 
 impl Gateway {
     /// The next transaction's steps. `to_job` wraps them for the lanes.
-    pub(crate) fn next_batch<M: fmt::Debug>(&mut self, to_job: impl Fn(Job) -> M) -> Batch<M> {
+    pub(crate) fn next_batch<M: fmt::Debug>(
+        &mut self,
+        at_once: &mut AtOnce<'_>,
+        to_job: impl Fn(Job) -> M,
+    ) -> Batch<M> {
         let mut batch = Batch::default();
         if let Some((id, step, totals)) = self.lone_steps.pop_front() {
             let job = Job::Errand {
@@ -36,8 +41,9 @@ impl Gateway {
                 return batch;
             }
         }
-        self.submissions
-            .fill(&mut batch, |submission| to_job(Job::Submit(submission)));
+        self.submissions.fill(&mut batch, at_once, |submission| {
+            to_job(Job::Submit(submission))
+        });
         batch
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::Job;
 use super::request::{Due, Reply, RequestId, Submitted, TaskSpec};
-use crate::ids::TaskId;
+use crate::ids::{NodeId, TaskId};
+use crate::keyspace::{Key, Place};
 use crate::planted::planted;
-use crate::record::{Record, TaskRecord, UniqueRecord, Version};
+use crate::record::{Record, TaskRecord, Totals, UniqueRecord, Version};
 use crate::rng::Rng;
-use crate::steps::{self, SUBMIT_UNIQUE_GUARD};
+use crate::scheduler::AtOnce;
+use crate::steps::{self, SUBMIT_OFFER_GUARD, submit_unique_guard};
 use crate::store::{Batch, Disproved, Refusal, Step};
 use crate::task_state::TaskState;
 use crate::time::Now;
@@ -20,18 +22,72 @@ pub(crate) struct Submission {
     request: RequestId,
     index: usize,
     id: TaskId,
-    state: TaskState,
-    step: Step,
+    task: TaskRecord,
     /// The hash of the body, if the task has an idempotency key.
     body: Option<Arc<str>>,
     alone: bool,
+    /// Whether its transaction gives it to a worker.
+    placed: bool,
+}
+
+impl Submission {
+    /// What it counts once it is committed.
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            accepted: 1,
+            dispatched: u64::from(self.placed),
+            ..Totals::default()
+        }
+    }
+
+    /// The task, if its transaction gives it to a worker.
+    pub(crate) fn placed(&self) -> Option<TaskId> {
+        self.placed.then_some(self.id)
+    }
+
+    /// Whether its transaction was refused because its worker takes nothing any more.
+    pub(crate) fn lost_its_worker(&self, disproved: &Disproved<Job>) -> bool {
+        self.placed && disproved.at(SUBMIT_OFFER_GUARD).is_some()
+    }
+
+    /// What it was accepted as: a task that is placed at once waits for nobody, but it waits for its worker.
+    fn state(&self) -> TaskState {
+        match self.task.due {
+            Some(_) => TaskState::Scheduled,
+            None => TaskState::Pending,
+        }
+    }
+
+    /// Its step, and a slot that is kept for it if it is placed at once. Guards look at what was before a transaction: one
+    /// that withdraws an offer gives nothing to its worker.
+    fn step(&mut self, at_once: &mut AtOnce<'_>, withdraws: impl Fn(&NodeId) -> bool) -> Step {
+        let place = Place {
+            priority: self.task.priority,
+            timestamp: self.task.created_at,
+            task: self.id,
+        };
+        let to = match self.task.due {
+            None => at_once.place(&self.task.queue, &self.task.kind, place),
+            Some(_) => None,
+        };
+        let to = to.filter(|to| {
+            let stands = !withdraws(&to.worker);
+            if !stands {
+                at_once.take_back(self.id);
+            }
+            stands
+        });
+        self.placed = to.is_some();
+        let to = to.as_ref().map(|to| (to, at_once.now().wall));
+        steps::submit(self.id, &self.task, self.body.clone(), to)
+    }
 }
 
 /// All submissions that are under way.
 #[derive(Debug)]
 pub(super) struct Submissions {
     rng: Rng,
-    queue: VecDeque<Box<Submission>>,
+    queue: VecDeque<Arc<Submission>>,
     groups: BTreeMap<RequestId, Group>,
     replies: Vec<(RequestId, Reply)>,
 }
@@ -71,21 +127,14 @@ impl Submissions {
         for (index, spec) in specs.into_iter().enumerate() {
             let id = TaskId::new(&mut self.rng, now.wall);
             let body = spec.key.as_ref().map(|key| key.body_hash.clone());
-            let record = record_of(spec, now);
-            let state = if record.due.is_some() {
-                TaskState::Scheduled
-            } else {
-                TaskState::Pending
-            };
-            let step = steps::submit(id, &record, body.clone());
-            self.queue.push_back(Box::new(Submission {
+            self.queue.push_back(Arc::new(Submission {
                 request,
                 index,
                 id,
-                state,
-                step,
+                task: record_of(spec, now),
                 alone: body.is_some(),
                 body,
+                placed: false,
             }));
             ids.push(id);
         }
@@ -113,44 +162,55 @@ impl Submissions {
     }
 
     /// Adds what waits to a transaction, as far as it fits. What has a key never shares one.
-    pub(super) fn fill<M>(&mut self, batch: &mut Batch<M>, to_job: impl Fn(Box<Submission>) -> M) {
-        while let Some(next) = self.queue.pop_front() {
+    pub(super) fn fill<M>(
+        &mut self,
+        batch: &mut Batch<M>,
+        at_once: &mut AtOnce<'_>,
+        to_job: impl Fn(Arc<Submission>) -> M,
+    ) {
+        let alone = batch.is_empty();
+        while batch.has_room()
+            && let Some(mut next) = self.queue.pop_front()
+        {
             if next.alone && !batch.is_empty() {
                 self.queue.push_front(next);
                 return;
             }
-            let step = next.step.clone();
-            let alone = next.alone;
-            let copy = next.clone();
-            match batch.push(to_job(next), step) {
+            let withdraws = |worker: &NodeId| !alone && batch.txn().writes_key(&Key::offer(worker));
+            let step = Arc::make_mut(&mut next).step(at_once, withdraws);
+            match batch.push(to_job(Arc::clone(&next)), step) {
                 Ok(()) => {
                     if planted!("P-ack-before-commit") {
-                        self.on_accepted(&copy);
+                        self.on_accepted(&next);
                     }
-                    if alone {
+                    if next.alone {
                         return;
                     }
                 }
-                Err(_) if batch.is_empty() => self.on_refused(&copy, Refusal::TooLarge),
                 Err(_) => {
-                    self.queue.push_front(copy);
+                    at_once.take_back(next.id);
+                    if batch.is_empty() {
+                        self.on_refused(&next, Refusal::TooLarge);
+                        continue;
+                    }
+                    self.queue.push_front(next);
                     return;
                 }
             }
         }
     }
 
-    pub(super) fn again(&mut self, submission: Box<Submission>) {
+    pub(super) fn again(&mut self, submission: Arc<Submission>) {
         self.queue.push_front(submission);
     }
 
-    pub(super) fn again_alone(&mut self, mut submission: Box<Submission>) {
-        submission.alone = true;
+    pub(super) fn again_alone(&mut self, mut submission: Arc<Submission>) {
+        Arc::make_mut(&mut submission).alone = true;
         self.queue.push_front(submission);
     }
 
     pub(super) fn on_accepted(&mut self, it: &Submission) {
-        let (id, state) = (it.id, it.state);
+        let (id, state) = (it.id, it.state());
         if planted!("M-31")
             && let Some(group) = self.groups.get_mut(&it.request)
         {
@@ -168,15 +228,17 @@ impl Submissions {
         self.settle(it, Submitted::Refused(reason));
     }
 
-    /// A guard failed: the idempotency key is taken, or the id is, which nobody else can have drawn.
-    pub(super) fn on_disproved(&mut self, it: &Submission, disproved: &Disproved<Job>) {
+    /// A guard failed: the idempotency key is taken, the worker takes nothing any more, or the id is taken, which nobody
+    /// else can have drawn.
+    pub(super) fn on_disproved(&mut self, it: &Arc<Submission>, disproved: &Disproved<Job>) {
         let holder = disproved
-            .at(SUBMIT_UNIQUE_GUARD)
+            .at(submit_unique_guard(it.placed))
             .filter(|_| it.body.is_some());
         let fate = match holder {
+            None if it.lost_its_worker(disproved) => return self.again(Arc::clone(it)),
             None => Submitted::Refused(Refusal::Invalid),
             // It was freed meanwhile.
-            Some(None) => return self.again(Box::new(it.clone())),
+            Some(None) => return self.again(Arc::clone(it)),
             Some(Some(found)) => match UniqueRecord::decode(&found.value) {
                 Ok(first) if Some(&first.body) == it.body.as_ref() => {
                     Submitted::Repeated { id: first.task }

@@ -25,6 +25,10 @@ super::bugs! {
         breaks ["S11" "S1" "S3" "S2"] needs "one dispatch";
     "P-dispatch-offer-unguarded" Core("steps::dispatch"): "a dispatch does not guard the worker's offer"
         breaks ["S9" "L8" "S3" "S2"] needs "dispatches to a worker that drained, left or died meanwhile (late news): no claim may be created while its offer is gone";
+    "P-submit-offer-unguarded" Core("steps::submit"): "a submission that gives its task to a worker does not guard the worker's offer"
+        breaks ["S9" "L8" "S3" "S2"] needs "submissions while a worker drains, leaves or dies (late news)";
+    "P-at-once-past-the-line" Core("scheduler::ready::open_to"): "a new task is given to a worker though others wait"
+        breaks ["S12"] needs "a backlog, one scheduler, submissions while slots become free";
     "P-dispatch-entry-alive" Harmless("an entry is never updated: its creation is its last write"): "a dispatch guards its entry `Alive`"
         breaks [] needs "nothing";
     "P-retry-claim-unguarded" Core("steps::retry"): "a failed attempt's retry does not guard its claim"
@@ -150,6 +154,8 @@ super::bugs! {
         breaks ["S2" "S8"] needs "a cancel of a running attempt that overstays, and does not stop at once";
     "P-place-not-kept" Core("steps::take::take"): "a lost task waits again behind the others"
         breaks ["S12" "S2"] needs "a worker that dies in a backlog; the place of an entry compared with that of the task's claim";
+    "P-slot-leaked-on-refusal" Core("scheduler::at_once::on_unplaced"): "a submission that was not applied keeps the slot of its worker"
+        breaks ["L1" "L5"] needs "submissions that name a worker that left meanwhile, then work for every slot";
     "P-slot-leaked-on-conflict" Core("scheduler::plan::park"): "a dispatch that failed keeps its slot reserved"
         breaks ["L1" "L5"] needs "conflicts of dispatches (several schedulers, cancels), then work for every slot";
     "P-reservation-kept" Core("scheduler::unpark"): "a committed dispatch whose claim came and went unseen stays reserved"

@@ -4,6 +4,7 @@
 //! schedulers decide at the same time; who tries what first only avoids conflicts, the guards of [`crate::steps`] give
 //! the safety.
 
+mod at_once;
 mod fleet;
 mod obstacles;
 mod plan;
@@ -15,6 +16,7 @@ mod upkeep;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub(crate) use self::at_once::AtOnce;
 use self::fleet::Fleet;
 pub(crate) use self::plan::Job;
 use self::ready::Ready;
@@ -55,7 +57,7 @@ pub(crate) struct Scheduler {
 struct Reserved {
     worker: NodeId,
     place: Place,
-    /// The entry's modification revision.
+    /// The entry's modification revision; [`at_once::NEVER_WAITED`] for a task that had none.
     since: Revision,
     /// When it was committed, if it was.
     committed: Option<Revision>,

@@ -8,7 +8,7 @@ use crate::lanes::Settled;
 use crate::planted::planted;
 use crate::record::{StopReason, Totals};
 use crate::steps::{self, TakenFrom, Takeover};
-use crate::store::{Batch, Disproved, OPS_MAX};
+use crate::store::{Batch, Disproved};
 use crate::time::{Now, Wall};
 use crate::view::ClusterView;
 
@@ -91,7 +91,7 @@ impl Scheduler {
         batch: &mut Batch<M>,
         to_job: &impl Fn(Job) -> M,
     ) {
-        while has_room(batch) {
+        while batch.has_room() {
             let grace = self.config.silence_grace;
             let next = self.upkeep.pop_claim(now.mono, view, grace, &self.peers);
             let Some((worker, place, claimed, care)) = next else {
@@ -156,7 +156,7 @@ impl Scheduler {
         batch: &mut Batch<M>,
         to_job: &impl Fn(Job) -> M,
     ) {
-        while has_room(batch) {
+        while batch.has_room() {
             let Some((due, task)) = self.upkeep.pop_due(now.wall) else {
                 return;
             };
@@ -184,7 +184,7 @@ impl Scheduler {
         batch: &mut Batch<M>,
         to_job: &impl Fn(Job) -> M,
     ) {
-        while has_room(batch) {
+        while batch.has_room() {
             let Some((place, class, strategy)) = self.ready.first() else {
                 return;
             };
@@ -214,18 +214,34 @@ impl Scheduler {
                 return;
             }
             self.ready.take(&class, place);
-            self.fleet.hold(&to.worker);
             let reserved = Reserved {
                 worker: to.worker,
                 place,
                 since,
                 committed: None,
             };
-            let before = self.reserved.insert(place.task, reserved);
-            assert!(
-                before.is_none(),
-                "a task that is being placed is no candidate"
-            );
+            self.reserve(place, reserved);
+        }
+    }
+
+    /// Keeps a slot for a task that is being placed.
+    pub(super) fn reserve(&mut self, place: Place, reserved: Reserved) {
+        self.fleet.hold(&reserved.worker);
+        let before = self.reserved.insert(place.task, reserved);
+        assert!(
+            before.is_none(),
+            "a task that is being placed is no candidate"
+        );
+    }
+
+    /// Frees the slot that was kept for a dispatch from the entry of revision `since`, if it still is.
+    pub(super) fn give_up(&mut self, task: TaskId, since: Revision) {
+        let own = |it: &Reserved| it.since == since;
+        if self.reserved.get(&task).is_some_and(own)
+            && let Some(reserved) = self.reserved.remove(&task)
+        {
+            self.fleet.release(&reserved.worker);
+            self.ready.capacity_changed();
         }
     }
 
@@ -276,11 +292,23 @@ impl Scheduler {
         reached: Option<Revision>,
         view: &ClusterView,
     ) {
-        let Job::Dispatch { place, since, .. } = job else {
-            return;
-        };
+        if let Job::Dispatch { place, since, .. } = job {
+            self.await_claim(now, at, place.task, since, reached, view);
+        }
+    }
+
+    /// The slot of a committed dispatch is kept until the view shows its claim, or has passed it.
+    pub(super) fn await_claim(
+        &mut self,
+        now: Now,
+        at: Revision,
+        task: TaskId,
+        since: Revision,
+        reached: Option<Revision>,
+        view: &ClusterView,
+    ) {
         // The fate of a dispatch may be learnt after its claim has come and gone, when the task is being placed again.
-        let own = self.reserved.get_mut(&place.task);
+        let own = self.reserved.get_mut(&task);
         let is_later = |it: &Reserved| it.since != since;
         let Some(reserved) =
             own.filter(|it| !is_later(it) || planted!("P-dispatch-taken-for-later"))
@@ -290,12 +318,12 @@ impl Scheduler {
         assert!(reserved.committed.is_none(), "a dispatch commits once");
         reserved.committed = Some(at);
         if reached.is_some_and(|reached| reached >= at) {
-            self.unpark(now, Parked::Reserved(place.task, since), view);
+            self.unpark(now, Parked::Reserved(task, since), view);
         } else {
             self.parked
                 .entry(at)
                 .or_default()
-                .push(Parked::Reserved(place.task, since));
+                .push(Parked::Reserved(task, since));
         }
     }
 
@@ -308,15 +336,22 @@ impl Scheduler {
     ) {
         if let Job::Dispatch { worker, .. } = &disproved.meta
             && disproved.at(DISPATCH_OFFER_GUARD).is_some()
-            && !self.fleet.is_suspect(worker)
         {
-            self.fleet.suspect(now.mono, worker, view);
-            self.parked
-                .entry(at)
-                .or_default()
-                .push(Parked::Worker(worker.clone()));
+            self.doubt(now, at, worker.clone(), view);
         }
         self.park(at, disproved.meta);
+    }
+
+    /// The worker's offer was found gone at `at`: it gets nothing until the view has reached that.
+    pub(super) fn doubt(&mut self, now: Now, at: Revision, worker: NodeId, view: &ClusterView) {
+        if self.fleet.is_suspect(&worker) {
+            return;
+        }
+        self.fleet.suspect(now.mono, &worker, view);
+        self.parked
+            .entry(at)
+            .or_default()
+            .push(Parked::Worker(worker));
     }
 
     /// The job was not done: it is decided again once the view has reached `at`.
@@ -348,9 +383,4 @@ impl Scheduler {
         };
         self.parked.entry(at).or_default().push(parked);
     }
-}
-
-/// Whether another step of two writes may fit: a cheap first look.
-fn has_room<M>(batch: &Batch<M>) -> bool {
-    batch.txn().writes().len() + 2 < OPS_MAX && batch.txn().guards().len() + 2 < OPS_MAX
 }

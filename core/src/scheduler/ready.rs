@@ -12,6 +12,7 @@ use crate::keyspace::Place;
 use crate::planted::planted;
 use crate::record::QueueConfig;
 use crate::time::Mono;
+use crate::view::ClusterView;
 
 /// How often a scheduler looks whether it must step in for another.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -152,6 +153,27 @@ impl Ready {
             return Some((*youngest, class.clone(), tasks.strategy));
         }
         Some((*place, class.clone(), tasks.strategy))
+    }
+
+    /// The strategy for a new task of this class, if nothing that waits has a better right to a free slot: everything that
+    /// may have room was placed, nothing of the class itself waits, and its queue is not paused. What is blocked has no
+    /// right to a slot: no worker that takes it has one.
+    pub(super) fn open_to(
+        &self,
+        queue: &QueueName,
+        kind: &TaskType,
+        view: &ClusterView,
+    ) -> Option<Strategy> {
+        if !self.heads.is_empty() && !planted!("P-at-once-past-the-line") {
+            return None;
+        }
+        let Some(tasks) = self.classes.get(&(queue.clone(), kind.clone())) else {
+            let config = view.config(queue);
+            return (!config.paused).then_some(config.strategy);
+        };
+        let nobody_waits = tasks.mine.is_empty() && tasks.foreign.is_empty();
+        let open = nobody_waits || planted!("P-at-once-past-the-line");
+        (open && !tasks.paused).then_some(tasks.strategy)
     }
 
     /// Takes the first candidate out: it is being placed.

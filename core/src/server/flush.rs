@@ -6,6 +6,7 @@ use crate::lanes::LaneIx;
 use crate::machine::Exit;
 use crate::record::Totals;
 use crate::room;
+use crate::scheduler::AtOnce;
 use crate::steps;
 use crate::store::{Batch, Call, StoreCall};
 
@@ -23,8 +24,19 @@ impl Server {
             &mut self.ops,
             out,
         );
+        // What waits goes first: only then may a new task have a slot at once.
+        while self.can_schedule() {
+            let batch = self.scheduler.plan(now, &self.view, Job::Scheduler);
+            let Some(lane) = self.lanes.idle(SCHEDULER).filter(|_| !batch.is_empty()) else {
+                break;
+            };
+            self.send(lane, batch, out);
+        }
+        let may_place = self.is_ready();
         while let Some(lane) = self.lanes.idle(GATEWAY) {
-            let batch = self.gateway.next_batch(Job::Gateway);
+            let scheduler = may_place.then_some(&mut self.scheduler);
+            let mut at_once = AtOnce::new(now, scheduler, &self.view);
+            let batch = self.gateway.next_batch(&mut at_once, Job::Gateway);
             if batch.is_empty() {
                 break;
             }
@@ -36,13 +48,6 @@ impl Server {
                 self.gateway.on_room(self.room());
                 self.flush_soon();
             }
-        }
-        while self.can_schedule() {
-            let batch = self.scheduler.plan(now, &self.view, Job::Scheduler);
-            let Some(lane) = self.lanes.idle(SCHEDULER).filter(|_| !batch.is_empty()) else {
-                break;
-            };
-            self.send(lane, batch, out);
         }
         self.flush_janitor(out);
         self.leave_when_done(out);

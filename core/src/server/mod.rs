@@ -323,7 +323,10 @@ impl Server {
     fn on_settled(&mut self, settled: Settled<Job>, out: &mut Vec<Effect>) {
         let (now, reached) = (self.now, self.feed.at());
         match sort(settled) {
-            Sorted::Gateway(settled) => self.gateway.on_settled(now, settled, &mut self.feed),
+            Sorted::Gateway(settled) => {
+                self.tell_placed(&settled);
+                self.gateway.on_settled(now, settled, &mut self.feed);
+            }
             Sorted::Scheduler(settled) => {
                 if let Some(at) = self.scheduler.on_settled(now, settled, reached, &self.view) {
                     self.feed.want(now.mono, at);

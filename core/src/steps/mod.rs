@@ -39,29 +39,33 @@ fn unchanged(key: &Key, since: Revision) -> Guard {
     }
 }
 
-/// A client submits a task.
-pub fn submit(id: TaskId, task: &TaskRecord, body: Option<Arc<str>>) -> Step {
+/// A client submits a task. With `to`, it never waits: that worker has it at once.
+pub fn submit(
+    id: TaskId,
+    task: &TaskRecord,
+    body: Option<Arc<str>>,
+    to: Option<(&Recipient, Wall)>,
+) -> Step {
     let priority = if planted!("M-19") {
         Priority::new(9 - task.priority.get()).unwrap_or_default()
     } else {
         task.priority
     };
-    let waits = match task.due {
-        None => {
-            let place = Place {
-                priority,
-                timestamp: task.created_at,
-                task: id,
-            };
-            put(
-                Key::entry(&task.queue, place),
-                &EntryRecord {
-                    v: Version,
-                    carry: task.first_carry(),
-                },
-            )
-        }
-        Some(due) => {
+    let place = Place {
+        priority,
+        timestamp: task.created_at,
+        task: id,
+    };
+    let begins = match (task.due, to) {
+        (None, None) => put(
+            Key::entry(&task.queue, place),
+            &EntryRecord {
+                v: Version,
+                carry: task.first_carry(),
+            },
+        ),
+        (None, Some((to, wall))) => first_claim(task, place, to, wall),
+        (Some(due), _) => {
             let record = DelayedRecord {
                 v: Version,
                 carry: task.first_carry(),
@@ -73,8 +77,12 @@ pub fn submit(id: TaskId, task: &TaskRecord, body: Option<Arc<str>>) -> Step {
     };
     let mut step = Step::new(
         vec![Guard::Absent(Key::task(id))],
-        vec![put(Key::task(id), task), waits],
+        vec![put(Key::task(id), task), begins],
     );
+    if let Some((to, _)) = to {
+        step.guards
+            .push(unless_planted!("P-submit-offer-unguarded", offer_alive(to)));
+    }
     if let (Some(hash), Some(body)) = (&task.unique, body) {
         let key = Key::unique(hash);
         step.guards.push(unless_planted!(
@@ -93,8 +101,34 @@ pub fn submit(id: TaskId, task: &TaskRecord, body: Option<Arc<str>>) -> Step {
     step
 }
 
+/// The first claim of a task that never waited.
+fn first_claim(task: &TaskRecord, place: Place, to: &Recipient, wall: Wall) -> Write {
+    let claim = ClaimRecord {
+        v: Version,
+        carry: task.first_carry(),
+        queue: task.queue.clone(),
+        registration: to.registration,
+        assigned_at: wall,
+        stop: None,
+        progress: None,
+    };
+    put(Key::claim(&to.worker, place), &claim)
+}
+
+/// The position of the guard in [`submit`] that fails when the worker takes nothing any more.
+pub const SUBMIT_OFFER_GUARD: usize = 1;
+
 /// The position of the guard in [`submit`] that fails when the idempotency key is taken.
-pub const SUBMIT_UNIQUE_GUARD: usize = 1;
+pub fn submit_unique_guard(placed: bool) -> usize {
+    1 + usize::from(placed)
+}
+
+fn offer_alive(to: &Recipient) -> Guard {
+    Guard::Alive {
+        key: Key::offer(&to.worker),
+        since: to.offer,
+    }
+}
 
 /// Which life of which worker a task is given to.
 #[derive(Debug, Clone)]
@@ -125,17 +159,13 @@ pub fn dispatch(
         stop: None,
         progress: None,
     };
-    let offer = Guard::Alive {
-        key: Key::offer(&to.worker),
-        since: to.offer,
-    };
     let mut step = Step::new(
         vec![
             unless_planted!(
                 "P-dispatch-entry-unguarded",
                 unchanged(&entry, waiting.since)
             ),
-            unless_planted!("P-dispatch-offer-unguarded", offer),
+            unless_planted!("P-dispatch-offer-unguarded", offer_alive(to)),
         ],
         vec![
             Write::Delete { key: entry },

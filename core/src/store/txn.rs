@@ -110,6 +110,11 @@ impl Txn {
         &self.0.writes
     }
 
+    /// Whether it writes this very key, by itself.
+    pub fn writes_key(&self, key: &Key) -> bool {
+        self.0.keys.contains(key)
+    }
+
     /// Whether it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.0.writes.is_empty()
@@ -353,6 +358,11 @@ impl<M> Batch<M> {
     /// Whether no step was added.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether another step of two guards and two writes may fit: a cheap first look.
+    pub fn has_room(&self) -> bool {
+        self.txn.writes().len() + 2 < OPS_MAX && self.txn.guards().len() + 2 < OPS_MAX
     }
 
     /// How many steps were added.

@@ -227,6 +227,8 @@ fn kind_of(key: &Key) -> Option<&'static str> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Row {
     Submit,
+    /// Submitted to a worker at once.
+    Place(u8),
     Dispatch(u8),
     CancelWaiting,
     Release,
@@ -248,8 +250,13 @@ pub(crate) enum Row {
 pub(crate) fn rows(bench: &Bench) -> Vec<(Row, Step)> {
     let mut rows = vec![(
         Row::Submit,
-        steps::submit(id(), &task(None), Some("body".into())),
+        steps::submit(id(), &task(None), Some("body".into()), None),
     )];
+    let to = recipient(bench, 1);
+    rows.push((
+        Row::Place(1),
+        steps::submit(id(), &task(None), Some("body".into()), Some((&to, LATER))),
+    ));
     for (key, found) in bench.contents() {
         match Meaning::of(&key) {
             Meaning::Entry(queue, place) => rows.extend(of_entry(bench, &queue, place, &found)),

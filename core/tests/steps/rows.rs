@@ -56,7 +56,7 @@ fn sorted<const N: usize>(mut keys: [String; N]) -> [String; N] {
 
 #[test]
 fn a_submission_needs_a_new_id_and_a_new_key() {
-    let step = steps::submit(id(), &task(None), Some("body".into()));
+    let step = steps::submit(id(), &task(None), Some("body".into()), None);
     let (own, unique) = (Key::task(id()), Key::unique("hash"));
     assert_eq!(
         step.guards,
@@ -67,13 +67,36 @@ fn a_submission_needs_a_new_id_and_a_new_key() {
         written(&step),
         sorted([plus(own), plus(entry), plus(unique)])
     );
-    let keyless = steps::submit(id(), &task(Some(DUE)), None);
+    let keyless = steps::submit(id(), &task(Some(DUE)), None, None);
     assert_eq!(keyless.guards, [Guard::Absent(Key::task(id()))]);
     let delayed = Key::delayed(DUE, id());
     assert_eq!(
         written(&keyless),
         sorted([plus(Key::task(id())), plus(delayed)])
     );
+}
+
+#[test]
+fn a_submission_that_places_its_task_makes_the_claim_instead_of_the_entry() {
+    let bench = at(State::New);
+    let step = row_of(&bench, Row::Place(1));
+    let (own, unique) = (Key::task(id()), Key::unique("hash"));
+    let offer = alive(&Key::offer(&worker(1)), recipient(&bench, 1).offer);
+    let absent = Guard::Absent;
+    assert_eq!(
+        step.guards,
+        [absent(own.clone()), offer, absent(unique.clone())]
+    );
+    let claim = Key::claim(&worker(1), place());
+    assert_eq!(
+        written(&step),
+        sorted([plus(own), plus(claim), plus(unique)])
+    );
+    let mut bench = at(State::New);
+    let offer = Key::offer(&worker(1));
+    let created = bench.found(&offer).unwrap().created;
+    bench.commits(&steps::withdraw(&worker(1), created));
+    assert!(!bench.tries(&step), "its worker takes nothing any more");
 }
 
 #[test]
@@ -361,7 +384,7 @@ const STATES: [State; 6] = [
 fn no_row_happens_twice_even_when_its_first_answer_was_lost() {
     for state in STATES {
         for (row, step) in rows(&at(state)) {
-            if row == Row::Submit && state != State::New {
+            if matches!(row, Row::Submit | Row::Place(_)) && state != State::New {
                 continue;
             }
             let mut bench = at(state);

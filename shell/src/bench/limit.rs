@@ -1,5 +1,5 @@
 //! What a store does with the writes of the same tasks, in the same transactions, and nothing else: no watches, no reads,
-//! no decisions. The ceiling of [`super::run`].
+//! no decisions. The tasks live the shortest life, in which none waits. The ceiling of [`super::run`].
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -15,7 +15,6 @@ use windlass_core::rng::Rng;
 use windlass_core::steps::{self, Ending, Recipient};
 use windlass_core::store::{Answer, Batch, Call, Guard, Step, Txn, TxnOutcome, Write};
 use windlass_core::time::Wall;
-use windlass_core::view::Waiting;
 
 use super::asker::{Asker, revision};
 use super::{Measured, Plan, Specs, cpu_us, ratio};
@@ -122,20 +121,12 @@ async fn drive(
                 created_at: wall,
                 ..record.clone()
             };
-            steps::submit(place.task, &task, None)
+            steps::submit(place.task, &task, None, Some((&to, wall)))
         });
-        let since = lane.commit(submits.collect()).await?;
-        let waiting = Waiting {
-            since,
-            carry: record.first_carry(),
-        };
-        let dispatches = places
-            .iter()
-            .map(|place| steps::dispatch(&record.queue, *place, &waiting, &to, wall));
-        let fence = Fence(lane.commit(dispatches.collect()).await?);
+        let fence = Fence(lane.commit(submits.collect()).await?);
         let claim = ClaimRecord {
             v: Version,
-            carry: waiting.carry.clone(),
+            carry: record.first_carry(),
             queue: record.queue.clone(),
             registration: to.registration,
             assigned_at: wall,

@@ -34,7 +34,7 @@ fn may(row: Row, step: &TaskStep, writer: (&str, char)) -> bool {
         })
     };
     match row {
-        Row::Submitted | Row::CancelledWaiting | Row::Rerun => part == 'g',
+        Row::Submitted | Row::Placed | Row::CancelledWaiting | Row::Rerun => part == 'g',
         Row::Dispatched | Row::Lost | Row::LostForGood(_) | Row::Released => part == 's',
         Row::Ended(_) | Row::Retried | Row::HandedBack => by_owner(),
         Row::Flagged => part == 'g' || part == 's',
@@ -87,7 +87,7 @@ impl Checker for LegalSteps {
                 (Ok(row), Some(writer)) if !may(row, step, writer) => {
                     format!("{row:?} by {}, part {}", writer.0, writer.1)
                 }
-                (Ok(Row::Dispatched), Some(_)) => match claim_of(&step.after) {
+                (Ok(Row::Dispatched | Row::Placed), Some(_)) => match claim_of(&step.after) {
                     Some(claim) if !self.offers.contains(&claim.worker) => {
                         format!("dispatched to {}, which offers nothing", claim.worker)
                     }
@@ -254,6 +254,22 @@ mod tests {
         h.offer("w1", None);
         h.dispatch(task, "w1");
         h.assert_tripped("offers nothing");
+    }
+
+    #[test]
+    fn a_new_task_may_be_given_to_a_worker_that_offers_to_take_it() {
+        for offers in [true, false] {
+            let mut h = history();
+            if !offers {
+                h.offer("w1", None);
+            }
+            h.submit_placed("w1");
+            if offers {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("offers nothing");
+            }
+        }
     }
 
     #[test]

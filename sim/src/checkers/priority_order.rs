@@ -112,17 +112,13 @@ impl PriorityOrder {
     }
 
     fn judge(&self, at: Mono, step: &TaskStep) -> Option<(Option<TaskId>, String)> {
-        let (
-            [
-                Spot::Entry {
-                    queue, place, kind, ..
-                },
-            ],
-            [Spot::Claim(claim)],
-        ) = (&step.before.spots[..], &step.after.spots[..])
+        // From an entry, or at once.
+        let ([Spot::Entry { .. }] | [], [Spot::Claim(claim)]) =
+            (&step.before.spots[..], &step.after.spots[..])
         else {
             return None;
         };
+        let (queue, place, kind) = (&claim.queue, &claim.place, &claim.kind);
         let alone = self.is_alone();
         let bound = if alone { ALONE } else { AMONG_OTHERS };
         let calm = self.calm_since.max(self.roster.all_hurt_until());

@@ -1,6 +1,6 @@
 //! Which row of a task's life a step is: its places and counters before and after say so.
 
-use windlass_core::ids::NodeId;
+use windlass_core::ids::{NodeId, QueueName};
 use windlass_core::keyspace::Place;
 use windlass_core::record::StopReason;
 
@@ -11,6 +11,8 @@ use crate::book::{Claim, Count, End, Ending, Other, Revised, Spot, TaskState, Ta
 pub(super) enum Row {
     /// A client submitted it.
     Submitted,
+    /// A client submitted it, and it was given to a worker at once.
+    Placed,
     /// A scheduler gave it to a worker.
     Dispatched,
     /// Its worker ended it.
@@ -112,29 +114,32 @@ pub(super) fn row_of(step: &TaskStep) -> Result<Row, &'static str> {
 }
 
 fn submitted(before: &TaskState, after: &TaskState) -> Result<Row, &'static str> {
-    let (Some(promised), At::Entry(spot, count) | At::Delayed(spot, count)) =
-        (&after.promised, only(after)?)
-    else {
-        return Err("a new task is neither waiting nor delayed");
+    let Some(promised) = &after.promised else {
+        return Err("a new task cannot be read");
+    };
+    let (row, count) = match only(after)? {
+        At::Entry(_, count) | At::Delayed(_, count) => (Row::Submitted, count),
+        At::Claim(claim) => (Row::Placed, claim.count),
+        At::End(_) => return Err("a new task has ended"),
     };
     if *before != TaskState::default() || after.run != 0 || count != Count::default() {
         return Err("a new task has a past");
     }
-    let as_promised = match spot {
-        Spot::Entry { queue, place, .. } => {
-            promised.due.is_none()
-                && *queue == promised.queue
-                && place.priority == promised.priority
-                && place.timestamp == promised.created_at
-        }
-        Spot::Delayed { due, queue, .. } => promised.due == Some(*due) && *queue == promised.queue,
-        Spot::Claim(_) | Spot::Unreadable { .. } => false,
+    let waits = |queue: &QueueName, place: &Place| {
+        promised.due.is_none()
+            && *queue == promised.queue
+            && place.priority == promised.priority
+            && place.timestamp == promised.created_at
     };
-    ok_if(
-        as_promised,
-        Row::Submitted,
-        "a new task is in a wrong place",
-    )
+    let as_promised = match after.spots.first() {
+        Some(Spot::Entry { queue, place, .. }) => waits(queue, place),
+        Some(Spot::Claim(claim)) => waits(&claim.queue, &claim.place) && claim.stop.is_none(),
+        Some(Spot::Delayed { due, queue, .. }) => {
+            promised.due == Some(*due) && *queue == promised.queue
+        }
+        Some(Spot::Unreadable { .. }) | None => false,
+    };
+    ok_if(as_promised, row, "a new task is in a wrong place")
 }
 
 fn purged(before: &TaskState, after: &TaskState) -> Result<Row, &'static str> {

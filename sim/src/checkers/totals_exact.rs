@@ -76,6 +76,10 @@ fn count(row: Row, totals: &mut Totals) {
     };
     match row {
         Row::Submitted => totals.accepted += 1,
+        Row::Placed => {
+            totals.accepted += 1;
+            totals.dispatched += 1;
+        }
         Row::Dispatched => totals.dispatched += 1,
         Row::Ended(how) => end(totals, how),
         Row::Retried => totals.retried += 1,
