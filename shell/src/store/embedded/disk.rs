@@ -1,39 +1,27 @@
 //! What lies on the disk: a log of everything that changed, and a snapshot that makes its beginning superfluous.
 //!
 //! Changing each key in place would cost the database three times as much as appending a group's changes as one record
-//! (measured: 0.4 against 1.25 million changes a second in groups of 512). So the log is all that a commit writes. Once it
-//! has grown twice as large as what the store holds, a new snapshot is taken, some keys with each commit, so that none
-//! waits long; when it is whole, the old one and the log before it are dropped. That bounds the disk to about five times
-//! what the store holds, and the time to open it.
+//! (measured: 0.4 against 1.25 million changes a second in groups of 512). So the log is all that a commit writes, and
+//! parts of a snapshot now and then.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::Path;
 
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use serde::{Deserialize, Serialize};
-use windlass_core::keyspace::Key;
-use windlass_core::kv::{Head, Kv, Log, Stored};
+use serde::Serialize;
+use windlass_core::kv::{Kv, Log, Stored};
 use windlass_core::time::Now;
 
 use super::chunk::{Chunk, Join, parts};
+use super::snapshot::{Kept, Snapshot, Snapshots, Write};
 use super::{EmbeddedError, Options};
 
 const FORMAT: u64 = 1;
 const FILE: &str = "store.redb";
 
-/// How much larger than the last snapshot the log becomes before a new one is taken: what a snapshot costs is spread over
-/// that many bytes of log.
-const LOG_PER_SNAPSHOT: u64 = 2;
-
 /// What the database may keep in memory. It is only ever read from the beginning to the end.
 const CACHE_BYTES: usize = 32 << 20;
-
-/// How many bytes a snapshot grows for each byte of log: the log grows by half the store until it is whole.
-const SNAPSHOT_PACE: usize = 2;
-
-/// A snapshot grows by this at least with each commit, so that it ends.
-const SNAPSHOT_STEP_MIN: usize = 64 << 10;
 
 /// Settings, by name.
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -42,37 +30,9 @@ const LOG: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("log");
 /// The pieces of a snapshot's chunks, by the number of the snapshot, of the chunk and of the piece.
 const SNAPSHOT: TableDefinition<'_, (u64, u64, u32), &[u8]> = TableDefinition::new("snapshot");
 
-/// The last whole snapshot.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Snapshot {
-    number: u64,
-    head: Head,
-    /// The first chunk of the log that is not part of it.
-    log_from: u64,
-}
-
-/// A snapshot that is being taken.
-#[derive(Debug)]
-struct Growing {
-    snapshot: Snapshot,
-    behind: Option<Key>,
-    chunks: u64,
-    bytes: u64,
-    /// The log that it will make superfluous.
-    log_bytes: u64,
-}
-
 /// The store's database.
 #[derive(Debug)]
-pub(super) struct Disk {
-    db: Database,
-    log_next: u64,
-    log_bytes: u64,
-    log_bytes_min: u64,
-    snapshots: u64,
-    snapshot_bytes: u64,
-    growing: Option<Growing>,
-}
+pub(super) struct Disk(Database);
 
 fn db_error(error: impl Into<redb::Error>) -> EmbeddedError {
     EmbeddedError::Database(error.into())
@@ -84,7 +44,7 @@ impl Disk {
         dir: &Path,
         options: Options,
         now: Now,
-    ) -> Result<(Self, Kv), EmbeddedError> {
+    ) -> Result<(Self, Snapshots, Kv), EmbeddedError> {
         fs::create_dir_all(dir)?;
         let path = dir.join(FILE);
         let db = Database::builder()
@@ -107,7 +67,7 @@ impl Disk {
         db: Database,
         options: Options,
         now: Now,
-    ) -> Result<(Self, Kv), EmbeddedError> {
+    ) -> Result<(Self, Snapshots, Kv), EmbeddedError> {
         Self::prepare(&db)?;
         Self::read(db, options, now)
     }
@@ -136,7 +96,11 @@ impl Disk {
         txn.commit().map_err(db_error)
     }
 
-    fn read(db: Database, options: Options, now: Now) -> Result<(Self, Kv), EmbeddedError> {
+    fn read(
+        db: Database,
+        options: Options,
+        now: Now,
+    ) -> Result<(Self, Snapshots, Kv), EmbeddedError> {
         let txn = db.begin_read().map_err(db_error)?;
         let meta = txn.open_table(META).map_err(db_error)?;
         let snapshot: Option<Snapshot> = setting(&meta, "snapshot")?;
@@ -165,144 +129,56 @@ impl Disk {
             return Err(error);
         }
         let kv = kv?;
-        let disk = Self {
-            db,
+        let snapshots = Snapshots::after(Kept {
             log_next,
             log_bytes,
             log_bytes_min: options.log_bytes_min,
-            snapshots: number,
+            number,
             snapshot_bytes,
-            growing: None,
-        };
-        Ok((disk, kv))
+        });
+        Ok((Self(db), snapshots, kv))
     }
 
-    /// Makes a group's records durable, all or none. `kv` is the store behind them.
-    pub(super) fn commit(&mut self, log: &Chunk, kv: &Kv) -> Result<(), EmbeddedError> {
-        if log.is_empty() {
-            return Ok(());
-        }
-        let txn = self.db.begin_write().map_err(db_error)?;
+    /// Makes a group's records durable, all or none.
+    pub(super) fn commit(&self, write: &Write, log: &Chunk) -> Result<(), EmbeddedError> {
+        let txn = self.0.begin_write().map_err(db_error)?;
         {
             let mut table = txn.open_table(LOG).map_err(db_error)?;
             for (piece, number) in log.pieces().zip(0..) {
                 table
-                    .insert((self.log_next, number), piece)
+                    .insert((write.log_at, number), piece)
                     .map_err(db_error)?;
             }
-            self.log_next += 1;
         }
-        self.log_bytes += log.len() as u64;
-        if self.growing.is_some() {
-            self.grow_snapshot(&txn, log.len(), kv)?;
-        } else if self.log_bytes
-            >= self
-                .log_bytes_min
-                .max(self.snapshot_bytes * LOG_PER_SNAPSHOT)
-        {
-            self.begin_snapshot(&txn, kv)?;
+        if let Some(part) = &write.snapshot {
+            let mut table = txn.open_table(SNAPSHOT).map_err(db_error)?;
+            for (piece, number) in part.chunk.pieces().zip(0..) {
+                table
+                    .insert((part.of.number, part.chunk_at, number), piece)
+                    .map_err(db_error)?;
+            }
+            drop(table);
+            if part.is_last {
+                end_snapshot(&txn, &part.of)?;
+            }
         }
         txn.commit().map_err(db_error)
     }
-
-    /// A snapshot begins with the head and the leases as they are behind the last log record.
-    fn begin_snapshot(
-        &mut self,
-        txn: &redb::WriteTransaction,
-        kv: &Kv,
-    ) -> Result<(), EmbeddedError> {
-        self.snapshots += 1;
-        let mut growing = Growing {
-            snapshot: Snapshot {
-                number: self.snapshots,
-                head: kv.head(),
-                log_from: self.log_next,
-            },
-            behind: None,
-            chunks: 0,
-            bytes: 0,
-            log_bytes: self.log_bytes,
-        };
-        let mut chunk = Chunk::default();
-        for lease in kv.stored_leases() {
-            chunk.push(&lease);
-        }
-        growing.write(txn, &chunk)?;
-        self.growing = Some(growing);
-        Ok(())
-    }
-
-    /// Takes the next keys as they are now: the log since the snapshot began repairs the difference.
-    fn grow_snapshot(
-        &mut self,
-        txn: &redb::WriteTransaction,
-        log_bytes: usize,
-        kv: &Kv,
-    ) -> Result<(), EmbeddedError> {
-        let Some(mut growing) = self.growing.take() else {
-            return Ok(());
-        };
-        let enough = (log_bytes * SNAPSHOT_PACE).max(SNAPSHOT_STEP_MIN);
-        let mut chunk = Chunk::default();
-        let mut behind = None;
-        for part in kv.stored_keys(growing.behind.as_ref()) {
-            chunk.push(&part);
-            if chunk.len() >= enough {
-                behind = Some(part);
-                break;
-            }
-        }
-        growing.write(txn, &chunk)?;
-        if let Some(Stored::Key { key, .. }) = behind {
-            growing.behind = Some(key);
-            self.growing = Some(growing);
-            return Ok(());
-        }
-        self.end_snapshot(txn, &growing)
-    }
-
-    /// Puts the whole snapshot in force, and drops what it makes superfluous.
-    fn end_snapshot(
-        &mut self,
-        txn: &redb::WriteTransaction,
-        whole: &Growing,
-    ) -> Result<(), EmbeddedError> {
-        let Snapshot {
-            number, log_from, ..
-        } = whole.snapshot;
-        let mut meta = txn.open_table(META).map_err(db_error)?;
-        put_setting(&mut meta, "snapshot", &whole.snapshot)?;
-        let mut snapshots = txn.open_table(SNAPSHOT).map_err(db_error)?;
-        snapshots
-            .retain_in(..(number, 0, 0), |_, _| false)
-            .map_err(db_error)?;
-        let mut log = txn.open_table(LOG).map_err(db_error)?;
-        log.retain_in(..(log_from, 0), |_, _| false)
-            .map_err(db_error)?;
-        self.log_bytes -= whole.log_bytes;
-        self.snapshot_bytes = whole.bytes;
-        tracing::debug!(
-            number,
-            bytes = whole.bytes,
-            log_bytes = whole.log_bytes,
-            "snapshot taken"
-        );
-        Ok(())
-    }
 }
 
-impl Growing {
-    fn write(&mut self, txn: &redb::WriteTransaction, chunk: &Chunk) -> Result<(), EmbeddedError> {
-        let mut table = txn.open_table(SNAPSHOT).map_err(db_error)?;
-        for (piece, number) in chunk.pieces().zip(0..) {
-            table
-                .insert((self.snapshot.number, self.chunks, number), piece)
-                .map_err(db_error)?;
-        }
-        self.chunks += 1;
-        self.bytes += chunk.len() as u64;
-        Ok(())
-    }
+/// Puts the whole snapshot in force, and drops what it makes superfluous.
+fn end_snapshot(txn: &redb::WriteTransaction, whole: &Snapshot) -> Result<(), EmbeddedError> {
+    let mut meta = txn.open_table(META).map_err(db_error)?;
+    put_setting(&mut meta, "snapshot", whole)?;
+    let mut snapshots = txn.open_table(SNAPSHOT).map_err(db_error)?;
+    snapshots
+        .retain_in(..(whole.number, 0, 0), |_, _| false)
+        .map_err(db_error)?;
+    let mut log = txn.open_table(LOG).map_err(db_error)?;
+    log.retain_in(..(whole.log_from, 0), |_, _| false)
+        .map_err(db_error)?;
+    tracing::debug!(number = whole.number, "snapshot taken");
+    Ok(())
 }
 
 /// The chunks of a table's rows with their numbers, up to the first that cannot be read: then `failed` says why.

@@ -1,4 +1,4 @@
-//! The store's thread: takes all calls that wait, makes their effects durable together, then lets their answers go.
+//! The store's thread: takes all calls that wait, and has their effects made durable together; then their answers go.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use windlass_core::machine::Machine;
 use windlass_core::store::Call;
 
 use super::EmbeddedError;
-use super::disk::Disk;
 use super::group::{Clients, Group, Name};
+use super::writer::Writer;
 use crate::clock::Clock;
 use crate::store::{Answers, Owed};
 
@@ -50,7 +50,8 @@ pub(super) enum Message {
 #[derive(Debug)]
 pub(super) struct Engine<C> {
     kv: Kv,
-    disk: Option<Disk>,
+    /// Whether what changes is to be written down.
+    durable: bool,
     clock: C,
     clients: Clients,
     group: Group,
@@ -58,10 +59,10 @@ pub(super) struct Engine<C> {
 }
 
 impl<C: Clock> Engine<C> {
-    pub(super) fn new(kv: Kv, disk: Option<Disk>, clock: C) -> Self {
+    pub(super) fn new(kv: Kv, durable: bool, clock: C) -> Self {
         Self {
             kv,
-            disk,
+            durable,
             clock,
             clients: Clients::default(),
             group: Group::default(),
@@ -70,26 +71,36 @@ impl<C: Clock> Engine<C> {
     }
 
     /// Serves until it is told to stop, or cannot keep its promises any more. Whatever is not durable then is never
-    /// answered but by its loss.
-    pub(super) fn run(mut self, inbox: &Receiver<Message>) -> Result<(), EmbeddedError> {
-        loop {
-            let go_on = self.take_group(inbox);
-            if let Some(disk) = &mut self.disk
-                && let Err(error) = disk.commit(self.group.log(), &self.kv)
-            {
-                tracing::error!(%error, "the store stops: it cannot write");
-                return Err(error);
+    /// answered but by its loss. Without a writer, all is let go at once.
+    pub(super) fn run(
+        mut self,
+        inbox: &Receiver<Message>,
+        writer: Option<Writer>,
+    ) -> Result<(), EmbeddedError> {
+        assert_eq!(
+            self.durable,
+            writer.is_some(),
+            "what is written has a writer"
+        );
+        let Some(mut writer) = writer else {
+            while self.take_group(inbox) {
+                self.group.release();
             }
-            self.group.release(&self.clients);
-            if !go_on {
-                return Ok(());
+            self.group.release();
+            return Ok(());
+        };
+        loop {
+            let told_to_go_on = self.take_group(inbox);
+            let is_taken = writer.take(&mut self.group, &self.kv);
+            if !(told_to_go_on && is_taken) {
+                return writer.finish();
             }
         }
     }
 
     /// Serves a store without a disk until nobody can ask it any more.
     pub(super) async fn serve(mut self, mut inbox: UnboundedReceiver<Message>) {
-        assert!(self.disk.is_none(), "a disk would hold up its runtime");
+        assert!(!self.durable, "a disk would hold up its runtime");
         let mut batch = Vec::new();
         loop {
             let lease_ends = self.kv.deadline().map(|(at, _)| at);
@@ -107,7 +118,7 @@ impl<C: Clock> Engine<C> {
                     return;
                 }
             }
-            self.group.release(&self.clients);
+            self.group.release();
         }
     }
 
@@ -158,6 +169,7 @@ impl<C: Clock> Engine<C> {
 
     fn handle(&mut self, input: Input, owed: Option<(Name, Owed)>) {
         self.kv.handle(self.clock.now(), input, &mut self.effects);
-        self.group.add(&mut self.effects, owed, self.disk.is_some());
+        self.group
+            .add(&self.clients, &mut self.effects, owed, self.durable);
     }
 }

@@ -50,18 +50,18 @@ impl Clients {
         self.watches.retain(|(of, _)| *of != client);
     }
 
-    /// Hands over an answer, unless its client is gone.
-    fn give(&self, (client, op): Name, answer: Answer) {
-        if let Some(answers) = self.answers.get(&client) {
-            answers.give(op, answer);
-        }
+    /// Where a client's answers go, unless it is gone.
+    fn of(&self, client: ClientId) -> Option<Answers> {
+        self.answers.get(&client).cloned()
     }
 }
 
 impl Drop for Clients {
     fn drop(&mut self) {
-        for name in &self.watches {
-            self.give(*name, Answer::View(ViewEvent::Lost));
+        for (client, op) in &self.watches {
+            if let Some(answers) = self.answers.get(client) {
+                answers.give(*op, Answer::View(ViewEvent::Lost));
+            }
         }
     }
 }
@@ -79,10 +79,17 @@ pub(super) struct Group {
 
 #[derive(Debug)]
 struct News {
-    name: Name,
-    /// Set for the first news of a watch, which a call waits for.
-    owed: Option<Owed>,
+    op: OpId,
+    to: Recipient,
     event: ViewEvent,
+}
+
+#[derive(Debug)]
+enum Recipient {
+    /// Of the first news of a watch, which a call waits for.
+    Caller(Owed),
+    /// Whose watch it is.
+    Follower(Answers),
 }
 
 impl Group {
@@ -99,6 +106,7 @@ impl Group {
     /// Adds what one input caused.
     pub(super) fn add(
         &mut self,
+        clients: &Clients,
         effects: &mut Vec<Effect>,
         mut owed: Option<(Name, Owed)>,
         durable: bool,
@@ -114,15 +122,23 @@ impl Group {
                 Effect::Answer { client, op, answer } => {
                     let name = (client, op);
                     let own = owed.take_if(|(of, _)| *of == name).map(|(_, owed)| owed);
-                    self.add_answer(name, own, answer);
+                    self.add_answer(clients, name, own, answer);
                 }
             }
         }
     }
 
-    fn add_answer(&mut self, name: Name, owed: Option<Owed>, answer: Answer) {
+    fn add_answer(&mut self, clients: &Clients, name: Name, owed: Option<Owed>, answer: Answer) {
         match answer {
-            Answer::View(event) => self.add_news(name, owed, event),
+            Answer::View(event) => {
+                let to = owed
+                    .map(Recipient::Caller)
+                    .or_else(|| clients.of(name.0).map(Recipient::Follower));
+                // Who is gone hears nothing.
+                if let Some(to) = to {
+                    self.add_news(name, to, event);
+                }
+            }
             Answer::Txn(_)
             | Answer::Read(_)
             | Answer::Lease(_)
@@ -136,7 +152,7 @@ impl Group {
     }
 
     /// Adds news of a watch. Changes in a row become one piece of news: fewer, larger ones cost the reader less.
-    fn add_news(&mut self, name: Name, owed: Option<Owed>, event: ViewEvent) {
+    fn add_news(&mut self, name: Name, to: Recipient, event: ViewEvent) {
         let last = self.last.get(&name).map(|at| &mut self.news[*at].event);
         match (last, event) {
             (
@@ -156,24 +172,25 @@ impl Group {
             }
             (_, event) => {
                 self.last.insert(name, self.news.len());
-                self.news.push(News { name, owed, event });
+                let op = name.1;
+                self.news.push(News { op, to, event });
             }
         }
     }
 
     /// Lets everything go: it is durable.
-    pub(super) fn release(&mut self, clients: &Clients) {
+    pub(super) fn release(&mut self) {
         self.calls = 0;
         self.log.clear();
         self.last.clear();
         for (owed, answer) in self.answers.drain(..) {
             owed.give(answer);
         }
-        for News { name, owed, event } in self.news.drain(..) {
+        for News { op, to, event } in self.news.drain(..) {
             let answer = Answer::View(event);
-            match owed {
-                Some(owed) => owed.give(answer),
-                None => clients.give(name, answer),
+            match to {
+                Recipient::Caller(owed) => owed.give(answer),
+                Recipient::Follower(answers) => answers.give(op, answer),
             }
         }
     }

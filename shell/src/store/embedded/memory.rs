@@ -26,7 +26,7 @@ impl MemoryStore {
     /// An empty store. To be called within a tokio runtime, which then runs it.
     pub fn start(clock: impl Clock) -> Self {
         let (calls, inbox) = mpsc::unbounded_channel();
-        let engine = Engine::new(Kv::new(Options::default().limits), None, clock);
+        let engine = Engine::new(Kv::new(Options::default().limits), false, clock);
         Self {
             calls,
             clients: AtomicU64::new(0),

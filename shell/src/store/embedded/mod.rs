@@ -1,13 +1,16 @@
 //! The store inside this process: the pure [`Kv`] on a thread of its own, made durable by a log in an embedded database.
 //!
-//! Calls that wait together are handled together and made durable together, by one fsync. Answers and news of watches
-//! leave only after the fsync that covers them, so nobody ever knows what a crash can take back.
+//! Calls that wait together are handled together and made durable together, by one fsync, on a second thread: while the
+//! disk writes one group, the next one is handled. Answers and news of watches leave only after the fsync that covers
+//! them, so nobody ever knows what a crash can take back.
 
 mod chunk;
 mod disk;
 mod engine;
 mod group;
 mod memory;
+mod snapshot;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,8 @@ use windlass_core::store::Call;
 use self::disk::Disk;
 use self::engine::{Engine, Message};
 pub use self::memory::MemoryStore;
+use self::snapshot::Snapshots;
+use self::writer::Writer;
 use super::{Answers, Owed, StorePort};
 use crate::clock::Clock;
 
@@ -103,9 +108,9 @@ impl EmbeddedStore {
         clock: impl Clock,
         options: Options,
     ) -> Result<Self, EmbeddedError> {
-        let (disk, kv) = Disk::open(dir, options, clock.now())?;
+        let (disk, snapshots, kv) = Disk::open(dir, options, clock.now())?;
         tracing::info!(dir = %dir.display(), revision = %kv.revision(), keys = kv.len(), "store opened");
-        Self::start(kv, Some(disk), clock)
+        Self::start(kv, Some((disk, snapshots)), clock)
     }
 
     /// A store that is forgotten when it is dropped.
@@ -113,16 +118,23 @@ impl EmbeddedStore {
         Self::start(Kv::new(Options::default().limits), None, clock)
     }
 
-    fn start(kv: Kv, disk: Option<Disk>, clock: impl Clock) -> Result<Self, EmbeddedError> {
+    fn start(
+        kv: Kv,
+        disk: Option<(Disk, Snapshots)>,
+        clock: impl Clock,
+    ) -> Result<Self, EmbeddedError> {
         let (calls, inbox) = mpsc::channel();
-        let engine = Engine::new(kv, disk, clock);
+        let engine = Engine::new(kv, disk.is_some(), clock);
+        let writer = disk
+            .map(|(disk, snapshots)| Writer::start(disk, snapshots, calls.clone()))
+            .transpose()?;
         let (alive, stopped) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
                 // Dropped when the thread ends, however it ends.
                 let _alive = alive;
-                engine.run(&inbox)
+                engine.run(&inbox, writer)
             })?;
         Ok(Self {
             calls,

@@ -177,8 +177,8 @@ impl Plug {
             ..Options::default()
         };
         let clock = SystemClock::start();
-        let (disk, kv) = Disk::load(db, options, clock.now()).unwrap();
-        EmbeddedStore::start(kv, Some(disk), clock).unwrap()
+        let (disk, snapshots, kv) = Disk::load(db, options, clock.now()).unwrap();
+        EmbeddedStore::start(kv, Some((disk, snapshots)), clock).unwrap()
     }
 }
 
