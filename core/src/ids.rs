@@ -42,6 +42,12 @@ impl TaskId {
         self.0.as_u128()
     }
 
+    /// Appends the one spelling that keys use.
+    pub(crate) fn spell(self, out: &mut String) {
+        let mut buffer = Uuid::encode_buffer();
+        out.push_str(self.0.as_hyphenated().encode_lower(&mut buffer));
+    }
+
     /// The smallest id of a task created at `wall` or later.
     pub fn floor_of(wall: Wall) -> Self {
         Self(Uuid::from_u128(u128::from(wall.as_millis()) << 80))

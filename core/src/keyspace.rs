@@ -1,10 +1,13 @@
 //! The only place that spells keys. The order of keys is the order of the queue.
 
+mod spelling;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::spelling::Spelling;
 use crate::ids::{LockName, NodeId, Priority, QueueName, TaskId};
 use crate::time::Wall;
 
@@ -26,37 +29,53 @@ impl Key {
 
     /// The task's own record.
     pub fn task(id: TaskId) -> Self {
-        Self(format!("/tasks/{id}").into())
+        Spelling::new("/tasks/").task(id).key()
     }
 
     /// How the task ended.
     pub fn outcome(id: TaskId) -> Self {
-        Self(format!("/tasks/{id}/outcome").into())
+        Spelling::new("/tasks/").task(id).text("/outcome").key()
     }
 
     /// How often an operator ran the task again.
     pub fn run(id: TaskId) -> Self {
-        Self(format!("/tasks/{id}/run").into())
+        Spelling::new("/tasks/").task(id).text("/run").key()
     }
 
     /// A waiting task.
     pub fn entry(queue: &QueueName, place: Place) -> Self {
-        Self(format!("/queues/{queue}/{place}").into())
+        Spelling::new("/queues/")
+            .text(queue.as_str())
+            .text("/")
+            .place(place)
+            .key()
     }
 
     /// One attempt of a task, given to `worker`.
     pub fn claim(worker: &NodeId, place: Place) -> Self {
-        Self(format!("/queues/@{worker}/{place}").into())
+        Spelling::new("/queues/@")
+            .text(worker.as_str())
+            .text("/")
+            .place(place)
+            .key()
     }
 
     /// A task that is not due before `due`.
     pub fn delayed(due: Wall, task: TaskId) -> Self {
-        Self(format!("/delayed/{:013}_{task}", due.as_millis()).into())
+        Spelling::new("/delayed/")
+            .millis(due)
+            .text("_")
+            .task(task)
+            .key()
     }
 
     /// A task whose attempts are spent.
     pub fn dead(queue: &QueueName, task: TaskId) -> Self {
-        Self(format!("/dead/{queue}/{task}").into())
+        Spelling::new("/dead/")
+            .text(queue.as_str())
+            .text("/")
+            .task(task)
+            .key()
     }
 
     /// A queue's settings.
@@ -76,7 +95,7 @@ impl Key {
 
     /// What a worker takes now.
     pub fn offer(worker: &NodeId) -> Self {
-        Self(format!("/offers/{worker}").into())
+        Spelling::new("/offers/").text(worker.as_str()).key()
     }
 
     /// A lane of a process.
