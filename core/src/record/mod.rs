@@ -63,13 +63,18 @@ impl<'de> Deserialize<'de> for Version {
     }
 }
 
+/// How long most records are at most, in bytes.
+const ENCODED_MOSTLY: usize = 1_024;
+
 /// A record: something that is stored under a key.
 pub trait Record: Serialize + DeserializeOwned {
     /// The record as a value of the store.
     fn encode(&self) -> Value {
-        Value::from(
-            serde_json::to_vec(self).expect("records have string keys and no failing parts"),
-        )
+        // Values live long and records are small: room for nearly all of them, then exactly what is needed.
+        let mut text = Vec::with_capacity(ENCODED_MOSTLY);
+        serde_json::to_writer(&mut text, self)
+            .expect("records have string keys and no failing parts");
+        Value::from(&*text)
     }
 
     /// The record in `value`.

@@ -27,7 +27,7 @@ pub struct Digest {
 }
 
 /// The part of a key's share that does not depend on its revision.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyHash(u64);
 
 impl KeyHash {

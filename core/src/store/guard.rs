@@ -1,27 +1,34 @@
 //! Guards and writes: the parts of a transaction.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ids::{LeaseId, Revision};
 use crate::keyspace::{Key, Range};
 
-/// An encoded record.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(transparent)]
-pub struct Value(Bytes);
+/// An encoded record. A clone shares it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Value(Arc<[u8]>);
 
 impl Value {
     /// The encoded bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+}
 
-    /// The encoded bytes, shared.
-    pub fn into_bytes(self) -> Bytes {
-        self.0
+impl Default for Value {
+    fn default() -> Self {
+        Self::from(&[][..])
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.into())
     }
 }
 
@@ -31,9 +38,16 @@ impl From<Vec<u8>> for Value {
     }
 }
 
-impl From<Bytes> for Value {
-    fn from(bytes: Bytes) -> Self {
-        Self(bytes)
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    /// From bytes, or from a list of numbers, as formats without bytes have them.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::from(&*Bytes::deserialize(deserializer)?))
     }
 }
 

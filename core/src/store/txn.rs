@@ -1,10 +1,10 @@
 //! Transactions: legal by construction, so that no store ever has to refuse one for its shape.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::digest::KeyHash;
 use super::guard::{Found, Guard, GuardIx, Write};
 use crate::ids::Revision;
 use crate::keyspace::{Key, Range};
@@ -63,9 +63,39 @@ struct Contents {
     guards: Vec<Guard>,
     writes: Vec<Write>,
     bytes: usize,
-    guarded: BTreeMap<Key, GuardIx>,
-    keys: BTreeSet<Key>,
+    guarded: KeyIndex,
+    written: KeyIndex,
     ranges: Vec<Range>,
+}
+
+/// Where in a list of at most [`OPS_MAX`] something with a certain key stands: by the keys' hashes, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct KeyIndex(Vec<(KeyHash, u16)>);
+
+impl KeyIndex {
+    /// Everything that may have a key with this hash, the last that was added last.
+    fn may_have(&self, hash: KeyHash) -> impl DoubleEndedIterator<Item = usize> {
+        let from = self.0.partition_point(|(other, _)| *other < hash);
+        let same = self.0[from..]
+            .iter()
+            .take_while(move |(other, _)| *other == hash);
+        let all: &[_] = &self.0[from..from + same.count()];
+        all.iter().map(|(_, at)| usize::from(*at))
+    }
+
+    fn add(&mut self, hash: KeyHash, at: usize) {
+        let at = u16::try_from(at).expect("a transaction has at most OPS_MAX of each");
+        let place = self.0.partition_point(|(other, _)| *other <= hash);
+        self.0.insert(place, (hash, at));
+    }
+}
+
+/// The one key that is written, unless it is a range.
+fn key_of(write: &Write) -> Option<&Key> {
+    match write {
+        Write::Put { key, .. } | Write::Delete { key } => Some(key),
+        Write::DeleteRange { .. } => None,
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,7 +142,7 @@ impl Txn {
 
     /// Whether it writes this very key, by itself.
     pub fn writes_key(&self, key: &Key) -> bool {
-        self.0.keys.contains(key)
+        self.0.writes(key)
     }
 
     /// Whether it would change nothing.
@@ -155,7 +185,7 @@ impl Contents {
             self.bytes += write.size() + FRAMING;
             match &write {
                 Write::Put { key, .. } | Write::Delete { key } => {
-                    self.keys.insert(key.clone());
+                    self.written.add(KeyHash::of(key), self.writes.len());
                 }
                 Write::DeleteRange { range } => self.ranges.push(range.clone()),
             }
@@ -169,30 +199,36 @@ impl Contents {
     }
 
     fn add_guard(&mut self, guard: Guard) -> GuardIx {
-        if let Some(known) = self.known(&guard) {
+        let hash = KeyHash::of(guard.key());
+        if let Some(known) = self.known(hash, &guard) {
             return known;
         }
         let ix =
             u16::try_from(self.guards.len()).expect("a transaction has at most OPS_MAX guards");
         self.bytes += guard.key().as_str().len() + FRAMING;
-        self.guarded.insert(guard.key().clone(), GuardIx(ix));
+        self.guarded.add(hash, self.guards.len());
         self.guards.push(guard);
         GuardIx(ix)
     }
 
-    /// The last guard on the same key, if it is the same guard.
-    fn known(&self, guard: &Guard) -> Option<GuardIx> {
-        self.guarded
-            .get(guard.key())
-            .copied()
-            .filter(|ix| self.guards[usize::from(ix.0)] == *guard)
+    /// The same guard, if it is there.
+    fn known(&self, hash: KeyHash, guard: &Guard) -> Option<GuardIx> {
+        let mut same = self.guarded.may_have(hash);
+        same.find(|at| self.guards[*at] == *guard)
+            .and_then(|at| u16::try_from(at).ok())
+            .map(GuardIx)
+    }
+
+    fn writes(&self, key: &Key) -> bool {
+        let mut same = self.written.may_have(KeyHash::of(key));
+        same.any(|at| key_of(&self.writes[at]) == Some(key))
     }
 
     fn fits(&self, step: &Step, ops_max: usize, bytes_max: usize) -> Result<(), TxnError> {
         let new_guards = step
             .guards
             .iter()
-            .filter(|guard| self.known(guard).is_none())
+            .filter(|guard| self.known(KeyHash::of(guard.key()), guard).is_none())
             .count();
         if self.guards.len() + new_guards > ops_max
             || self.writes.len() + step.writes.len() > ops_max
@@ -212,31 +248,33 @@ impl Contents {
         if self.bytes + more > bytes_max {
             return Err(TxnError::TooLarge);
         }
-        let own_ranges = step.writes.iter().filter_map(|write| match write {
+        if self.writes_twice_with(&step.writes) {
+            return Err(TxnError::WrittenTwice);
+        }
+        Ok(())
+    }
+
+    /// Whether a key would be written twice, by itself or by a range.
+    fn writes_twice_with(&self, more: &[Write]) -> bool {
+        let own_ranges = more.iter().filter_map(|write| match write {
             Write::DeleteRange { range } => Some(range),
             Write::Put { .. } | Write::Delete { .. } => None,
         });
-        let ranges: Vec<&Range> = self.ranges.iter().chain(own_ranges).collect();
-        let mut own = BTreeSet::new();
-        for write in &step.writes {
-            let twice = match write {
-                Write::Put { key, .. } | Write::Delete { key } => {
-                    !own.insert(key)
-                        || self.keys.contains(key)
-                        || ranges.iter().any(|range| range.contains(key))
-                }
-                // What else the step itself writes is looked for in its ranges above.
-                Write::DeleteRange { range } => self
-                    .keys
-                    .range(range.from.clone()..)
-                    .next()
-                    .is_some_and(|key| range.contains(key)),
-            };
-            if twice {
-                return Err(TxnError::WrittenTwice);
+        let in_a_range =
+            |key: &Key| (self.ranges.iter().chain(own_ranges.clone())).any(|it| it.contains(key));
+        more.iter().enumerate().any(|(at, write)| match write {
+            Write::Put { key, .. } | Write::Delete { key } => {
+                let before = &more[..at];
+                before.iter().any(|other| key_of(other) == Some(key))
+                    || self.writes(key)
+                    || in_a_range(key)
             }
-        }
-        Ok(())
+            // What else the step itself writes is looked for in its ranges above.
+            Write::DeleteRange { range } => {
+                let mut written = self.writes.iter().filter_map(key_of);
+                written.any(|key| range.contains(key))
+            }
+        })
     }
 }
 

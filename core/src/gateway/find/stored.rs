@@ -231,13 +231,13 @@ impl Windows {
                 .last()
                 .is_some_and(|it| Range::of_task(id).contains(&it.key))
         };
-        let cut = match tasks().last() {
+        let cut = match tasks().next_back() {
             Some((at, id)) if ends_in(id) => at,
             Some(_) => items.len(),
             None => 0,
         };
         let whole = || tasks().filter(|(at, _)| *at < cut).map(|(_, id)| id);
-        if let Some(last) = whole().last() {
+        if let Some(last) = whole().next_back() {
             let first = whole().next().unwrap_or(last);
             self.width = (last.as_u128() - first.as_u128()).saturating_mul(2).max(1);
             self.reached = Some(Reached::Position(last));
@@ -255,7 +255,7 @@ impl Windows {
             let tasks = items.iter().enumerate().filter_map(task_at);
             tasks.map(|(_, id)| id.as_u128())
         };
-        let (Some(first), Some(last)) = (ids().next(), ids().last()) else {
+        let (Some(first), Some(last)) = (ids().next(), ids().next_back()) else {
             self.width = (self.width / 2).max(1);
             return;
         };
