@@ -51,6 +51,9 @@
 //! - From 1,000 seeds on a run fails when any kind of fault, or any of the [`marks`], was never hit.
 //! - One seed in a hundred is run twice and must give the same hash.
 //!
+//! # Several cells
+//! [`cells`] simulates a plan, not the product: several stores, and queues that move between them (`windlass-sim cells`).
+//!
 //! # What is not modelled
 //! - **The shell**: the driver's loop, tokio, sockets, the HTTP API, the executor and its guardian, the etcd client, the
 //!   embedded store's file. Tier 2 (`windlass-sim shell`) runs the driver's loop; the black-box tests the rest.
@@ -67,6 +70,7 @@ mod ambush;
 pub mod attempt;
 pub mod audit;
 pub mod book;
+pub mod cells;
 pub mod checkers;
 pub mod clients;
 pub mod clock;
