@@ -90,6 +90,11 @@ sim: ## Simulate SEEDS clusters under faults, tier 1
 	@$(call need,SIM,the simulator)
 	$(CARGO) run --profile sim --locked -p windlass-sim -- run --seeds $(FIRST)..$(LAST)
 
+.PHONY: cells
+cells: ## Simulate the plan for several cells: SEEDS runs in which queues move between stores, then its planted mistakes
+	$(CARGO) run --profile sim --locked -p windlass-sim -- cells --seeds $(FIRST)..$(LAST)
+	$(CARGO) run --profile sim --locked -p windlass-sim -- cells --planted --seeds $(FIRST)..$(LAST)
+
 .PHONY: explore
 explore: ## Try every fault, and every two, at every call of small stories
 	$(CARGO) run --profile sim --locked -p windlass-sim -- explore

@@ -5,6 +5,7 @@
     reason = "what a command line is for"
 )]
 
+mod cells;
 mod explore;
 mod planted;
 mod pool;
@@ -45,6 +46,8 @@ enum Command {
     Planted(planted::Planted),
     /// Cut a failing scenario down to what it needs to fail.
     Shrink(replay::Shrink),
+    /// Simulate the plan for several cells: queues that move between stores.
+    Cells(cells::Cells),
     /// Run the shell's real driver loop on a simulated executor, one process a seed.
     Shell(shell::Shell),
 }
@@ -83,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Explore(explore) => explore.run(),
         Command::Planted(planted) => planted.run(),
         Command::Shrink(shrink) => shrink.run(),
+        Command::Cells(cells) => cells.run(),
         Command::Shell(shell) => shell.run(),
     };
     match verdict {
