@@ -164,7 +164,7 @@ impl Ready {
         kind: &TaskType,
         view: &ClusterView,
     ) -> Option<Strategy> {
-        if !self.heads.is_empty() && !planted!("P-at-once-past-the-line") {
+        if !self.heads.is_empty() {
             return None;
         }
         let Some(tasks) = self.classes.get(&(queue.clone(), kind.clone())) else {
@@ -172,8 +172,7 @@ impl Ready {
             return (!config.paused).then_some(config.strategy);
         };
         let nobody_waits = tasks.mine.is_empty() && tasks.foreign.is_empty();
-        let open = nobody_waits || planted!("P-at-once-past-the-line");
-        (open && !tasks.paused).then_some(tasks.strategy)
+        (nobody_waits && !tasks.paused).then_some(tasks.strategy)
     }
 
     /// Takes the first candidate out: it is being placed.

@@ -185,6 +185,39 @@ fn what_finds_no_slot_waits_and_whoever_comes_later_waits_behind_it() {
     assert!(rig.found(&first).is_none(), "who waited longest was first");
 }
 
+/// Everything arrives, and only the news of it come back: the fates of transactions stay open.
+fn hear_news_only(rig: &mut Rig<Server>) {
+    rig.arrive_all();
+    while let Some(ix) = rig
+        .answers
+        .iter()
+        .position(|(_, answer)| matches!(answer, Answer::View(_)))
+    {
+        rig.deliver(ix);
+    }
+    rig.flush();
+}
+
+#[test]
+fn a_free_slot_is_kept_for_who_waits_while_every_lane_is_busy() {
+    let mut rig = Rig::new(limits(), |now| Server::new(server_config(), 7, now));
+    rig.run_until(|rig| rig.machine.is_ready());
+    submit(&mut rig, 1, (0..6).map(|_| spec()).collect());
+    rig.settle();
+    // Two lanes give out two tasks each, and nothing is heard of their fates.
+    for worker in ["w1", "w2", "w3"] {
+        worker_comes(&mut rig, worker);
+        hear_news_only(&mut rig);
+    }
+    hear_news_only(&mut rig);
+    assert_eq!(spread(&rig), (2, claims([("w1", 2), ("w2", 2)])));
+    submit(&mut rig, 2, vec![spec()]);
+    hear_news_only(&mut rig);
+    assert_eq!(spread(&rig), (3, claims([("w1", 2), ("w2", 2)])));
+    rig.settle();
+    assert_eq!(spread(&rig), (1, claims([("w1", 2), ("w2", 2), ("w3", 2)])));
+}
+
 #[test]
 fn a_task_of_a_paused_queue_or_of_a_later_time_waits() {
     let mut rig = ready();
