@@ -27,6 +27,7 @@ pub(super) struct Latency {
     to_start_us: Mutex<Vec<u64>>,
     to_end_us: Mutex<Vec<u64>>,
     refused: AtomicU64,
+    lost: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +69,16 @@ impl Latency {
     /// A submitter has learned that its task, which was acknowledged so long ago, has ended.
     pub(super) fn ended(&self, wait: Duration) {
         lock(&self.to_end_us).push(micros(wait));
+    }
+
+    /// Nobody tells whether a task that was followed has ended.
+    pub(super) fn lost_sight(&self) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Of how many tasks nobody did.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// So many submissions must be made again.

@@ -78,6 +78,7 @@ pub async fn limit(
         store: name,
         tasks: plan.tasks,
         refused: 0,
+        ends_unknown: 0,
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
         submit_to_start_ms: None,

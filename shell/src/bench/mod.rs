@@ -55,6 +55,8 @@ pub struct Measured {
     pub tasks: u64,
     /// How often a task was refused for want of room in the store, and submitted again later.
     pub refused: u64,
+    /// Of how many of the tasks that were followed to their end nobody told it: they are missing in `submit_to_end_ms`.
+    pub ends_unknown: u64,
     /// From the first submission to the last recorded completion.
     pub seconds: f64,
     /// Tasks by seconds.

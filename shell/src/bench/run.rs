@@ -68,6 +68,7 @@ pub async fn run(
         store: name,
         tasks: plan.tasks,
         refused: latency.refusals(),
+        ends_unknown: latency.lost(),
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
         submit_to_start_ms: latency.to_start(),
@@ -147,18 +148,18 @@ async fn submit_at(
     Ok(())
 }
 
-/// Waits as a client does until a task has ended.
-async fn follow(gateway: Gateway, task: TaskId, latency: Arc<Latency>) -> anyhow::Result<()> {
+/// Waits as a client does until a task has ended, and counts those whose end nobody tells.
+async fn follow(gateway: Gateway, task: TaskId, latency: Arc<Latency>) {
     let acknowledged = Instant::now();
     let wait = Some(ASK_MAX);
     let reply = gateway.ask(Request::Get { task, wait }, ASK_MAX * 2).await;
-    let Reply::Task(shown) = reply else {
-        bail!("nothing is told of a task: {reply:?}");
-    };
-    if shown.state.has_ended() {
+    if let Reply::Task(shown) = reply
+        && shown.state.has_ended()
+    {
         latency.ended(acknowledged.elapsed());
+    } else {
+        latency.lost_sight();
     }
-    Ok(())
 }
 
 /// Submits, again and again while the store has no room.
@@ -167,7 +168,7 @@ async fn ask(
     specs: Vec<TaskSpec>,
     latency: &Arc<Latency>,
 ) -> anyhow::Result<()> {
-    let (mut left, mut followed) = (specs, JoinSet::new());
+    let mut left = specs;
     while !left.is_empty() {
         let fates = match gateway.ask(Request::Submit(left.clone()), ASK_MAX).await {
             Reply::Submitted(fates) => fates,
@@ -200,7 +201,8 @@ async fn ask(
                 Submitted::Accepted { id, .. } => {
                     latency.acknowledged(id);
                     if latency.awaits_end(id) {
-                        followed.spawn(follow(gateway.clone(), id, Arc::clone(latency)));
+                        // A submission makes room for the next one when it is answered, not when its tasks have ended.
+                        tokio::spawn(follow(gateway.clone(), id, Arc::clone(latency)));
                     }
                 }
                 Submitted::Refused(Refusal::NoRoom) => refused.push(spec),
@@ -216,8 +218,6 @@ async fn ask(
             sleep(AGAIN_AFTER).await;
         }
     }
-    // A submission makes room for the next one when it is answered, not when its tasks have ended.
-    followed.detach_all();
     Ok(())
 }
 
@@ -236,5 +236,36 @@ async fn complete(statuses: &[Arc<WorkerStatus>], tasks: u64) -> anyhow::Result<
             bail!("{done} of {tasks} tasks were completed, and then none for {STALLED:?}");
         }
         sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gateway that gives this reply to everybody.
+    fn replies(reply: fn() -> Reply) -> Gateway {
+        let (sender, mut asked) = tokio::sync::mpsc::unbounded_channel();
+        let gateway = Gateway::new(move |id, _| {
+            // The test may be over.
+            let _ = sender.send(id);
+        });
+        let answering = gateway.clone();
+        tokio::spawn(async move {
+            while let Some(id) = asked.recv().await {
+                answering.reply(id, reply());
+            }
+        });
+        gateway
+    }
+
+    #[tokio::test]
+    async fn a_task_whose_end_nobody_tells_is_counted_as_one_that_could_not_be_followed() {
+        let task: TaskId = "00000000-0000-7000-8000-000000000001".parse().unwrap();
+        for reply in [|| Reply::NotFound, || Reply::NotReady] {
+            let latency = Arc::new(Latency::new(true));
+            follow(replies(reply), task, Arc::clone(&latency)).await;
+            assert_eq!((latency.lost(), latency.to_end()), (1, None));
+        }
     }
 }
