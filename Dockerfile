@@ -19,7 +19,7 @@ COPY core/Cargo.toml core/
 COPY shell/Cargo.toml shell/
 RUN sed -i 's/^members = .*/members = ["core", "shell"]/' Cargo.toml \
     && mkdir -p core/src core/benches shell/src shell/tests \
-    && touch core/src/lib.rs core/benches/balance.rs shell/src/lib.rs shell/tests/executor.rs \
+    && touch core/src/lib.rs core/benches/main.rs shell/src/lib.rs shell/tests/executor.rs \
     && echo 'fn main() {}' > shell/src/main.rs \
     && cargo build --release -p windlass
 

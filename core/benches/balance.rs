@@ -1,80 +1,80 @@
-//! Placement decisions a second, with 10,000 workers that are half full. A decision is a pick that is held, with the
-//! release of an older one, so that the load stays as it is.
-#![allow(
-    clippy::disallowed_types,
-    clippy::print_stdout,
-    reason = "a benchmark reads the clock and prints"
-)]
+//! Placement decisions, with workers that are half full. A decision is a pick that is held, with the release of an older
+//! one, so that the load stays as it is.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::hint::black_box;
 
+use criterion::{BenchmarkId, Criterion, Throughput};
 use windlass_core::balance::{Capacity, Pool, Strategy};
 use windlass_core::ids::NodeId;
 use windlass_core::rng::Rng;
 
-const WORKERS: usize = 10_000;
+use crate::samples::node;
+
 const SLOTS: u32 = 8;
-const DECISIONS: u32 = 200_000;
-/// The best one counts: what else the machine does only slows a round down.
-const ROUNDS: u32 = 20;
 
-fn half_full(strategy: Strategy, ids: &[NodeId], rng: &mut Rng) -> (Pool, VecDeque<NodeId>) {
-    let mut pool = Pool::default();
-    for (n, id) in ids.iter().enumerate() {
-        let capacity = Capacity {
-            slots: SLOTS,
-            weight: 1 + u32::try_from(n % 4).expect("below four"),
-            cpu_permille: u16::try_from(n % 1_000).expect("below a thousand"),
-        };
-        pool.set(id.clone(), capacity);
-    }
-    let mut running = VecDeque::new();
-    while pool.free() * 2 > pool.slots() {
-        let worker = pool
-            .pick(strategy, rng)
-            .expect("half of the slots are free");
-        pool.hold(&worker);
-        running.push_back(worker);
-    }
-    (pool, running)
+/// A pool under a steady load.
+struct Load {
+    pool: Pool,
+    strategy: Strategy,
+    running: VecDeque<NodeId>,
+    rng: Rng,
 }
 
-fn measure(strategy: Strategy, what: &str, ids: &[NodeId]) {
-    let mut rng = Rng::new(1);
-    let (mut pool, mut running) = half_full(strategy, ids, &mut rng);
-    let mut best = Duration::MAX;
-    for _ in 0..ROUNDS {
-        let begun = Instant::now();
-        for _ in 0..DECISIONS {
-            let ended = running.pop_front().expect("half of the slots are taken");
-            pool.release(&ended);
-            let worker = pool
-                .pick(strategy, &mut rng)
-                .expect("half of the slots are free");
-            pool.hold(&worker);
-            running.push_back(worker);
+impl Load {
+    fn half_full(strategy: Strategy, workers: u64) -> Self {
+        let (mut pool, mut rng) = (Pool::default(), Rng::new(1));
+        for n in 0..workers {
+            let capacity = Capacity {
+                slots: SLOTS,
+                weight: 1 + u32::try_from(n % 4).expect("below four"),
+                cpu_permille: u16::try_from(rng.below(1_000)).expect("below a thousand"),
+            };
+            pool.set(node(n), capacity);
         }
-        best = best.min(begun.elapsed());
+        let mut load = Self {
+            pool,
+            strategy,
+            running: VecDeque::new(),
+            rng,
+        };
+        while load.pool.free() * 2 > load.pool.slots() {
+            load.place();
+        }
+        load
     }
-    let rate = u128::from(DECISIONS) * 1_000_000_000 / best.as_nanos();
-    println!("{strategy:<12} {what:<12} {rate:>10} decisions/s");
+
+    fn place(&mut self) {
+        let worker = self.pool.pick(self.strategy, &mut self.rng);
+        let worker = worker.expect("half of the slots are free");
+        self.pool.hold(&worker);
+        self.running.push_back(black_box(worker));
+    }
+
+    fn decide(&mut self) {
+        let ended = self.running.pop_front();
+        let ended = ended.expect("half of the slots are taken");
+        self.pool.release(&ended);
+        self.place();
+    }
 }
 
-fn main() {
-    let id = |text: String| text.parse().expect("a legal name");
-    let numbered: Vec<NodeId> = (0..WORKERS).map(|n| id(format!("worker-{n:05}"))).collect();
-    let mut rng = Rng::new(2);
-    let random: Vec<NodeId> = (0..WORKERS)
-        .map(|_| id(format!("{:016x}{:016x}", rng.draw(), rng.draw())))
-        .collect();
+pub(crate) fn measure(criterion: &mut Criterion) {
+    // What reads the results knows this name, and those of the strategies.
+    let mut group = criterion.benchmark_group("placement");
+    group.throughput(Throughput::Elements(1));
     for strategy in [
         Strategy::LeastLoad,
         Strategy::RoundRobin,
         Strategy::Random,
         Strategy::Weighted,
     ] {
-        measure(strategy, "numbered ids", &numbered);
-        measure(strategy, "random ids", &random);
+        for workers in [10, 1_000, 10_000] {
+            let mut load = Load::half_full(strategy, workers);
+            group.bench_function(BenchmarkId::new(strategy.to_string(), workers), |b| {
+                b.iter(|| load.decide());
+            });
+        }
     }
+    group.finish();
 }
