@@ -1,5 +1,7 @@
 //! Whether a worker takes tasks: its offer, orders to drain, and leaving.
 
+use std::time::Duration;
+
 use super::record::Job;
 use super::{Effect, Timer, Worker};
 use crate::ids::{OpId, Registration, Revision};
@@ -81,11 +83,10 @@ impl Worker {
         }
         self.duty.leaving = true;
         self.hand_back_unstarted();
-        self.timers.arm(
-            now.mono,
-            Timer::Patience,
-            now.mono.after(self.config.drain_grace),
-        );
+        // A deadline lies in the future, even that of those who give no grace.
+        let grace = self.config.drain_grace.max(Duration::from_nanos(1));
+        self.timers
+            .arm(now.mono, Timer::Patience, now.mono.after(grace));
         self.flush_soon(now.mono);
     }
 

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use windlass_core::config::WorkerConfig;
 use windlass_core::keyspace::Range;
 use windlass_core::machine::Exit;
+use windlass_core::record::StopReason;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Call, Step, Write};
 use windlass_core::worker::{self, RunEvent, Worker};
 
 use crate::random::{limits, server_config, worker_config};
 use crate::rig::{Rig, Subject};
-use crate::worker_news::{config, me, started, starts};
+use crate::worker_news::{claim, config, me, started, starts, up};
 
 /// Its lease ends as it wished, no answer and no news come, and a janitor removes its lanes.
 fn leave<M: Subject>(rig: &mut Rig<M>, drain: M::Input)
@@ -122,4 +124,28 @@ fn a_worker_that_leaves_records_what_has_ended_when_the_store_answers_again() {
     pass_unheard(&mut rig, config().ttl / 2);
     rig.run_until(|rig| !worker_exits(rig).is_empty());
     assert_eq!(worker_exits(&rig), [Exit::Drained]);
+}
+
+#[test]
+fn a_worker_without_grace_stops_what_runs_as_soon_as_it_is_told_to_leave() {
+    let config = WorkerConfig {
+        drain_grace: Duration::ZERO,
+        ..config()
+    };
+    let mut rig = up(limits(), config);
+    claim(&mut rig, 1);
+    rig.run_until(|rig| !starts(rig).is_empty());
+    rig.give(worker::Input::Drain);
+    rig.pass(Duration::from_millis(1));
+    rig.flush();
+    let stopped = rig.wanted.iter().filter_map(|it| match it {
+        worker::Effect::Stop { reason, .. } => Some(*reason),
+        worker::Effect::Store(_)
+        | worker::Effect::Start(_)
+        | worker::Effect::Exit(_)
+        | worker::Effect::Locked { .. }
+        | worker::Effect::LockRefused { .. }
+        | worker::Effect::Fence { .. } => None,
+    });
+    assert_eq!(stopped.collect::<Vec<_>>(), [StopReason::Shutdown]);
 }
