@@ -9,6 +9,7 @@ pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod sockets;
+pub mod usage;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -136,8 +136,5 @@ pub(crate) fn metric(text: &str, name: &str, is_wanted: impl Fn(&str) -> bool) -
 
 /// Memory that the process has in use.
 pub(crate) fn resident_mib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|it| it.split_whitespace().next()?.parse::<u64>().ok());
-    kib.unwrap_or_default() / 1024
+    windlass_tests::usage::resident_bytes(pid) >> 20
 }
