@@ -25,6 +25,9 @@ MEMBERS ?= 3
 RATE ?= 60
 # What tier 2 is built with: `sim` runs many seeds fastest, `dev` is built fastest.
 SIM_PROFILE ?= sim
+# Which rows of the table of figures are measured, with commas between; all when empty. How often each throughput is.
+ROWS ?=
+ROUNDS ?= 3
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 300
 # How many tasks the dashboard is measured, and pictured, with.
@@ -80,10 +83,14 @@ fix: ## Format, and repair what clippy can
 	$(CARGO) fmt --all
 
 .PHONY: bench
-bench: ## Placement decisions a second, then tasks a second through the embedded store
-	$(CARGO) bench --locked -p windlass-core
+bench: tools ## Measure all that is to be reached, in a quarter of an hour; one report in target/bench; ROWS names some rows
 	@$(call need,CLI,the windlass command)
-	$(CARGO) run --release --locked -p windlass -- bench run --store embedded
+	$(CARGO) run --release --locked -p windlass-tests --bin windlass-bench -- \
+	    --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS))
+
+.PHONY: bench-core
+bench-core: ## Measure the core's parts: placement, view, store, codecs, keys, timers, retries
+	$(CARGO) bench --locked -p windlass-core
 
 .PHONY: sim
 sim: ## Simulate SEEDS clusters under faults, tier 1

@@ -1,5 +1,6 @@
 //! The program under test, built if need be.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +23,12 @@ pub(crate) fn windlass() -> &'static Path {
         let newest = newest_source();
         let is_fresh = binary.is_file() && [&binary, &built].into_iter().any(|it| age(it) > newest);
         if !is_fresh {
-            build(&folder);
+            let profile = match folder.file_name().and_then(|name| name.to_str()) {
+                Some("debug") => "dev",
+                Some(name) => name,
+                None => panic!("{} names no profile", folder.display()),
+            };
+            build("windlass", profile, target_folder(&folder));
             File::create(&built).expect("what was built can be noted");
         }
         binary
@@ -39,24 +45,37 @@ fn profile_folder() -> PathBuf {
     }
 }
 
-fn build(folder: &Path) {
-    let profile = match folder.file_name().and_then(|name| name.to_str()) {
-        Some("debug") => "dev",
-        Some(name) => name,
-        None => panic!("{} names no profile", folder.display()),
-    };
-    let target = folder
+fn target_folder(profile: &Path) -> &Path {
+    profile
         .parent()
-        .expect("a profile's folder lies in the target folder");
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--locked", "--package", "windlass", "--profile"])
-        .arg(profile)
-        .arg("--target-dir")
+        .expect("a profile's folder lies in the target folder")
+}
+
+/// The simulator as it is run for many seeds, built if need be: its own profile makes it fast.
+///
+/// # Panics
+/// When it cannot be built.
+pub(crate) fn simulator() -> PathBuf {
+    let (profile, folder) = ("sim", profile_folder());
+    let target = target_folder(&folder);
+    build("windlass-sim", profile, target);
+    target.join(profile).join("windlass-sim")
+}
+
+fn build(package: &str, profile: &str, target: &Path) {
+    let status = Command::new(cargo())
+        .args(["build", "--locked", "--package", package])
+        .args(["--profile", profile, "--target-dir"])
         .arg(target)
         .current_dir(repository())
         .status()
         .expect("cargo can be run");
-    assert!(status.success(), "the program under test cannot be built");
+    assert!(status.success(), "{package} cannot be built");
+}
+
+/// The cargo that runs this, or else the one on the `PATH`.
+pub(crate) fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
 fn newest_source() -> Option<SystemTime> {
@@ -92,7 +111,8 @@ fn age(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|it| it.modified()).ok()
 }
 
-fn repository() -> &'static Path {
+/// The folder of all sources.
+pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("this package lies in the repository")

@@ -31,6 +31,7 @@ struct Plan {
     scheme: &'static str,
     ports: Ports,
     members: String,
+    is_durable: bool,
     args: Vec<String>,
 }
 
@@ -55,7 +56,18 @@ impl Etcd {
     /// # Panics
     /// When there is no etcd, or it does not start.
     pub fn start_with(scheme: &'static str, args: &[&str]) -> Self {
-        Self::start_members(1, scheme, args)
+        Self::start_members(1, scheme, false, args)
+            .pop()
+            .expect("one member was asked for")
+    }
+
+    /// Starts a server that is its own cluster and writes its log through to the disk, as in production: what is measured
+    /// of another is too good. With more command-line arguments.
+    ///
+    /// # Panics
+    /// When there is no etcd, or it does not start.
+    pub fn durable(args: &[&str]) -> Self {
+        Self::start_members(1, "http", true, args)
             .pop()
             .expect("one member was asked for")
     }
@@ -65,15 +77,20 @@ impl Etcd {
     /// # Panics
     /// When there is no etcd, or it does not start.
     pub fn cluster(count: usize) -> Vec<Self> {
-        Self::start_members(count, "http", &[])
+        Self::start_members(count, "http", false, &[])
     }
 
-    fn start_members(count: usize, scheme: &'static str, args: &[&str]) -> Vec<Self> {
+    fn start_members(
+        count: usize,
+        scheme: &'static str,
+        is_durable: bool,
+        args: &[&str],
+    ) -> Vec<Self> {
         let mut errors = Vec::new();
         for _ in 0..TRIES {
             let mut members: Vec<Self> = plan(count, scheme, args)
                 .into_iter()
-                .map(Self::spawned)
+                .map(|plan| Self::spawned(Plan { is_durable, ..plan }))
                 .collect();
             match members.iter_mut().try_for_each(Self::wait) {
                 Ok(()) => return members,
@@ -102,8 +119,15 @@ impl Etcd {
             scheme,
             ports,
             members,
+            is_durable,
             args,
         } = &self.plan;
+        // A killed process loses nothing that it gave to the kernel.
+        let syncs: &[&str] = if *is_durable {
+            &[]
+        } else {
+            &["--unsafe-no-fsync"]
+        };
         let peer = url("http", ports.peer);
         let child = Command::new(binary())
             .arg("--data-dir")
@@ -117,8 +141,7 @@ impl Etcd {
             .args(["--listen-metrics-urls", &url("http", ports.health)])
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
             .args(["--log-level", "warn"])
-            // A killed process loses nothing that it gave to the kernel.
-            .arg("--unsafe-no-fsync")
+            .args(syncs)
             .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file handle can be copied"))
@@ -153,6 +176,14 @@ impl Etcd {
     /// Where clients find it, as a URL.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Its number among all processes of the machine.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
     }
 
     /// All keys that it holds.
@@ -297,6 +328,7 @@ fn plan(count: usize, scheme: &'static str, args: &[&str]) -> Vec<Plan> {
             scheme,
             ports,
             members: members.join(","),
+            is_durable: false,
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
         })
         .collect()

@@ -1,5 +1,6 @@
 //! What the black-box tests share.
 
+pub mod bench;
 mod binary;
 pub mod certificates;
 pub mod chaos;
