@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::pools::{Kind, Pools, kind_of};
+use super::pools::{Kind, Pools, TakersIx, kind_of};
 use crate::balance::{Capacity, Strategy};
 use crate::ids::{NodeId, QueueName, TaskType};
 use crate::planted::planted;
@@ -185,6 +185,22 @@ impl Fleet {
         })
     }
 
+    /// Who takes tasks of this class.
+    pub(super) fn takers_of(&mut self, queue: &QueueName, kind: &TaskType) -> TakersIx {
+        self.pools.takers_of(queue, kind)
+    }
+
+    /// The takers that the worker is among; none while it is not to be used.
+    pub(super) fn takers_with(&self, worker: &NodeId) -> &[TakersIx] {
+        let kind = self.members.get(worker).and_then(|it| it.kind.as_ref());
+        kind.map_or(&[], |kind| self.pools.takers_with(kind))
+    }
+
+    /// Grows whenever what was said of takers does not hold any more.
+    pub(super) fn epoch(&self) -> u64 {
+        self.pools.epoch()
+    }
+
     /// Free slots, and all slots, for this class.
     pub(super) fn capacity(&self, queue: &QueueName, kind: &TaskType) -> (u64, u64) {
         self.pools.capacity(queue, kind)
@@ -223,5 +239,23 @@ impl Fleet {
         self.members
             .get(worker)
             .is_some_and(|member| member.suspect)
+    }
+}
+
+#[cfg(test)]
+impl Fleet {
+    /// A worker is there that takes this type from every queue.
+    pub(super) fn join(&mut self, worker: &str, takes: &str, slots: u32) {
+        let worker: NodeId = worker.parse().unwrap();
+        let kind = Kind::new((Vec::new(), vec![takes.parse().unwrap()]));
+        let capacity = Capacity {
+            slots,
+            weight: 1,
+            cpu_permille: 0,
+        };
+        self.pools.set(&kind, &worker, capacity, 0);
+        let member = self.members.entry(worker).or_default();
+        member.kind = Some(kind);
+        member.capacity = Some(capacity);
     }
 }

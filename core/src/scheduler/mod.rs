@@ -166,7 +166,7 @@ impl Scheduler {
             News::ClaimWent(worker, place, _) => {
                 self.fleet.release(worker);
                 self.upkeep.forget_claim(worker, *place);
-                self.ready.capacity_changed();
+                self.capacity_changed(worker);
             }
             News::DelayedCame(due, task) => {
                 self.upkeep.await_due(
@@ -180,7 +180,7 @@ impl Scheduler {
             News::DelayedWent(due, task, _) => self.upkeep.forget_due(*due, *task),
             News::WorkerCame(worker, _) | News::WorkerBeat(worker) => {
                 if self.fleet.beat(now.mono, worker, view) {
-                    self.ready.capacity_changed();
+                    self.capacity_changed(worker);
                 }
             }
             News::WorkerWent(worker, _) => {
@@ -199,7 +199,7 @@ impl Scheduler {
             }
             News::OfferChanged(worker) => {
                 self.fleet.refresh(now.mono, worker, view);
-                self.ready.capacity_changed();
+                self.capacity_changed(worker);
             }
             News::SchedulersChanged => {
                 self.peers.set(view.schedulers.keys().cloned());
@@ -242,7 +242,7 @@ impl Scheduler {
             }
             Parked::Worker(worker) => {
                 self.fleet.trust(now.mono, &worker, view);
-                self.ready.capacity_changed();
+                self.capacity_changed(&worker);
             }
             Parked::Reserved(..) if planted!("P-reservation-kept") => {}
             Parked::Reserved(task, since) => {
@@ -251,11 +251,17 @@ impl Scheduler {
                     && let Some(reserved) = self.reserved.remove(&task)
                 {
                     self.fleet.release(&reserved.worker);
-                    self.ready.capacity_changed();
+                    self.capacity_changed(&reserved.worker);
                     self.admit_again(now.mono, task, view);
                 }
             }
         }
+    }
+
+    /// A worker may have a free slot that it did not have.
+    fn capacity_changed(&mut self, worker: &NodeId) {
+        self.ready.regroup(&mut self.fleet);
+        self.ready.capacity_changed(self.fleet.takers_with(worker));
     }
 
     /// Makes a waiting task a candidate, unless a dispatch of it is under way.
@@ -269,11 +275,11 @@ impl Scheduler {
         let config = view.config(queue);
         self.ready.insert(
             now,
-            queue,
-            &waiting.carry.kind,
+            (queue.clone(), waiting.carry.kind.clone()),
             &config,
             place,
             self.peers.mine(place.task),
+            &mut self.fleet,
         );
     }
 

@@ -184,6 +184,7 @@ impl Scheduler {
         batch: &mut Batch<M>,
         to_job: &impl Fn(Job) -> M,
     ) {
+        self.ready.regroup(&mut self.fleet);
         while batch.has_room() {
             let Some((place, class, strategy)) = self.ready.first() else {
                 return;
@@ -199,7 +200,7 @@ impl Scheduler {
                 continue;
             }
             let Some(to) = self.fleet.pick(queue, kind, strategy, &mut self.rng, view) else {
-                self.ready.block(&class, place);
+                self.ready.block(&class);
                 continue;
             };
             let step = steps::dispatch(queue, place, waiting, &to, now.wall);
@@ -241,7 +242,7 @@ impl Scheduler {
             && let Some(reserved) = self.reserved.remove(&task)
         {
             self.fleet.release(&reserved.worker);
-            self.ready.capacity_changed();
+            self.capacity_changed(&reserved.worker);
         }
     }
 
@@ -372,7 +373,7 @@ impl Scheduler {
                     if !planted!("P-slot-leaked-on-conflict") {
                         self.fleet.release(&worker);
                     }
-                    self.ready.capacity_changed();
+                    self.capacity_changed(&worker);
                 }
                 Parked::Entry(place.task)
             }

@@ -1,6 +1,6 @@
 //! The workers that may take a task, whatever else they take: what a strategy has to choose from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::balance::{Capacity, Pool, Strategy};
@@ -15,56 +15,148 @@ pub(super) fn kind_of(offer: &OfferRecord) -> Kind {
     Arc::new((offer.queues.clone(), offer.types.clone()))
 }
 
-fn takes(kind: &Kind, queue: &QueueName, of: &TaskType) -> bool {
-    let (queues, types) = &**kind;
-    (queues.is_empty() || queues.contains(queue)) && types.binary_search(of).is_ok()
-}
+/// Names the workers that take tasks of a class. Classes with the same takers have room together, or none of them has.
+/// Good for one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TakersIx(usize);
 
-/// All workers that can be used. Workers that differ in what they offer are few kinds.
+/// All workers that can be used. Workers that differ in what they offer are few kinds, but for deployments where every
+/// queue has workers of its own: nothing that is done for a task looks at kinds that do not take it.
 #[derive(Debug, Default)]
 pub(super) struct Pools {
-    kinds: BTreeMap<Kind, Pool>,
-    /// All workers of several kinds, where there are tasks that all of these take: a queue's strategy spreads them over
-    /// all who take them. Made when they are needed, and anew when there are other kinds.
-    unions: BTreeMap<Vec<Kind>, Pool>,
+    kinds: BTreeMap<Kind, OfKind>,
+    /// The kinds that serve every queue.
+    anywhere: BTreeSet<Kind>,
+    by_queue: BTreeMap<QueueName, BTreeSet<Kind>>,
+    /// Made when they are needed, and anew when there are other kinds.
+    takers: Vec<Takers>,
+    takers_of: BTreeMap<QueueName, BTreeMap<TaskType, TakersIx>>,
+    by_kinds: BTreeMap<Vec<Kind>, TakersIx>,
+    epoch: u64,
+}
+
+#[derive(Debug, Default)]
+struct OfKind {
+    pool: Pool,
+    /// Where workers of this kind are among the takers.
+    among: Vec<TakersIx>,
+}
+
+#[derive(Debug)]
+struct Takers {
+    kinds: Vec<Kind>,
+    /// All workers of several kinds: a queue's strategy spreads tasks over all who take them. Made when it is needed.
+    union: Option<Pool>,
 }
 
 impl Pools {
     /// Adds a worker, or tells what it has and holds from now on.
     pub(super) fn set(&mut self, kind: &Kind, worker: &NodeId, capacity: Capacity, held: u32) {
         if !self.kinds.contains_key(kind) {
-            self.unions.clear();
-            self.kinds.insert(kind.clone(), Pool::default());
+            self.add_kind(kind);
         }
-        for pool in self.pools_of(kind) {
+        self.each_pool(kind, |pool| {
             pool.set(worker.clone(), capacity);
             pool.set_held(worker, held);
-        }
+        });
     }
 
     /// Forgets a worker.
     pub(super) fn remove(&mut self, kind: &Kind, worker: &NodeId) {
-        for pool in self.pools_of(kind) {
-            pool.remove(worker);
+        self.each_pool(kind, |pool| pool.remove(worker));
+        if self.kinds.get(kind).is_some_and(|it| it.pool.is_empty()) {
+            self.remove_kind(kind);
         }
-        if self.kinds.get(kind).is_some_and(Pool::is_empty) {
-            self.unions.clear();
-            self.kinds.remove(kind);
+    }
+
+    fn add_kind(&mut self, kind: &Kind) {
+        self.forget_takers();
+        self.kinds.insert(kind.clone(), OfKind::default());
+        let (queues, _) = &**kind;
+        if queues.is_empty() {
+            self.anywhere.insert(kind.clone());
         }
+        for queue in queues {
+            let kinds = self.by_queue.entry(queue.clone()).or_default();
+            kinds.insert(kind.clone());
+        }
+    }
+
+    fn remove_kind(&mut self, kind: &Kind) {
+        self.forget_takers();
+        self.kinds.remove(kind);
+        self.anywhere.remove(kind);
+        let (queues, _) = &**kind;
+        for queue in queues {
+            if let Some(kinds) = self.by_queue.get_mut(queue) {
+                kinds.remove(kind);
+                if kinds.is_empty() {
+                    self.by_queue.remove(queue);
+                }
+            }
+        }
+    }
+
+    fn forget_takers(&mut self) {
+        self.epoch += 1;
+        self.takers.clear();
+        self.takers_of.clear();
+        self.by_kinds.clear();
+        for of_kind in self.kinds.values_mut() {
+            of_kind.among.clear();
+        }
+    }
+
+    /// Grows whenever there are other kinds: then what was said of takers does not hold any more.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// One more claim for a worker.
     pub(super) fn hold(&mut self, kind: &Kind, worker: &NodeId) {
-        for pool in self.pools_of(kind) {
-            pool.hold(worker);
-        }
+        self.each_pool(kind, |pool| pool.hold(worker));
     }
 
     /// One fewer.
     pub(super) fn release(&mut self, kind: &Kind, worker: &NodeId) {
-        for pool in self.pools_of(kind) {
-            pool.release(worker);
+        self.each_pool(kind, |pool| pool.release(worker));
+    }
+
+    /// The takers that workers of this kind are among.
+    pub(super) fn takers_with(&self, kind: &Kind) -> &[TakersIx] {
+        self.kinds.get(kind).map_or(&[], |it| &it.among)
+    }
+
+    /// Who takes tasks of this queue and type.
+    pub(super) fn takers_of(&mut self, queue: &QueueName, of: &TaskType) -> TakersIx {
+        let known = self.takers_of.get(queue).and_then(|types| types.get(of));
+        if let Some(known) = known {
+            return *known;
         }
+        let mut kinds: Vec<Kind> = self.fit(queue, of).cloned().collect();
+        kinds.sort_unstable();
+        let ix = match self.by_kinds.get(&kinds) {
+            Some(ix) => *ix,
+            None => self.add_takers(kinds),
+        };
+        let types = self.takers_of.entry(queue.clone()).or_default();
+        types.insert(of.clone(), ix);
+        ix
+    }
+
+    fn add_takers(&mut self, kinds: Vec<Kind>) -> TakersIx {
+        let ix = TakersIx(self.takers.len());
+        for kind in &kinds {
+            let of_kind = self.kinds.get_mut(kind);
+            of_kind
+                .expect("what fits is a kind that is there")
+                .among
+                .push(ix);
+        }
+        self.by_kinds.insert(kinds.clone(), ix);
+        let union = None;
+        self.takers.push(Takers { kinds, union });
+        ix
     }
 
     /// A worker with a free slot for tasks of this queue and type. Nothing is counted as held yet.
@@ -75,24 +167,20 @@ impl Pools {
         strategy: Strategy,
         rng: &mut Rng,
     ) -> Option<NodeId> {
-        let mut fit = self.kinds.iter_mut().filter(|it| takes(it.0, queue, of));
-        let (first, pool) = fit.next()?;
-        let Some((second, _)) = fit.next() else {
-            return pool.pick(strategy, rng);
-        };
-        let mut kinds = vec![first.clone(), second.clone()];
-        kinds.extend(fit.map(|it| it.0.clone()));
-        if !self.unions.contains_key(&kinds) {
-            let union = self.union(&kinds);
-            self.unions.insert(kinds.clone(), union);
+        let TakersIx(ix) = self.takers_of(queue, of);
+        if let [only] = &self.takers[ix].kinds[..] {
+            return self.kinds.get_mut(only)?.pool.pick(strategy, rng);
         }
-        self.unions.get_mut(&kinds)?.pick(strategy, rng)
+        if self.takers[ix].union.is_none() {
+            self.takers[ix].union = Some(self.union(&self.takers[ix].kinds));
+        }
+        self.takers[ix].union.as_mut()?.pick(strategy, rng)
     }
 
     fn union(&self, kinds: &[Kind]) -> Pool {
         let mut union = Pool::default();
         let pools = kinds.iter().filter_map(|kind| self.kinds.get(kind));
-        for (worker, standing) in pools.flat_map(Pool::iter) {
+        for (worker, standing) in pools.flat_map(|it| it.pool.iter()) {
             union.set(worker.clone(), standing.capacity);
             union.set_held(worker, standing.held);
         }
@@ -101,17 +189,30 @@ impl Pools {
 
     /// Free slots, and all slots, for tasks of this queue and type.
     pub(super) fn capacity(&self, queue: &QueueName, of: &TaskType) -> (u64, u64) {
-        let fit = self.kinds.iter().filter(|it| takes(it.0, queue, of));
-        fit.fold((0, 0), |(free, slots), (_, pool)| {
+        let fit = self.fit(queue, of).filter_map(|kind| self.kinds.get(kind));
+        fit.fold((0, 0), |(free, slots), OfKind { pool, .. }| {
             (free + pool.free(), slots + pool.slots())
         })
     }
 
+    /// The kinds of workers that take tasks of this queue and type.
+    fn fit(&self, queue: &QueueName, of: &TaskType) -> impl Iterator<Item = &Kind> {
+        let here = self.by_queue.get(queue).into_iter().flatten();
+        let serving = self.anywhere.iter().chain(here);
+        serving.filter(|kind| kind.1.binary_search(of).is_ok())
+    }
+
     /// Every pool that has the workers of a kind.
-    fn pools_of(&mut self, kind: &Kind) -> impl Iterator<Item = &mut Pool> {
-        let unions = self.unions.iter_mut();
-        let unions = unions.filter(|it| it.0.contains(kind)).map(|it| it.1);
-        self.kinds.get_mut(kind).into_iter().chain(unions)
+    fn each_pool(&mut self, kind: &Kind, mut tell: impl FnMut(&mut Pool)) {
+        let Some(OfKind { pool, among }) = self.kinds.get_mut(kind) else {
+            return;
+        };
+        tell(pool);
+        for TakersIx(ix) in among {
+            if let Some(union) = &mut self.takers[*ix].union {
+                tell(union);
+            }
+        }
     }
 }
 
@@ -193,6 +294,27 @@ mod tests {
         pools.release(&kinds[2], &node("w4"));
         assert_eq!(free(&pools), (9, 12));
         assert!(picks(&mut pools, "q", "t", 7).contains_key(&node("w4")));
+    }
+
+    #[test]
+    fn classes_that_the_same_workers_take_share_a_name_until_there_are_other_kinds() {
+        let (mut pools, kinds) = different();
+        let takers = |pools: &mut Pools, queue: &str, of: &str| {
+            pools.takers_of(&queue.parse().unwrap(), &of.parse().unwrap())
+        };
+        let everywhere = takers(&mut pools, "else", "t");
+        assert_eq!(takers(&mut pools, "other", "t"), everywhere);
+        let here = takers(&mut pools, "q", "t");
+        assert_ne!(here, everywhere);
+        assert_eq!(takers(&mut pools, "q", "v"), takers(&mut pools, "r", "v"));
+        assert_eq!(pools.takers_with(&kinds[0]), [everywhere, here]);
+        assert_eq!(pools.takers_with(&kinds[2]), [here]);
+        let epoch = pools.epoch();
+        pools.set(&kinds[2], &node("w5"), capacity(1), 0);
+        assert_eq!(pools.epoch(), epoch, "there is one more of a known kind");
+        pools.remove(&kinds[1], &node("w2"));
+        assert_ne!(pools.epoch(), epoch);
+        assert_eq!(pools.takers_with(&kinds[0]), [], "nobody has asked since");
     }
 
     #[test]

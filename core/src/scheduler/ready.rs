@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::fleet::Fleet;
+use super::pools::TakersIx;
 use crate::balance::Strategy;
 use crate::ids::{QueueName, TaskType};
 use crate::keyspace::Place;
@@ -24,16 +25,34 @@ pub(super) type Class = (QueueName, TaskType);
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     classes: BTreeMap<Class, Tasks>,
-    /// The first candidate of each class that may have room.
-    heads: BTreeSet<(Place, Class)>,
-    /// The first candidates of classes that had no room when last asked.
-    blocked: BTreeSet<(Place, Class)>,
+    /// Classes that the same workers take.
+    groups: BTreeMap<TakersIx, Group>,
+    /// The first candidate of each group that may have room.
+    heads: BTreeSet<(Place, TakersIx)>,
+    /// What the fleet's epoch was when the classes were grouped.
+    epoch: u64,
     look_at: Option<Mono>,
     foreign: usize,
 }
 
+/// Classes that have room together, or none of them has.
 #[derive(Debug, Default)]
+struct Group {
+    /// The first candidate of each class.
+    heads: BTreeSet<(Place, Class)>,
+    /// There was no room when last asked.
+    is_blocked: bool,
+}
+
+impl Group {
+    fn first(&self) -> Option<Place> {
+        self.heads.first().map(|(place, _)| *place)
+    }
+}
+
+#[derive(Debug)]
 struct Tasks {
+    takers: TakersIx,
     mine: BTreeSet<Place>,
     /// Another scheduler is to try these first; since when this one knows them.
     foreign: BTreeMap<Place, Mono>,
@@ -52,18 +71,22 @@ impl Ready {
     pub(super) fn insert(
         &mut self,
         now: Mono,
-        queue: &QueueName,
-        kind: &TaskType,
+        class: Class,
         config: &QueueConfig,
         place: Place,
         mine: bool,
+        fleet: &mut Fleet,
     ) {
-        let class = (queue.clone(), kind.clone());
         if !self.classes.contains_key(&class) {
+            self.regroup(fleet);
             let tasks = Tasks {
+                takers: fleet.takers_of(&class.0, &class.1),
+                mine: BTreeSet::new(),
+                foreign: BTreeMap::new(),
+                by_seen: BTreeSet::new(),
+                room_since: None,
                 strategy: config.strategy,
                 paused: config.paused,
-                ..Tasks::default()
             };
             self.classes.insert(class.clone(), tasks);
         }
@@ -83,6 +106,26 @@ impl Ready {
         }
     }
 
+    /// Groups the classes by who takes them, if that may have changed. Then every group may have room.
+    pub(super) fn regroup(&mut self, fleet: &mut Fleet) {
+        if self.epoch == fleet.epoch() {
+            return;
+        }
+        self.epoch = fleet.epoch();
+        self.groups.clear();
+        for (class, tasks) in &mut self.classes {
+            tasks.takers = fleet.takers_of(&class.0, &class.1);
+            if let Some(head) = tasks.mine.first().filter(|_| !tasks.paused) {
+                let group = self.groups.entry(tasks.takers).or_default();
+                group.heads.insert((*head, class.clone()));
+            }
+        }
+        let heads = self.groups.iter();
+        self.heads = heads
+            .filter_map(|(takers, group)| Some((group.first()?, *takers)))
+            .collect();
+    }
+
     fn insert_mine(&mut self, class: Class, place: Place) {
         let tasks = self.classes.get_mut(&class).expect("its class is known");
         let head = tasks.mine.first().copied();
@@ -90,16 +133,36 @@ impl Ready {
             return;
         }
         if head.is_none_or(|head| place < head) {
-            let was_blocked = head.is_some_and(|head| self.blocked.remove(&(head, class.clone())));
-            if let Some(head) = head {
-                self.heads.remove(&(head, class.clone()));
-            }
-            let index = if was_blocked {
-                &mut self.blocked
-            } else {
-                &mut self.heads
-            };
-            index.insert((place, class));
+            let takers = tasks.takers;
+            self.set_head(class, takers, head, Some(place));
+        }
+    }
+
+    /// The first candidate of a class is another one from now on.
+    fn set_head(
+        &mut self,
+        class: Class,
+        takers: TakersIx,
+        before: Option<Place>,
+        after: Option<Place>,
+    ) {
+        let group = self.groups.entry(takers).or_default();
+        let first = group.first();
+        if let Some(before) = before {
+            group.heads.remove(&(before, class.clone()));
+        }
+        if let Some(after) = after {
+            group.heads.insert((after, class));
+        }
+        let is_changed = group.first() != first;
+        if group.is_blocked || !is_changed {
+            return;
+        }
+        if let Some(first) = first {
+            self.heads.remove(&(first, takers));
+        }
+        if let Some(first) = group.first() {
+            self.heads.insert((first, takers));
         }
     }
 
@@ -131,21 +194,14 @@ impl Ready {
         if !was_head || tasks.paused {
             return;
         }
-        let was_blocked = self.blocked.remove(&(place, class.clone()));
-        self.heads.remove(&(place, class.clone()));
-        if let Some(next) = tasks.mine.first() {
-            let index = if was_blocked {
-                &mut self.blocked
-            } else {
-                &mut self.heads
-            };
-            index.insert((*next, class.clone()));
-        }
+        let (takers, next) = (tasks.takers, tasks.mine.first().copied());
+        self.set_head(class.clone(), takers, Some(place), next);
     }
 
     /// The first candidate in the queues' order among those that may have room.
     pub(super) fn first(&self) -> Option<(Place, Class, Strategy)> {
-        let (place, class) = self.heads.first()?;
+        let (_, takers) = self.heads.first()?;
+        let (place, class) = self.groups.get(takers)?.heads.first()?;
         let tasks = self.classes.get(class)?;
         if planted!("M-20") {
             let mut equals = tasks.mine.iter().filter(|it| it.priority == place.priority);
@@ -180,21 +236,28 @@ impl Ready {
         self.remove_mine(class, place);
     }
 
-    /// There is no room for this class until capacity changes.
-    pub(super) fn block(&mut self, class: &Class, place: Place) {
-        let place = match self.classes.get(class) {
-            Some(tasks) if planted!("M-20") => tasks.mine.first().copied().unwrap_or(place),
-            Some(_) | None => place,
+    /// There is no room for this class, nor for any other that the same workers take, until capacity changes.
+    pub(super) fn block(&mut self, class: &Class) {
+        let Some(tasks) = self.classes.get(class) else {
+            return;
         };
-        let head = (place, class.clone());
-        if self.heads.remove(&head) {
-            self.blocked.insert(head);
+        let group = self.groups.entry(tasks.takers).or_default();
+        group.is_blocked = true;
+        if let Some(first) = group.first() {
+            self.heads.remove(&(first, tasks.takers));
         }
     }
 
-    /// Somewhere a slot became free, or a worker came: every class may have room again.
-    pub(super) fn capacity_changed(&mut self) {
-        self.heads.append(&mut self.blocked);
+    /// One of these takers has got a free slot, or has come: every class that they take may have room again.
+    pub(super) fn capacity_changed(&mut self, takers: &[TakersIx]) {
+        for takers in takers {
+            let group = self.groups.get_mut(takers);
+            if let Some(group) = group.filter(|group| group.is_blocked) {
+                group.is_blocked = false;
+                self.heads
+                    .extend(group.first().map(|first| (first, *takers)));
+            }
+        }
     }
 
     /// An operator changed the queue's settings.
@@ -206,14 +269,11 @@ impl Ready {
                 continue;
             }
             tasks.paused = config.paused;
-            if let Some(head) = tasks.mine.first() {
-                let head = (*head, class);
-                if config.paused {
-                    self.heads.remove(&head);
-                    self.blocked.remove(&head);
-                } else {
-                    self.heads.insert(head);
-                }
+            let (takers, head) = (tasks.takers, tasks.mine.first().copied());
+            if config.paused {
+                self.set_head(class, takers, head, None);
+            } else {
+                self.set_head(class, takers, None, head);
             }
         }
     }
@@ -271,76 +331,138 @@ mod tests {
         }
     }
 
-    fn insert(ready: &mut Ready, kind: &str, millis: u64, paused: bool) -> Class {
-        let class: Class = ("q".parse().unwrap(), kind.parse().unwrap());
-        let config = QueueConfig {
-            paused,
-            ..QueueConfig::default()
-        };
-        ready.insert(Mono::ZERO, &class.0, &class.1, &config, place(millis), true);
-        class
+    struct Rig {
+        ready: Ready,
+        fleet: Fleet,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (ready, fleet) = (Ready::default(), Fleet::default());
+            Self { ready, fleet }
+        }
+
+        /// A worker comes that takes one type only, from every queue.
+        fn join(&mut self, worker: &str, kind: &str) {
+            self.fleet.join(worker, kind, 1);
+            self.ready.regroup(&mut self.fleet);
+        }
+
+        fn insert(&mut self, kind: &str, millis: u64, paused: bool) -> Class {
+            let class: Class = ("q".parse().unwrap(), kind.parse().unwrap());
+            let config = QueueConfig {
+                paused,
+                ..QueueConfig::default()
+            };
+            let (now, fleet) = (Mono::ZERO, &mut self.fleet);
+            self.ready
+                .insert(now, class.clone(), &config, place(millis), true, fleet);
+            class
+        }
+
+        fn first(&self) -> Option<Place> {
+            self.ready.first().map(|(place, ..)| place)
+        }
+
+        fn slot_freed(&mut self, worker: &str) {
+            let takers = self.fleet.takers_with(&worker.parse().unwrap());
+            self.ready.capacity_changed(takers);
+        }
     }
 
     #[test]
     fn the_first_candidate_is_the_first_in_the_queues_order() {
-        let mut ready = Ready::default();
-        insert(&mut ready, "b", 3, false);
-        let a = insert(&mut ready, "a", 2, false);
-        insert(&mut ready, "a", 1, false);
-        assert_eq!(ready.first().unwrap().0, place(1));
-        ready.take(&a, place(1));
-        assert_eq!(ready.first().unwrap().0, place(2));
-        ready.remove(&a, place(2));
-        assert_eq!(ready.first().unwrap().0, place(3));
+        let mut rig = Rig::new();
+        rig.insert("b", 3, false);
+        let a = rig.insert("a", 2, false);
+        rig.insert("a", 1, false);
+        assert_eq!(rig.first(), Some(place(1)));
+        rig.ready.take(&a, place(1));
+        assert_eq!(rig.first(), Some(place(2)));
+        rig.ready.remove(&a, place(2));
+        assert_eq!(rig.first(), Some(place(3)));
     }
 
     #[test]
     fn a_task_that_came_twice_and_went_is_not_stepped_in_for() {
-        let mut ready = Ready::default();
+        let mut rig = Rig::new();
         let class: Class = ("q".parse().unwrap(), "a".parse().unwrap());
         let config = QueueConfig::default();
         for seconds in [1, 2] {
             let now = Mono::ZERO.after(Duration::from_secs(seconds));
-            ready.insert(now, &class.0, &class.1, &config, place(1), false);
+            let fleet = &mut rig.fleet;
+            rig.ready
+                .insert(now, class.clone(), &config, place(1), false, fleet);
         }
-        ready.remove(&class, place(1));
-        assert!(ready.classes[&class].by_seen.is_empty());
+        rig.ready.remove(&class, place(1));
+        assert!(rig.ready.classes[&class].by_seen.is_empty());
         let late = Mono::ZERO.after(Duration::from_secs(9));
-        assert!(!ready.on_time(late, Duration::from_secs(1), &Fleet::default()));
+        let (ready, fleet) = (&mut rig.ready, &rig.fleet);
+        assert!(!ready.on_time(late, Duration::from_secs(1), fleet));
         assert_eq!(ready.deadline(), None, "nothing is left to look after");
     }
 
     #[test]
     fn a_blocked_class_stands_in_nobodys_way_until_capacity_changes() {
-        let mut ready = Ready::default();
-        let a = insert(&mut ready, "a", 1, false);
-        insert(&mut ready, "b", 2, false);
-        ready.block(&a, place(1));
-        assert_eq!(ready.first().unwrap().0, place(2));
-        insert(&mut ready, "a", 0, false);
+        let mut rig = Rig::new();
+        rig.join("wa", "a");
+        rig.join("wb", "b");
+        let a = rig.insert("a", 1, false);
+        rig.insert("b", 2, false);
+        rig.ready.block(&a);
+        assert_eq!(rig.first(), Some(place(2)));
+        rig.insert("a", 0, false);
         assert_eq!(
-            ready.first().unwrap().0,
-            place(2),
+            rig.first(),
+            Some(place(2)),
             "an earlier task of a blocked class is blocked too"
         );
-        ready.capacity_changed();
-        assert_eq!(ready.first().unwrap().0, place(0));
+        rig.slot_freed("wb");
+        assert_eq!(rig.first(), Some(place(2)), "that worker takes others");
+        rig.slot_freed("wa");
+        assert_eq!(rig.first(), Some(place(0)));
+    }
+
+    #[test]
+    fn a_class_that_the_same_workers_take_is_blocked_without_being_tried() {
+        let mut rig = Rig::new();
+        let a = rig.insert("a", 1, false);
+        rig.insert("b", 2, false);
+        rig.ready.block(&a);
+        assert_eq!(rig.first(), None, "nobody takes either");
+        rig.insert("c", 0, false);
+        assert_eq!(rig.first(), None);
+        rig.join("w", "b");
+        assert!(rig.first().is_some(), "who has come may take any of them");
+        rig.ready.block(&a);
+        assert_eq!(rig.first(), Some(place(2)));
+    }
+
+    #[test]
+    fn a_class_whose_last_task_went_while_it_was_blocked_comes_back_blocked() {
+        let mut rig = Rig::new();
+        rig.join("w", "a");
+        let a = rig.insert("a", 1, false);
+        rig.ready.block(&a);
+        rig.ready.remove(&a, place(1));
+        rig.insert("a", 2, false);
+        assert_eq!(rig.first(), None);
+        rig.slot_freed("w");
+        assert_eq!(rig.first(), Some(place(2)));
     }
 
     #[test]
     fn a_paused_queue_has_no_candidates_until_it_is_resumed() {
-        let mut ready = Ready::default();
-        let a = insert(&mut ready, "a", 1, true);
-        assert!(ready.first().is_none());
-        ready.configured(&a.0, &QueueConfig::default());
-        assert_eq!(ready.first().unwrap().0, place(1));
-        ready.configured(
-            &a.0,
-            &QueueConfig {
-                paused: true,
-                ..QueueConfig::default()
-            },
-        );
-        assert!(ready.first().is_none());
+        let mut rig = Rig::new();
+        let a = rig.insert("a", 1, true);
+        assert_eq!(rig.first(), None);
+        rig.ready.configured(&a.0, &QueueConfig::default());
+        assert_eq!(rig.first(), Some(place(1)));
+        let paused = QueueConfig {
+            paused: true,
+            ..QueueConfig::default()
+        };
+        rig.ready.configured(&a.0, &paused);
+        assert_eq!(rig.first(), None);
     }
 }
