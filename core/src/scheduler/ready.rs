@@ -56,7 +56,6 @@ struct Tasks {
     mine: BTreeSet<Place>,
     /// Another scheduler is to try these first; since when this one knows them.
     foreign: BTreeMap<Place, Mono>,
-    by_seen: BTreeSet<(Mono, Place)>,
     /// Since when there has been room for this class without a break.
     room_since: Option<Mono>,
     strategy: Strategy,
@@ -83,7 +82,6 @@ impl Ready {
                 takers: fleet.takers_of(&class.0, &class.1),
                 mine: BTreeSet::new(),
                 foreign: BTreeMap::new(),
-                by_seen: BTreeSet::new(),
                 room_since: None,
                 strategy: config.strategy,
                 paused: config.paused,
@@ -100,7 +98,6 @@ impl Ready {
             && let Entry::Vacant(unseen) = tasks.foreign.entry(place)
         {
             unseen.insert(now);
-            tasks.by_seen.insert((now, place));
             self.foreign += 1;
             self.look_at.get_or_insert_with(|| now.after(LOOK_EVERY));
         }
@@ -171,8 +168,7 @@ impl Ready {
         let Some(tasks) = self.classes.get_mut(class) else {
             return;
         };
-        if let Some(seen) = tasks.foreign.remove(&place) {
-            tasks.by_seen.remove(&(seen, place));
+        if tasks.foreign.remove(&place).is_some() {
             self.foreign -= 1;
         } else if tasks.mine.contains(&place) {
             self.remove_mine(class, place);
@@ -296,16 +292,13 @@ impl Ready {
                 .room_since
                 .is_some_and(|since| since.after(step_in_after) <= now)
                 && !planted!("P-step-in-missing");
-            let mut room = if waited && !tasks.paused { free } else { 0 };
-            while let Some((seen, place)) = tasks.by_seen.first().copied().filter(|_| room > 0) {
-                if seen.after(step_in_after) > now {
-                    break;
-                }
-                room -= 1;
-                tasks.by_seen.pop_first();
-                tasks.foreign.remove(&place);
-                adopted.push((class.clone(), place));
-            }
+            let room = if waited && !tasks.paused { free } else { 0 };
+            // What is passed over has come within that time: the rest is not looked at.
+            let late = tasks
+                .foreign
+                .extract_if(.., |_, seen| seen.after(step_in_after) <= now);
+            let late = late.take(usize::try_from(room).unwrap_or(usize::MAX));
+            adopted.extend(late.map(|(place, _)| (class.clone(), place)));
         }
         self.foreign -= adopted.len();
         let any = !adopted.is_empty();
@@ -395,11 +388,40 @@ mod tests {
                 .insert(now, class.clone(), &config, place(1), false, fleet);
         }
         rig.ready.remove(&class, place(1));
-        assert!(rig.ready.classes[&class].by_seen.is_empty());
+        assert!(rig.ready.classes[&class].foreign.is_empty());
         let late = Mono::ZERO.after(Duration::from_secs(9));
         let (ready, fleet) = (&mut rig.ready, &rig.fleet);
         assert!(!ready.on_time(late, Duration::from_secs(1), fleet));
         assert_eq!(ready.deadline(), None, "nothing is left to look after");
+    }
+
+    #[test]
+    fn who_steps_in_takes_the_first_in_the_queues_order_of_those_that_waited_long_enough() {
+        let mut rig = Rig::new();
+        rig.join("w", "a");
+        let at = |seconds| Mono::ZERO.after(Duration::from_secs(seconds));
+        let class = rig.insert("a", 5, false);
+        rig.ready.take(&class, place(5));
+        let comes = |rig: &mut Rig, millis, seconds| {
+            let config = QueueConfig::default();
+            let (class, fleet) = (class.clone(), &mut rig.fleet);
+            rig.ready
+                .insert(at(seconds), class, &config, place(millis), false, fleet);
+        };
+        let step_in_after = Duration::from_secs(2);
+        let look = |rig: &mut Rig, seconds| {
+            rig.ready.on_time(at(seconds), step_in_after, &rig.fleet);
+            rig.first()
+        };
+        comes(&mut rig, 4, 0);
+        comes(&mut rig, 3, 1);
+        assert_eq!(look(&mut rig, 2), None, "there is room from now on");
+        comes(&mut rig, 1, 3);
+        assert_eq!(look(&mut rig, 4), Some(place(3)), "one slot, one task");
+        rig.ready.take(&class, place(3));
+        assert_eq!(rig.first(), None);
+        assert_eq!(look(&mut rig, 5), Some(place(1)));
+        assert_eq!(rig.ready.foreign, 1);
     }
 
     #[test]
