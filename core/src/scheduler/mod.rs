@@ -115,16 +115,15 @@ impl Scheduler {
                 );
             }
         }
-        self.reclassify(now, view);
-    }
-
-    fn reclassify(&mut self, now: Now, view: &ClusterView) {
-        self.ready.clear();
         for (queue, entries) in &view.entries {
             for place in entries.keys() {
                 self.admit(now.mono, queue, *place, view);
             }
         }
+        self.await_delayed(now, view);
+    }
+
+    fn await_delayed(&mut self, now: Now, view: &ClusterView) {
         self.upkeep.clear_delayed();
         for (due, task) in view.delayed.keys() {
             self.upkeep.await_due(
@@ -203,7 +202,9 @@ impl Scheduler {
             }
             News::SchedulersChanged => {
                 self.peers.set(view.schedulers.keys().cloned());
-                self.reclassify(now, view);
+                let peers = &self.peers;
+                self.ready.reassign(now.mono, |task| peers.mine(task));
+                self.await_delayed(now, view);
             }
             News::QueueConfigured(queue) => self.ready.configured(queue, &view.config(queue)),
         }

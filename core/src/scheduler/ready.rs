@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::fleet::Fleet;
 use super::pools::TakersIx;
 use crate::balance::Strategy;
-use crate::ids::{QueueName, TaskType};
+use crate::ids::{QueueName, TaskId, TaskType};
 use crate::keyspace::Place;
 use crate::planted::planted;
 use crate::record::QueueConfig;
@@ -63,10 +63,6 @@ struct Tasks {
 }
 
 impl Ready {
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     pub(super) fn insert(
         &mut self,
         now: Mono,
@@ -109,9 +105,15 @@ impl Ready {
             return;
         }
         self.epoch = fleet.epoch();
-        self.groups.clear();
         for (class, tasks) in &mut self.classes {
             tasks.takers = fleet.takers_of(&class.0, &class.1);
+        }
+        self.group();
+    }
+
+    fn group(&mut self) {
+        self.groups.clear();
+        for (class, tasks) in &self.classes {
             if let Some(head) = tasks.mine.first().filter(|_| !tasks.paused) {
                 let group = self.groups.entry(tasks.takers).or_default();
                 group.heads.insert((*head, class.clone()));
@@ -121,6 +123,25 @@ impl Ready {
         self.heads = heads
             .filter_map(|(takers, group)| Some((group.first()?, *takers)))
             .collect();
+    }
+
+    /// Others are to try tasks first than before; `is_mine` tells which. Everything begins to wait for its scheduler anew.
+    pub(super) fn reassign(&mut self, now: Mono, is_mine: impl Fn(TaskId) -> bool) {
+        self.foreign = 0;
+        for tasks in self.classes.values_mut() {
+            let came = tasks.foreign.extract_if(.., |place, _| is_mine(place.task));
+            let came: Vec<Place> = came.map(|(place, _)| place).collect();
+            let went = tasks.mine.extract_if(.., |place| !is_mine(place.task));
+            tasks.foreign.extend(went.map(|place| (place, now)));
+            tasks.mine.extend(came);
+            for seen in tasks.foreign.values_mut() {
+                *seen = now;
+            }
+            tasks.room_since = None;
+            self.foreign += tasks.foreign.len();
+        }
+        self.look_at = (self.foreign > 0).then(|| now.after(LOOK_EVERY));
+        self.group();
     }
 
     fn insert_mine(&mut self, class: Class, place: Place) {
@@ -312,7 +333,7 @@ impl Ready {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Priority, TaskId};
+    use crate::ids::Priority;
     use crate::time::Wall;
 
     fn place(millis: u64) -> Place {
@@ -422,6 +443,29 @@ mod tests {
         assert_eq!(rig.first(), None);
         assert_eq!(look(&mut rig, 5), Some(place(1)));
         assert_eq!(rig.ready.foreign, 1);
+    }
+
+    #[test]
+    fn tasks_change_hands_when_others_are_to_try_them_first() {
+        let mut rig = Rig::new();
+        rig.join("w", "a");
+        let class = rig.insert("a", 1, false);
+        rig.insert("a", 2, false);
+        let at = |seconds| Mono::ZERO.after(Duration::from_secs(seconds));
+        let second = place(2).task;
+        rig.ready.reassign(at(5), |task| task == second);
+        assert_eq!(rig.first(), Some(place(2)));
+        assert_eq!(rig.ready.foreign, 1);
+        assert_eq!(rig.ready.classes[&class].foreign[&place(1)], at(5));
+        rig.ready.reassign(at(6), |task| task != second);
+        assert_eq!(rig.first(), Some(place(1)));
+        rig.ready.reassign(at(7), |_| false);
+        assert_eq!(rig.first(), None);
+        assert!(rig.ready.deadline().is_some(), "it may have to step in");
+        rig.ready.remove(&class, place(1));
+        rig.ready.reassign(at(8), |_| true);
+        assert_eq!(rig.first(), Some(place(2)));
+        assert_eq!(rig.ready.deadline(), None);
     }
 
     #[test]
