@@ -19,6 +19,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::name::Name;
 pub use self::pool::{Capacity, Pool, Standing, WEIGHT_MAX};
 
 /// How a queue's tasks are spread over its workers.

@@ -4,7 +4,7 @@ use crate::ids::NodeId;
 
 /// An id with its first 16 bytes as a number: ids seldom agree in them, so a search follows few pointers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
+pub(crate) struct Name {
     /// Padded with zero bytes, which no id has: so the order is that of the ids.
     head: u128,
     id: NodeId,

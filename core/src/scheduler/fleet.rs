@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::pools::{Kind, Pools, TakersIx, kind_of};
-use crate::balance::{Capacity, Strategy};
+use crate::balance::{Capacity, Name, Strategy};
 use crate::ids::{NodeId, QueueName, TaskType};
 use crate::planted::planted;
 use crate::rng::Rng;
@@ -16,7 +16,7 @@ use crate::view::ClusterView;
 #[derive(Debug, Default)]
 pub(super) struct Fleet {
     pools: Pools,
-    members: BTreeMap<NodeId, Member>,
+    members: BTreeMap<Name, Member>,
     /// When each worker's last report is too old to be trusted.
     stale_at: BTreeSet<(Mono, NodeId)>,
 }
@@ -32,6 +32,10 @@ struct Member {
     stale_at: Option<Mono>,
     /// A dispatch found its offer gone: not used until the view has caught up.
     suspect: bool,
+}
+
+fn name(worker: &NodeId) -> Name {
+    Name::from(worker.clone())
 }
 
 /// Whether something is given to a worker that offers to take it.
@@ -53,7 +57,7 @@ impl Fleet {
         };
         let trusted_for = Duration::from(node.record.ttl) / 2;
         let at = now.after(trusted_for.max(Duration::from_millis(100)));
-        let member = self.members.entry(worker.clone()).or_default();
+        let member = self.members.entry(name(worker)).or_default();
         if let Some(before) = member.stale_at.replace(at) {
             self.stale_at.remove(&(before, worker.clone()));
         }
@@ -65,7 +69,7 @@ impl Fleet {
 
     fn is_placeable(&self, worker: &NodeId) -> bool {
         self.members
-            .get(worker)
+            .get(&name(worker))
             .is_some_and(|member| member.kind.is_some())
     }
 
@@ -73,7 +77,7 @@ impl Fleet {
     pub(super) fn refresh(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
         let offer = view.offers.get(worker).map(|offer| offer.record.clone());
         let node = view.workers.get(worker);
-        let member = self.members.entry(worker.clone()).or_default();
+        let member = self.members.entry(name(worker)).or_default();
         let trusted =
             member.stale_at.is_some_and(|at| at > now) && !member.suspect && node.is_some();
         let wanted = offer.filter(|_| trusted);
@@ -105,7 +109,7 @@ impl Fleet {
 
     /// That life of the worker is over. What it holds stays counted until it is taken.
     pub(super) fn drop_worker(&mut self, worker: &NodeId) {
-        let Some(member) = self.members.get_mut(worker) else {
+        let Some(member) = self.members.get_mut(&name(worker)) else {
             return;
         };
         if let Some(at) = member.stale_at.take() {
@@ -122,16 +126,16 @@ impl Fleet {
     fn forget_if_unused(&mut self, worker: &NodeId) {
         if self
             .members
-            .get(worker)
+            .get(&name(worker))
             .is_some_and(|member| member.held == 0 && member.stale_at.is_none())
         {
-            self.members.remove(worker);
+            self.members.remove(&name(worker));
         }
     }
 
     /// The worker's offer was found gone: it is not used until [`Fleet::trust`].
     pub(super) fn suspect(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
-        if let Some(member) = self.members.get_mut(worker) {
+        if let Some(member) = self.members.get_mut(&name(worker)) {
             member.suspect = true;
         }
         self.refresh(now, worker, view);
@@ -139,7 +143,7 @@ impl Fleet {
 
     /// The view has caught up with what made the worker suspect.
     pub(super) fn trust(&mut self, now: Mono, worker: &NodeId, view: &ClusterView) {
-        if let Some(member) = self.members.get_mut(worker) {
+        if let Some(member) = self.members.get_mut(&name(worker)) {
             member.suspect = planted!("P-suspect-kept");
             self.refresh(now, worker, view);
         }
@@ -147,7 +151,7 @@ impl Fleet {
 
     /// One more claim, or dispatch under way.
     pub(super) fn hold(&mut self, worker: &NodeId) {
-        let member = self.members.entry(worker.clone()).or_default();
+        let member = self.members.entry(name(worker)).or_default();
         member.held += 1;
         if let Some(kind) = &member.kind {
             self.pools.hold(kind, worker);
@@ -156,15 +160,18 @@ impl Fleet {
 
     /// One fewer.
     pub(super) fn release(&mut self, worker: &NodeId) {
-        let Some(member) = self.members.get_mut(worker) else {
+        let Some(member) = self.members.get_mut(&name(worker)) else {
             return;
         };
         assert!(member.held > 0, "what is released was held");
         member.held -= 1;
+        let is_idle = member.held == 0;
         if let Some(kind) = &member.kind {
             self.pools.release(kind, worker);
         }
-        self.forget_if_unused(worker);
+        if is_idle {
+            self.forget_if_unused(worker);
+        }
     }
 
     /// A worker with a free slot for this class.
@@ -192,7 +199,10 @@ impl Fleet {
 
     /// The takers that the worker is among; none while it is not to be used.
     pub(super) fn takers_with(&self, worker: &NodeId) -> &[TakersIx] {
-        let kind = self.members.get(worker).and_then(|it| it.kind.as_ref());
+        let kind = self
+            .members
+            .get(&name(worker))
+            .and_then(|it| it.kind.as_ref());
         kind.map_or(&[], |kind| self.pools.takers_with(kind))
     }
 
@@ -215,7 +225,7 @@ impl Fleet {
         while let Some((_, worker)) = self.stale_at.first().filter(|(at, _)| *at <= now).cloned() {
             self.stale_at.pop_first();
             self.members
-                .get_mut(&worker)
+                .get_mut(&name(&worker))
                 .expect("only members have a report")
                 .stale_at = None;
             self.refresh(now, &worker, view);
@@ -226,7 +236,7 @@ impl Fleet {
 
     /// Whether something is given to this worker.
     pub(super) fn trust_in(&self, worker: &NodeId) -> Trust {
-        let member = self.members.get(worker);
+        let member = self.members.get(&name(worker));
         match member.filter(|member| member.stale_at.is_some()) {
             None => Trust::Silent,
             Some(member) if member.suspect => Trust::Doubted,
@@ -237,7 +247,7 @@ impl Fleet {
     /// Whether the worker waits for [`Fleet::trust`].
     pub(super) fn is_suspect(&self, worker: &NodeId) -> bool {
         self.members
-            .get(worker)
+            .get(&name(worker))
             .is_some_and(|member| member.suspect)
     }
 }
@@ -254,7 +264,7 @@ impl Fleet {
             cpu_permille: 0,
         };
         self.pools.set(&kind, &worker, capacity, 0);
-        let member = self.members.entry(worker).or_default();
+        let member = self.members.entry(worker.into()).or_default();
         member.kind = Some(kind);
         member.capacity = Some(capacity);
     }
