@@ -158,6 +158,11 @@ pictures: ## Renew the guide's pictures from the running product, with TASKS tas
 	cd tests/dashboard && WINDLASS_BINARY="$(CURDIR)/target/release/windlass" \
 	    "$(CURDIR)/.tools/dashboard/bin/python" million.py --tasks $(TASKS) --only pictures
 
+# Not part of the suite: it takes ten minutes and 6 GB of memory.
+.PHONY: scale
+scale: ## What a task costs as waiting tasks, workers, queues and schedulers grow; renews the guide's pictures of it, and judges
+	$(CARGO) bench --locked -p windlass-sim --bench scale -- --pictures "$(CURDIR)/docs/guide/src/pictures"
+
 .PHONY: overload
 overload: tools ## Ask the real server for ten times what it can do, in release, SECONDS_EACH a step; judges the figures
 	WINDLASS_OVERLOAD_SECONDS=$(SECONDS_EACH) WINDLASS_OVERLOAD_JUDGED=1 WINDLASS_CROWD=10000 \

@@ -88,6 +88,7 @@ pub mod perturb;
 pub mod remote;
 pub mod report;
 pub mod runner;
+pub mod scale;
 pub mod scenario;
 pub mod shrink;
 pub mod timeline;
