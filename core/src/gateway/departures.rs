@@ -1,4 +1,5 @@
-//! How fast tasks leave their queues: counted over the last minute, in steps of five seconds.
+//! How fast tasks of a queue are given to workers, whether they waited or not: counted over the last minute, in steps of
+//! five seconds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +54,7 @@ fn is_past(step: u64, now: u64) -> bool {
 }
 
 impl Departures {
-    /// A task has left its queue.
+    /// A task of this queue was given to a worker.
     pub(super) fn note(&mut self, now: Mono, queue: &QueueName) {
         let step = step_of(now);
         if self.swept != step {

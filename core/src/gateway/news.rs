@@ -23,15 +23,19 @@ impl Gateway {
         self.own.journal.on_news(at, news, view);
         self.own.timings.on_news(now.mono, news);
         match news {
-            News::EntryWent(queue, ..) => self.own.departures.note(now.mono, queue),
             News::PlaceLost(task) => {
                 if let Some(waiting) = self.awaiting_end.remove(task) {
                     self.runnable.extend(waiting);
                 }
             }
             News::LocksChanged => self.runnable.extend(&self.awaiting_locks),
-            News::ClaimCame(worker, ..)
-            | News::ClaimChanged(worker, ..)
+            News::ClaimCame(worker, _, queue, _) => {
+                self.own.departures.note(now.mono, queue);
+                if let Some(waiting) = self.awaiting_claims.remove(worker) {
+                    self.runnable.extend(waiting);
+                }
+            }
+            News::ClaimChanged(worker, ..)
             | News::ClaimWent(worker, ..)
             | News::WorkerWent(worker, _)
             | News::NodeConfigured(worker) => {
@@ -40,6 +44,7 @@ impl Gateway {
                 }
             }
             News::EntryCame(..)
+            | News::EntryWent(..)
             | News::DelayedCame(..)
             | News::DelayedWent(..)
             | News::WorkerCame(..)

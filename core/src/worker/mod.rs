@@ -374,6 +374,10 @@ impl Worker {
         if no_grace && self.session.lease().is_none() {
             return self.exit(Exit::Unheard, out);
         }
+        // Told to stop for as long as a session lasts, and still there: whoever waits for the worker's end waits no more.
+        if no_grace && !self.runs.is_empty() && !planted!("P-wedged-handler-kept") {
+            return self.exit(Exit::HandlerWedged, out);
+        }
         self.stop_all(StopReason::Shutdown, out);
         self.timers
             .arm(now.mono, Timer::Patience, now.mono.after(self.config.ttl));

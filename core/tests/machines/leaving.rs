@@ -149,3 +149,13 @@ fn a_worker_without_grace_stops_what_runs_as_soon_as_it_is_told_to_leave() {
     });
     assert_eq!(stopped.collect::<Vec<_>>(), [StopReason::Shutdown]);
 }
+
+#[test]
+fn a_worker_that_is_told_to_leave_does_not_wait_for_a_handler_that_does_not_stop() {
+    let mut rig = up(limits(), config());
+    claim(&mut rig, 1);
+    rig.run_until(|rig| !starts(rig).is_empty());
+    rig.give(worker::Input::Drain);
+    rig.run_until(|rig| !worker_exits(rig).is_empty());
+    assert_eq!(worker_exits(&rig), [Exit::HandlerWedged]);
+}
