@@ -93,6 +93,8 @@ pub enum Fact {
         attempt: Attempt,
         /// How far the worker knew its claims; `None` when its view had a gap.
         view: Option<Revision>,
+        /// What the handler got, as [`crate::book::given::got`] spells it; `None` where nobody has recorded it.
+        given: Option<u64>,
     },
     /// A worker ordered a handler to stop.
     StopOrdered {

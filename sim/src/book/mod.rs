@@ -2,6 +2,7 @@
 //! read keys.
 
 mod decode;
+pub mod given;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -75,6 +76,8 @@ pub struct Promised {
     pub retry: RetryPolicy,
     /// Whether it has an idempotency key.
     pub unique: bool,
+    /// What every attempt is to get, as [`given::promised`] spells it.
+    pub given: u64,
 }
 
 impl Promised {
@@ -87,6 +90,7 @@ impl Promised {
             retries_max: task.retries_max,
             retry: task.retry,
             unique: task.unique.is_some(),
+            given: given::promised(task),
         }
     }
 }

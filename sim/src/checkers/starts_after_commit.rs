@@ -1,5 +1,5 @@
 //! S7: a handler starts only under a claim that the store had committed, on the claim's own worker, while the worker's
-//! session lasts, at most once under one fence, and neither while the worker's view of its claims has a gap nor after it
+//! session lasts, at most once under one fence, with just what was accepted, and neither while the worker's view of its claims has a gap nor after it
 //! has shown, or could have shown, that the claim is gone.
 //!
 //! That the session lasts is not asked of a worker whose clock runs wrong (`Drift`). A claim that is gone could have been
@@ -28,6 +28,8 @@ pub(super) struct StartsAfterCommit {
 #[derive(Debug)]
 struct Claimed {
     worker: NodeId,
+    /// What its attempt is to get of the task.
+    given: Option<u64>,
     gone: Option<(Mono, Revision)>,
     started: bool,
 }
@@ -39,6 +41,7 @@ struct Start {
     task: TaskId,
     fence: Fence,
     view: Option<Revision>,
+    given: Option<u64>,
 }
 
 impl StartsAfterCommit {
@@ -54,10 +57,12 @@ impl StartsAfterCommit {
         let (before, after) = (claim_of(&step.before), claim_of(&step.after));
         if let Some(claim) = after {
             let worker = || claim.worker.clone();
+            let given = step.after.promised.as_ref().map(|it| it.given);
             self.claims
                 .entry((step.task, claim.fence))
                 .or_insert_with(|| Claimed {
                     worker: worker(),
+                    given,
                     gone: None,
                     started: false,
                 });
@@ -75,6 +80,7 @@ impl StartsAfterCommit {
             task,
             fence,
             view,
+            given,
         } = *start;
         let member = self.roster.get(node);
         let claimed = self.claims.get_mut(&(task, fence));
@@ -90,6 +96,9 @@ impl StartsAfterCommit {
             None => Some("under a fence that no claim had"),
             Some(claimed) if Some(&claimed.worker) != id => Some("where it was not claimed"),
             Some(claimed) if claimed.started => Some("twice"),
+            Some(claimed) if given.is_some_and(|got| claimed.given.is_some_and(|it| it != got)) => {
+                Some("with something else than what was accepted")
+            }
             Some(_) if over => Some("without a session"),
             Some(_) if view.is_none() => Some("while the view of claims had a gap"),
             Some(claimed) if claimed.gone.is_some_and(|(_, rev)| Some(rev) <= view) => {
@@ -135,14 +144,15 @@ impl Checker for StartsAfterCommit {
                 task,
                 fence,
                 view,
+                given,
                 ..
             } => {
-                let (node, task, fence, view) = (*node, *task, *fence, *view);
                 let start = Start {
-                    node,
-                    task,
-                    fence,
-                    view,
+                    node: *node,
+                    task: *task,
+                    fence: *fence,
+                    view: *view,
+                    given: *given,
                 };
                 self.start(at, &start, found);
             }
@@ -177,7 +187,7 @@ impl Checker for StartsAfterCommit {
 mod tests {
     use windlass_core::ids::{Attempt, OpId};
 
-    use super::super::testing::{History, TERMS};
+    use super::super::testing::{GIVEN, History, TERMS};
     use super::*;
     use crate::nemesis::FaultKind;
 
@@ -236,8 +246,32 @@ mod tests {
                 fence,
                 attempt: Attempt(1),
                 view,
+                given: None,
             });
             h.assert_tripped(why);
+        }
+    }
+
+    #[test]
+    fn a_handler_gets_just_what_was_accepted() {
+        for (given, clean) in [(None, true), (Some(GIVEN), true), (Some(GIVEN + 1), false)] {
+            let mut h = history();
+            let task = h.submit(None);
+            let fence = h.dispatch(task, "w1");
+            h.fact(Fact::Started {
+                node: 0,
+                run: OpId(1),
+                task,
+                fence,
+                attempt: Attempt(1),
+                view: Some(fence.0),
+                given,
+            });
+            if clean {
+                h.assert_clean();
+            } else {
+                h.assert_tripped("something else than what was accepted");
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use windlass_core::worker::{self, HandlerError, RunEvent, Start};
 
 use super::lockers::{LOCKER, Locker};
 use super::{Happening, NodeIx, World};
+use crate::book::given;
 use crate::fact::Fact;
 use crate::nemesis::FaultKind;
 use crate::node::AnyInput;
@@ -60,6 +61,7 @@ impl World {
             fence,
             attempt,
             view,
+            given: Some(given::got(&start)),
         });
         let wait = match start.kind.as_str() {
             "sleep" | "deaf" | "exit" | "lie" => Some(argument(&start, "ms", 10)),

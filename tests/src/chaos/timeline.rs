@@ -169,6 +169,7 @@ fn of_ledger(
                     attempt: Attempt(line.attempt),
                     // At least as far as its own claim.
                     view: Some(Revision(line.fence)),
+                    given: None,
                 };
                 facts.push((line.at, fact));
             }

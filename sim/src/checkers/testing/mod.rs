@@ -21,6 +21,9 @@ use crate::book::{
 };
 use crate::fact::Fact;
 
+/// What every task of these histories gives to its attempts.
+pub(super) const GIVEN: u64 = 11;
+
 /// What synthetic runs promise.
 pub(super) const TERMS: Terms = Terms {
     ttl_ms: 3_000,
@@ -204,6 +207,7 @@ impl History {
                     ..RetryPolicy::default()
                 },
                 unique: false,
+                given: GIVEN,
             }),
             ..TaskState::default()
         }

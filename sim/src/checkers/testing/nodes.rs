@@ -6,7 +6,7 @@ use windlass_core::ids::{Attempt, Fence, OpId, TaskId};
 use windlass_core::keyspace::Role;
 use windlass_core::record::StopReason;
 
-use super::History;
+use super::{GIVEN, History};
 use crate::fact::{Fact, NodeIx};
 use crate::nemesis::FaultKind;
 
@@ -66,6 +66,7 @@ impl History {
             fence,
             attempt,
             view: Some(fence.0),
+            given: Some(GIVEN),
         });
     }
 
