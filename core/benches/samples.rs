@@ -124,6 +124,7 @@ impl Samples {
             assigned_at: EPOCH,
             stop: None,
             progress: None,
+            task: None,
         }
     }
 

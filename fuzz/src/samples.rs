@@ -8,9 +8,10 @@ use windlass_sim::core::ids::{
 };
 use windlass_sim::core::keyspace::{Key, LaneName, Meaning, Place, Role};
 use windlass_sim::core::record::{
-    AttemptEnd, AttemptNote, Carry, ClaimRecord, DeadRecord, DelayedRecord, EntryRecord, Json,
-    LaneRecord, LockRecord, NodeConfig, NodeRecord, OfferRecord, Outcome, OutcomeRecord,
-    QueueConfig, Record, RunRecord, StopReason, TaskRecord, Totals, UniqueRecord, Version,
+    AttemptEnd, AttemptNote, CarriedTask, Carry, ClaimRecord, DeadRecord, DelayedRecord,
+    EntryRecord, Json, LaneRecord, LockRecord, NodeConfig, NodeRecord, OfferRecord, Outcome,
+    OutcomeRecord, QueueConfig, Record, RunRecord, StopReason, TaskRecord, Totals, UniqueRecord,
+    Version,
 };
 use windlass_sim::core::retry::RetryPolicy;
 use windlass_sim::core::store::Value;
@@ -166,6 +167,10 @@ pub(crate) fn claim(registration: Registration, c: &mut Choices<'_>) -> ClaimRec
         assigned_at: wall(c),
         stop: c.one_in(4).then(|| reasons[c.below(4)]),
         progress: c.one_in(4).then(|| Json::string("half")),
+        task: c
+            .one_in(4)
+            .then(|| CarriedTask::of(&task_record(c)).map(Box::new))
+            .flatten(),
     }
 }
 

@@ -400,6 +400,7 @@ mod tests {
                 assigned_at: Wall::from_millis(assigned_at),
                 stop: None,
                 progress: None,
+                task: None,
             };
             let (key, value, created) = (claim_key(place), record.encode(), Revision(1));
             self.apply(now, |at| Change::Put(Item::new(key, created, at, value)));

@@ -27,6 +27,8 @@ super::bugs! {
         breaks ["S9" "L8" "S3" "S2"] needs "dispatches to a worker that drained, left or died meanwhile (late news): no claim may be created while its offer is gone";
     "P-submit-offer-unguarded" Core("steps::submit"): "a submission that gives its task to a worker does not guard the worker's offer"
         breaks ["S9" "L8" "S3" "S2"] needs "submissions while a worker drains, leaves or dies (late news)";
+    "P-carried-payload-lost" Core("steps::first_claim"): "a claim that carries its task leaves the payload out"
+        breaks ["S7"] needs "a task with a payload that is placed at once";
     "P-dispatch-entry-alive" Harmless("an entry is never updated: its creation is its last write"): "a dispatch guards its entry `Alive`"
         breaks [] needs "nothing";
     "P-retry-claim-unguarded" Core("steps::retry"): "a failed attempt's retry does not guard its claim"

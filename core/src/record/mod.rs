@@ -16,8 +16,8 @@ pub use self::cluster::{
 pub use self::json::Json;
 pub use self::stats::{LaneRecord, Totals};
 pub use self::task::{
-    AttemptEnd, AttemptNote, Carry, ClaimRecord, DelayedRecord, EntryRecord, Outcome,
-    OutcomeRecord, RunRecord, StopReason, TaskRecord,
+    AttemptEnd, AttemptNote, CARRIED_MAX, CarriedTask, Carry, ClaimRecord, DelayedRecord,
+    EntryRecord, Outcome, OutcomeRecord, RunRecord, StopReason, TaskRecord,
 };
 use crate::store::Value;
 

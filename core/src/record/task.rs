@@ -190,8 +190,78 @@ pub struct ClaimRecord {
     /// What the handler last reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Json>,
+    /// The rest of the task, if it is small and whoever made the claim had it at hand: a worker that finds it here need
+    /// not read the task. Whoever writes the claim again leaves it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Box<CarriedTask>>,
 }
 impl Record for ClaimRecord {}
+
+/// How much a claim carries of its task at most, in bytes of payload, name and metadata. Every process that watches
+/// claims reads it, so that what is large is better read by the one worker that needs it.
+pub const CARRIED_MAX: usize = 1_024;
+
+/// What a claim does not tell of a task that is due at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CarriedTask {
+    /// As in the task, like all that follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Arc<str>>,
+    #[doc(hidden)]
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub payload: Json,
+    #[doc(hidden)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    #[doc(hidden)]
+    pub created_at: Wall,
+    #[doc(hidden)]
+    pub retries_max: u32,
+    #[doc(hidden)]
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub retry: RetryPolicy,
+    #[doc(hidden)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Arc<str>>,
+}
+
+impl CarriedTask {
+    /// What a claim carries of `task`; `None` if it is too large, or was not due at once.
+    pub fn of(task: &TaskRecord) -> Option<Self> {
+        let labels = task.metadata.iter().map(|(k, v)| k.len() + v.len());
+        let size = task.payload.as_str().len()
+            + task.name.as_ref().map_or(0, |name| name.len())
+            + labels.sum::<usize>();
+        (size <= CARRIED_MAX && task.due.is_none()).then(|| Self {
+            name: task.name.clone(),
+            payload: task.payload.clone(),
+            metadata: task.metadata.clone(),
+            created_at: task.created_at,
+            retries_max: task.retries_max,
+            retry: task.retry,
+            unique: task.unique.clone(),
+        })
+    }
+
+    /// The task, of which `claim` and the claim's priority tell the rest.
+    pub fn whole(self, claim: &ClaimRecord, priority: Priority) -> TaskRecord {
+        TaskRecord {
+            v: Version,
+            kind: claim.carry.kind.clone(),
+            queue: claim.queue.clone(),
+            priority,
+            name: self.name,
+            payload: self.payload,
+            metadata: self.metadata,
+            created_at: self.created_at,
+            due: None,
+            retries_max: self.retries_max,
+            retry: self.retry,
+            timeout: claim.carry.timeout,
+            unique: self.unique,
+        }
+    }
+}
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -295,6 +365,42 @@ mod tests {
             TaskRecord::decode(&task.encode()).unwrap().payload.as_str(),
             spelled
         );
+    }
+
+    #[test]
+    fn no_claim_carries_a_task_of_a_later_time_or_one_with_long_labels() {
+        let task = TaskRecord {
+            v: Version,
+            kind: "t".parse().unwrap(),
+            queue: "q".parse().unwrap(),
+            priority: Priority::NORMAL,
+            name: Some("n".into()),
+            payload: Json::null(),
+            metadata: BTreeMap::new(),
+            created_at: Wall::from_millis(1),
+            due: None,
+            retries_max: 3,
+            retry: RetryPolicy::default(),
+            timeout: Millis::from_secs(1),
+            unique: Some("hash".into()),
+        };
+        assert!(CarriedTask::of(&task).is_some());
+        let due = Some(Wall::from_millis(2));
+        let later = TaskRecord {
+            due,
+            ..task.clone()
+        };
+        assert_eq!(CarriedTask::of(&later), None);
+        // With the name and `null`, five bytes are taken.
+        for (more, fits) in [(0, true), (1, false)] {
+            let label = "x".repeat(CARRIED_MAX - 6 + more);
+            let metadata = [("k".to_owned(), label)].into();
+            let labelled = TaskRecord {
+                metadata,
+                ..task.clone()
+            };
+            assert_eq!(CarriedTask::of(&labelled).is_some(), fits);
+        }
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl Rig {
             assigned_at: Wall::from_millis(1),
             stop,
             progress: None,
+            task: None,
         };
         self.change(Change::Put(Item::new(
             Key::claim(&self.worker, self.place),

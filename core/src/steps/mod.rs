@@ -17,8 +17,8 @@ use crate::ids::{Fence, NodeId, Priority, QueueName, Registration, Revision, Tas
 use crate::keyspace::{Key, Place};
 use crate::planted::{loosened, planted, unless_planted};
 use crate::record::{
-    Carry, ClaimRecord, DeadRecord, DelayedRecord, EntryRecord, Outcome, OutcomeRecord, Record,
-    RunRecord, StopReason, TaskRecord, UniqueRecord, Version,
+    CarriedTask, Carry, ClaimRecord, DeadRecord, DelayedRecord, EntryRecord, Json, Outcome,
+    OutcomeRecord, Record, RunRecord, StopReason, TaskRecord, UniqueRecord, Version,
 };
 use crate::store::{Guard, Step, Write};
 use crate::time::Wall;
@@ -101,8 +101,15 @@ pub fn submit(
     step
 }
 
-/// The first claim of a task that never waited.
+/// The first claim of a task that never waited: who submits it has it at hand, and lets the claim carry it.
 fn first_claim(task: &TaskRecord, place: Place, to: &Recipient, wall: Wall) -> Write {
+    let mut carried = CarriedTask::of(task);
+    if let Some(carried) = carried
+        .as_mut()
+        .filter(|_| planted!("P-carried-payload-lost"))
+    {
+        carried.payload = Json::null();
+    }
     let claim = ClaimRecord {
         v: Version,
         carry: task.first_carry(),
@@ -111,6 +118,7 @@ fn first_claim(task: &TaskRecord, place: Place, to: &Recipient, wall: Wall) -> W
         assigned_at: wall,
         stop: None,
         progress: None,
+        task: carried.map(Box::new),
     };
     put(Key::claim(&to.worker, place), &claim)
 }
@@ -158,6 +166,7 @@ pub fn dispatch(
         assigned_at: wall,
         stop: None,
         progress: None,
+        task: None,
     };
     let mut step = Step::new(
         vec![

@@ -38,7 +38,7 @@ pub struct Claimed {
     pub seen: Mono,
     /// When this process first saw its stop flag.
     pub flagged: Option<Mono>,
-    /// Its claim.
+    /// Its claim, without what it carries of its task.
     pub record: Box<ClaimRecord>,
 }
 
@@ -378,7 +378,11 @@ impl ClusterView {
         found: &Found,
         news: &mut Vec<News>,
     ) -> Result<(), DecodeError> {
-        let record = Box::new(ClaimRecord::decode(&found.value)?);
+        // What the claim carries is its worker's business; a view of a million tasks has no room for it.
+        let record = Box::new(ClaimRecord {
+            task: None,
+            ..ClaimRecord::decode(&found.value)?
+        });
         self.spots
             .insert(place.task, Spot::Claim(worker.clone(), place));
         let before = self

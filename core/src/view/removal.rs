@@ -188,6 +188,7 @@ mod tests {
             assigned_at: Wall::from_millis(1),
             stop: None,
             progress: None,
+            task: None,
         }
     }
 

@@ -44,6 +44,7 @@ fn of_tasks(n: u8) -> Vec<(Key, Value)> {
         assigned_at: at,
         stop: None,
         progress: None,
+        task: None,
     };
     let delayed = DelayedRecord {
         v: Version,

@@ -108,16 +108,21 @@ impl Worker {
         place: Place,
         fence: Fence,
         since: Revision,
-        record: ClaimRecord,
+        mut record: ClaimRecord,
         out: &mut Vec<Effect>,
     ) {
         let flagged = record.stop.is_some();
+        // What was carried is taken out: the claim is written again without it.
+        let phase = match record.task.take() {
+            Some(carried) => Phase::Ready(Box::new(carried.whole(&record, place.priority))),
+            None => Phase::Fresh,
+        };
         let held = Held {
             fence,
             since,
             record: Box::new(record),
             seen: now.mono,
-            phase: Phase::Fresh,
+            phase,
             progress: None,
         };
         self.claims.insert(place, held);

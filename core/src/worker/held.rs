@@ -139,9 +139,10 @@ impl Claims {
 
     pub(super) fn insert(&mut self, place: Place, held: Held) {
         assert!(!self.held.contains_key(&place), "a claim is held once");
+        assert!(held.phase.is_unstarted(), "a claim begins unstarted");
         self.waiting.insert((held.seen, place));
-        self.index(place, &held.phase);
         self.held.insert(place, held);
+        self.index(place);
     }
 
     pub(super) fn remove(&mut self, place: Place) -> Option<Held> {
@@ -158,22 +159,23 @@ impl Claims {
         let before = std::mem::replace(&mut held.phase, phase);
         let (seen, unstarted) = (held.seen, held.phase.is_unstarted());
         self.unindex(place, &before);
-        let held = self.held.get(&place)?;
-        match held.phase {
-            Phase::Fresh => self.fresh.insert(place),
-            Phase::Ready(_) => self.ready.insert(place),
-            Phase::Ended(_) => self.ended.insert(place),
-            Phase::Fetching | Phase::Unreadable | Phase::Running(_) | Phase::Recording => true,
-        };
+        self.index(place);
         if !unstarted {
             self.waiting.remove(&(seen, place));
         }
         Some(before)
     }
 
-    fn index(&mut self, place: Place, phase: &Phase) {
-        assert!(matches!(phase, Phase::Fresh), "a claim begins unread");
-        self.fresh.insert(place);
+    fn index(&mut self, place: Place) {
+        let Some(held) = self.held.get(&place) else {
+            return;
+        };
+        match held.phase {
+            Phase::Fresh => self.fresh.insert(place),
+            Phase::Ready(_) => self.ready.insert(place),
+            Phase::Ended(_) => self.ended.insert(place),
+            Phase::Fetching | Phase::Unreadable | Phase::Running(_) | Phase::Recording => true,
+        };
     }
 
     fn unindex(&mut self, place: Place, phase: &Phase) {

@@ -9,7 +9,10 @@ use windlass_core::gateway::{
 };
 use windlass_core::ids::{NodeId, OpId, Priority, Revision, TaskId};
 use windlass_core::keyspace::{Key, Meaning, Range, Role};
-use windlass_core::record::{Json, NodeRecord, OfferRecord, QueueConfig, Record, Version};
+use windlass_core::record::{
+    CARRIED_MAX, ClaimRecord, Json, NodeRecord, OfferRecord, QueueConfig, Record, TaskRecord,
+    Version,
+};
 use windlass_core::retry::RetryPolicy;
 use windlass_core::server::{self, Server};
 use windlass_core::steps;
@@ -216,6 +219,22 @@ fn a_free_slot_is_kept_for_who_waits_while_every_lane_is_busy() {
     assert_eq!(spread(&rig), (3, claims([("w1", 2), ("w2", 2)])));
     rig.settle();
     assert_eq!(spread(&rig), (1, claims([("w1", 2), ("w2", 2), ("w3", 2)])));
+}
+
+#[test]
+fn a_small_task_travels_in_its_claim_and_a_larger_one_stays_in_the_store() {
+    for (more, carried) in [(0, true), (1, false)] {
+        let mut rig = ready();
+        let payload = Json::string(&"x".repeat(CARRIED_MAX - 2 + more));
+        submit(&mut rig, 1, vec![TaskSpec { payload, ..spec() }]);
+        rig.settle();
+        let task = accepted(&rig, 1)[0];
+        let task = TaskRecord::decode(&rig.found(&Key::task(task)).unwrap().value).unwrap();
+        let claim = rig.items(&Range::claims_of(&node("w1"))).pop().unwrap();
+        let claim = ClaimRecord::decode(&claim.found.value).unwrap();
+        let whole = claim.task.clone().map(|it| it.whole(&claim, task.priority));
+        assert_eq!(whole, carried.then_some(task));
+    }
 }
 
 #[test]

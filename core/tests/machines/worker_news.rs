@@ -73,6 +73,7 @@ pub(crate) fn claim(rig: &mut Rig<Worker>, n: u8) {
         assigned_at: rig.now.wall,
         stop: None,
         progress: None,
+        task: None,
     };
     rig.put(
         Key::task(place(n).task),

@@ -133,6 +133,7 @@ async fn drive(
             assigned_at: wall,
             stop: None,
             progress: None,
+            task: None,
         };
         let ending = Ending {
             outcome: Outcome::Completed(Json::null()),

@@ -44,6 +44,7 @@ fn claim(stop: Option<StopReason>) -> Value {
         assigned_at: Wall::from_millis(1),
         stop,
         progress: None,
+        task: None,
     }
     .encode()
 }
