@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Gateway, Job, RequestId};
 use crate::ids::Revision;
-use crate::lanes::Settled;
+use crate::lanes::{STEPS_MOSTLY, Settled};
 use crate::planted::planted;
 use crate::scheduler::AtOnce;
 use crate::store::Batch;
@@ -12,6 +12,12 @@ use crate::time::Now;
 use crate::view::Feed;
 
 impl Gateway {
+    /// Whether there is enough for a transaction, or something that has one of its own.
+    pub(crate) fn fills_a_batch(&self) -> bool {
+        let gathered = self.steps.len() + self.submissions.unsent();
+        gathered >= STEPS_MOSTLY || !self.lone_steps.is_empty() || self.submissions.next_is_alone()
+    }
+
     /// The next transaction's steps. `to_job` wraps them for the lanes.
     pub(crate) fn next_batch<M: fmt::Debug>(
         &mut self,

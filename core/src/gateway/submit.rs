@@ -60,7 +60,11 @@ impl Submission {
 
     /// Its step, and a slot that is kept for it if it is placed at once. Guards look at what was before a transaction: one
     /// that withdraws an offer gives nothing to its worker.
-    fn step(&mut self, at_once: &mut AtOnce<'_>, withdraws: impl Fn(&NodeId) -> bool) -> Step {
+    fn step(
+        &mut self,
+        at_once: &mut AtOnce<'_>,
+        withdraws: impl Fn(&NodeId) -> bool,
+    ) -> Option<Step> {
         let place = Place {
             priority: self.task.priority,
             timestamp: self.task.created_at,
@@ -78,8 +82,11 @@ impl Submission {
             stands
         });
         self.placed = to.is_some();
+        if !self.placed && self.task.due.is_none() && !at_once.may_wait() {
+            return None;
+        }
         let to = to.as_ref().map(|to| (to, at_once.now().wall));
-        steps::submit(self.id, &self.task, self.body.clone(), to)
+        Some(steps::submit(self.id, &self.task, self.body.clone(), to))
     }
 }
 
@@ -107,6 +114,16 @@ impl Submissions {
             groups: BTreeMap::new(),
             replies: Vec::new(),
         }
+    }
+
+    /// How many tasks no transaction holds.
+    pub(super) fn unsent(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether the next one shares no transaction.
+    pub(super) fn next_is_alone(&self) -> bool {
+        self.queue.front().is_some_and(|it| it.alone)
     }
 
     pub(super) fn pending(&self) -> usize {
@@ -177,7 +194,10 @@ impl Submissions {
                 return;
             }
             let withdraws = |worker: &NodeId| !alone && batch.txn().writes_key(&Key::offer(worker));
-            let step = Arc::make_mut(&mut next).step(at_once, withdraws);
+            let Some(step) = Arc::make_mut(&mut next).step(at_once, withdraws) else {
+                self.queue.push_front(next);
+                return;
+            };
             match batch.push(to_job(Arc::clone(&next)), step) {
                 Ok(()) => {
                     if planted!("P-ack-before-commit") {

@@ -18,8 +18,8 @@ use crate::record::{LaneRecord, Record, Totals};
 use crate::retry::call_backoff;
 use crate::rng::Rng;
 use crate::store::{
-    Batch, Call, Disproved, Failed, Guard, GuardIx, Item, Refusal, Step, StoreCall, TxnOutcome,
-    Write,
+    Batch, Call, Disproved, Failed, Guard, GuardIx, Item, OPS_MAX, Refusal, Step, StoreCall,
+    TxnOutcome, Write,
 };
 use crate::time::Mono;
 use crate::timers::Timers;
@@ -27,6 +27,13 @@ use crate::timers::Timers;
 /// The first and the longest wait before a transaction of unknown fate is sent again.
 const RESEND_MIN: Duration = Duration::from_millis(20);
 const RESEND_MAX: Duration = Duration::from_secs(2);
+
+/// How long a transaction that is not full waits at most for one that is under way: longer than a busy store takes to
+/// answer, and too short for anybody to notice when the answer is lost.
+const GATHER_MAX: Duration = Duration::from_millis(25);
+
+/// How many steps fill a transaction, mostly: two writes each, and that of the lane.
+pub(crate) const STEPS_MOSTLY: usize = (OPS_MAX - 1) / 2;
 
 /// How far the numbers of one life lie from those of the next: farther than any life goes without moving its lane, so
 /// that what one life wrote is never taken for what another sent.
@@ -148,6 +155,7 @@ enum State<M> {
     /// Waits for the answer to `op`.
     InFlight {
         op: OpId,
+        since: Mono,
         sent: Sent<M>,
     },
     /// Its fate is unknown; it is sent again when the timer fires.
@@ -280,6 +288,12 @@ impl<M> Lanes<M> {
             .all(|lane| matches!(lane.state, State::Idle))
     }
 
+    /// Whether nothing of `part` is in flight or in doubt.
+    pub fn is_quiet_in(&self, part: char) -> bool {
+        let mut own = self.lanes.iter().filter(|lane| lane.part == part);
+        own.all(|lane| matches!(lane.state, State::Idle))
+    }
+
     /// The totals that are known to be committed.
     pub fn totals(&self) -> Totals {
         let mut sum = Totals::default();
@@ -287,6 +301,18 @@ impl<M> Lanes<M> {
             sum.add(&lane.record.totals);
         }
         sum
+    }
+
+    /// Until when a transaction of `part` that is not full had better wait for more: one is under way, whose answer comes
+    /// soon, and what gathers until then costs the store one transaction instead of several. `None`: it goes at once.
+    pub fn gathers_until(&self, part: char, now: Mono) -> Option<Mono> {
+        let own = self.lanes.iter().filter(|lane| lane.part == part);
+        let since = own.filter_map(|lane| match lane.state {
+            State::InFlight { since, .. } => Some(since),
+            State::Idle | State::Doubt(_) => None,
+        });
+        let until = since.max()?.after(GATHER_MAX);
+        (until > now).then_some(until)
     }
 
     /// Sends `batch` on an idle lane; it counts `delta`.
@@ -321,7 +347,11 @@ impl<M> Lanes<M> {
         );
         self.by_op.insert(op, ix);
         self.timers.arm(now, ix, now.after(self.answer_max));
-        self.lanes[ix.0].state = State::InFlight { op, sent };
+        self.lanes[ix.0].state = State::InFlight {
+            op,
+            since: now,
+            sent,
+        };
     }
 
     /// When [`Lanes::on_time`] must be called.
@@ -334,7 +364,7 @@ impl<M> Lanes<M> {
         while let Some(ix) = self.timers.pop_due(now) {
             match std::mem::replace(&mut self.lanes[ix.0].state, State::Idle) {
                 State::Idle => {}
-                State::InFlight { op, sent } => {
+                State::InFlight { op, sent, .. } => {
                     self.by_op.remove(&op);
                     self.doubt(now, ix, sent);
                 }

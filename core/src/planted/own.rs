@@ -29,6 +29,8 @@ super::bugs! {
         breaks ["S9" "L8" "S3" "S2"] needs "submissions while a worker drains, leaves or dies (late news)";
     "P-carried-payload-lost" Core("steps::first_claim"): "a claim that carries its task leaves the payload out"
         breaks ["S7"] needs "a task with a payload that is placed at once";
+    "P-what-must-wait-held-back" Core("server::flush"): "while slots come and go, a task that finds none is not sent at all"
+        breaks ["L4" "L1"] needs "submissions for which there is no slot, until their requests time out";
     "P-dispatch-entry-alive" Harmless("an entry is never updated: its creation is its last write"): "a dispatch guards its entry `Alive`"
         breaks [] needs "nothing";
     "P-retry-claim-unguarded" Core("steps::retry"): "a failed attempt's retry does not guard its claim"

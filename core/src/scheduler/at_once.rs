@@ -19,6 +19,7 @@ pub(crate) struct AtOnce<'a> {
     /// `None` while the process may not place anything.
     scheduler: Option<&'a mut Scheduler>,
     view: &'a ClusterView,
+    may_wait: bool,
 }
 
 impl<'a> AtOnce<'a> {
@@ -26,12 +27,19 @@ impl<'a> AtOnce<'a> {
         now: Now,
         scheduler: Option<&'a mut Scheduler>,
         view: &'a ClusterView,
+        may_wait: bool,
     ) -> Self {
         Self {
             now,
             scheduler,
             view,
+            may_wait,
         }
+    }
+
+    /// Whether what finds no slot may be sent now, to wait in its queue.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// When it decides.

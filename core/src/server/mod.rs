@@ -363,7 +363,7 @@ impl Server {
         }
         while let Some(timer) = self.timers.pop_due(now.mono) {
             match timer {
-                Timer::Flush => self.flush(out),
+                Timer::Flush | Timer::Gather => self.flush(out),
                 Timer::Beat => {
                     self.beat_due = true;
                     self.timers

@@ -94,6 +94,8 @@ pub enum Timer {
     Reconcile,
     /// There is something to send.
     Flush,
+    /// What clients want has gathered for long enough.
+    Gather,
     /// The node's key is to be written again.
     Beat,
     /// Leaving takes too long.

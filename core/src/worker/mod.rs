@@ -332,7 +332,7 @@ impl Worker {
     fn on_timer(&mut self, now: Now, timer: Timer, out: &mut Vec<Effect>) {
         match timer {
             Timer::Session | Timer::Lanes | Timer::Registering | Timer::Feed => {}
-            Timer::Flush => self.flush(now, out),
+            Timer::Flush | Timer::Gather => self.flush(now, out),
             Timer::Beat => {
                 self.beat_due = true;
                 if let Some(at) = self.freshness.owed() {

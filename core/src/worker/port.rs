@@ -107,6 +107,8 @@ pub enum Timer {
     Feed,
     /// There is something to send or to start.
     Flush,
+    /// Ends have gathered for long enough.
+    Gather,
     /// The node's key is to be written again.
     Beat,
     /// A read of tasks is overdue.

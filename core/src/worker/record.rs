@@ -5,7 +5,7 @@ use super::locks::Id;
 use super::{Effect, Exit, PART, Timer, Worker};
 use crate::ids::{Fence, NodeId, Revision};
 use crate::keyspace::{Place, Role};
-use crate::lanes::Settled;
+use crate::lanes::{STEPS_MOSTLY, Settled};
 use crate::planted::{loosened, planted};
 use crate::record::{
     AttemptEnd, AttemptNote, Carry, ClaimRecord, Outcome, Record, StopReason, Totals,
@@ -64,6 +64,10 @@ impl Worker {
             return;
         }
         while let Some(lane) = self.lanes.idle(PART) {
+            let gathers_until = self.lanes.gathers_until(PART, now.mono);
+            if let Some(until) = gathers_until.filter(|_| self.claims.ended.len() < STEPS_MOSTLY) {
+                return self.timers.arm(now.mono, Timer::Gather, until);
+            }
             let batch = self.next_batch(now);
             if batch.is_empty() {
                 return;

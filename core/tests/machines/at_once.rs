@@ -16,7 +16,7 @@ use windlass_core::record::{
 use windlass_core::retry::RetryPolicy;
 use windlass_core::server::{self, Server};
 use windlass_core::steps;
-use windlass_core::store::{Answer, Call, Item, Refusal, Step, TxnOutcome, Write};
+use windlass_core::store::{Answer, Call, Item, Refusal, Step, StoreCall, TxnOutcome, Write};
 use windlass_core::time::Millis;
 
 use crate::random::{limits, server_config};
@@ -55,7 +55,7 @@ fn worker_comes(rig: &mut Rig<Server>, id: &str) {
     rig.put(Key::offer(&node(id)), offer.encode().as_bytes().to_vec());
 }
 
-fn ready() -> Rig<Server> {
+pub(crate) fn ready() -> Rig<Server> {
     let mut rig = Rig::new(limits(), |now| Server::new(server_config(), 7, now));
     rig.run_until(|rig| rig.machine.is_ready());
     worker_comes(&mut rig, "w1");
@@ -63,7 +63,7 @@ fn ready() -> Rig<Server> {
     rig
 }
 
-fn spec() -> TaskSpec {
+pub(crate) fn spec() -> TaskSpec {
     TaskSpec {
         kind: "noop".parse().unwrap(),
         queue: "q".parse().unwrap(),
@@ -79,7 +79,7 @@ fn spec() -> TaskSpec {
     }
 }
 
-fn submit(rig: &mut Rig<Server>, id: u64, specs: Vec<TaskSpec>) {
+pub(crate) fn submit(rig: &mut Rig<Server>, id: u64, specs: Vec<TaskSpec>) {
     let id = RequestId(id);
     let request = Request::Submit(specs);
     rig.give(server::Input::Request { id, request });
@@ -235,6 +235,33 @@ fn a_small_task_travels_in_its_claim_and_a_larger_one_stays_in_the_store() {
         let whole = claim.task.clone().map(|it| it.whole(&claim, task.priority));
         assert_eq!(whole, carried.then_some(task));
     }
+}
+
+#[test]
+fn while_what_waits_is_placed_what_has_to_wait_as_well_has_one_lane() {
+    let many = || (0..150).map(|_| spec()).collect::<Vec<_>>();
+    let mut rig = ready();
+    submit(&mut rig, 1, vec![spec(), spec(), spec()]);
+    rig.settle();
+    submit(&mut rig, 2, many());
+    assert_eq!(commits(&rig), 2, "both lanes, as nothing is being placed");
+    rig.settle();
+    // A slot becomes free, and is given to who waits; the store has not heard of it.
+    let claim = rig.items(&Range::claims_of(&node("w1"))).pop().unwrap();
+    let write = Write::Delete { key: claim.key };
+    rig.others(Step::new(vec![], vec![write]));
+    rig.deliver_all(true);
+    rig.flush();
+    assert_eq!(commits(&rig), 1, "the dispatch");
+    submit(&mut rig, 3, many());
+    assert_eq!(commits(&rig), 2, "the dispatch, and one lane");
+    rig.settle();
+    assert_eq!(accepted(&rig, 3).len(), 150);
+}
+
+fn commits(rig: &Rig<Server>) -> usize {
+    let commit = |call: &&StoreCall| matches!(call.call, Call::Commit(_));
+    rig.requests.iter().filter(commit).count()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod carried;
 mod client_locks;
 mod clients;
 mod following;
+mod gathering;
 mod leaving;
 mod random;
 mod rig;
