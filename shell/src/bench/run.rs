@@ -36,7 +36,7 @@ pub async fn run(
     plan: &Plan,
     clock: SystemClock,
 ) -> anyhow::Result<Measured> {
-    let latency = Arc::new(Latency::new(plan.rate.is_some()));
+    let latency = Arc::new(Latency::new(plan.rate));
     let scheduler = SchedulerNode::start(
         store,
         ServerConfig::new(host::fresh_id(), node::VERSION.into()),
@@ -263,7 +263,7 @@ mod tests {
     async fn a_task_whose_end_nobody_tells_is_counted_as_one_that_could_not_be_followed() {
         let task: TaskId = "00000000-0000-7000-8000-000000000001".parse().unwrap();
         for reply in [|| Reply::NotFound, || Reply::NotReady] {
-            let latency = Arc::new(Latency::new(true));
+            let latency = Arc::new(Latency::new(Some(1.0)));
             follow(replies(reply), task, Arc::clone(&latency)).await;
             assert_eq!((latency.lost(), latency.to_end()), (1, None));
         }
