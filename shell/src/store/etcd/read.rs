@@ -11,10 +11,17 @@ use super::fate::Fate;
 use super::link::{Link, Repeat};
 use super::wire::{ranges, raw_revision};
 
-/// How many keys are asked for at once: bounds how long one read keeps etcd from other work.
+/// How many keys are asked for at once, at first.
 const PAGE: u32 = 500;
-/// How many when only their revisions are wanted: they are smaller, and less is done with each.
-const AUDIT_PAGE: u32 = 1_000;
+/// How many later, where values are small. For each page etcd walks over all keys that are left, to count them: a million
+/// keys in pages of 500 took it two minutes.
+const PAGE_MAX: u32 = 16_384;
+/// How many when only their revisions are wanted.
+const AUDIT_PAGE_MAX: u32 = 65_536;
+/// How large pages become by that, in bytes, unless values become larger all at once.
+const PAGE_BYTES: usize = 4 * 1_024 * 1_024;
+/// How much larger the next page may be.
+const PAGE_GROWTH: u32 = 4;
 
 /// Answers the query.
 pub(super) async fn read(link: &Link, query: &Query) -> ReadAnswer {
@@ -151,6 +158,7 @@ pub(super) struct Pages {
     to: Vec<u8>,
     at: Option<Revision>,
     size: u32,
+    size_max: u32,
     keys_only: bool,
 }
 
@@ -161,14 +169,23 @@ impl Pages {
             to: link.prefix().raw(&range.to),
             at: None,
             size: PAGE,
+            size_max: PAGE,
             keys_only: false,
+        }
+    }
+
+    /// As [`Pages::new`], where values are known to be small.
+    pub(super) fn of_small(link: &Link, range: &Range) -> Self {
+        Self {
+            size_max: PAGE_MAX,
+            ..Self::new(link, range)
         }
     }
 
     /// As [`Pages::new`], without values.
     fn of_revisions(link: &Link, range: &Range) -> Self {
         Self {
-            size: AUDIT_PAGE,
+            size_max: AUDIT_PAGE_MAX,
             keys_only: true,
             ..Self::new(link, range)
         }
@@ -213,6 +230,8 @@ impl Pages {
         self.at = Some(at);
         let more = answer.more();
         let stored = answer.0.kvs;
+        let bytes = stored.iter().map(|kv| kv.key.len() + kv.value.len()).sum();
+        self.size = grown(self.size, stored.len(), bytes).min(self.size_max);
         if let Some(last) = stored.last() {
             self.from.clone_from(&last.key);
             self.from.push(0);
@@ -225,5 +244,36 @@ impl Pages {
                 .collect(),
             more,
         })
+    }
+}
+
+/// How many keys the next page may have, after one that was asked for `size` had `keys` of them.
+fn grown(size: u32, keys: usize, bytes: usize) -> u32 {
+    let each = (bytes / keys.max(1)).max(1);
+    let fit = u32::try_from(PAGE_BYTES / each).unwrap_or(u32::MAX);
+    fit.clamp(size, size.saturating_mul(PAGE_GROWTH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_million_small_keys_are_read_in_few_pages() {
+        let (mut left, mut size, mut pages) = (1_000_000, PAGE, 0);
+        while left > 0 {
+            let keys = left.min(size);
+            left -= keys;
+            size = grown(size, keys as usize, 250 * keys as usize).min(PAGE_MAX);
+            pages += 1;
+        }
+        assert!(pages < 70, "{pages} pages");
+    }
+
+    #[test]
+    fn pages_of_large_values_do_not_grow_and_an_empty_one_is_no_reason_to_stop() {
+        assert_eq!(grown(PAGE, 500, 500 * 100_000), PAGE);
+        assert_eq!(grown(PAGE, 500, 500 * 4_000), PAGE_BYTES as u32 / 4_000);
+        assert_eq!(grown(PAGE, 0, 0), PAGE * PAGE_GROWTH);
     }
 }

@@ -127,7 +127,7 @@ impl Feed {
 
     /// Tells all of the range at one revision.
     async fn read(&mut self) -> Revision {
-        let mut pages = Pages::new(&self.link, &self.range);
+        let mut pages = Pages::of_small(&self.link, &self.range);
         loop {
             match pages.next(&self.link, u32::MAX, self.link.until()).await {
                 Ok(part) => {
@@ -141,7 +141,7 @@ impl Feed {
                         return at;
                     }
                 }
-                Err(Fate::Compacted) => pages = Pages::new(&self.link, &self.range),
+                Err(Fate::Compacted) => pages = Pages::of_small(&self.link, &self.range),
                 Err(fate) => {
                     tracing::warn!(?fate, "a watched range could not be read; trying again");
                     self.backoff.pause().await;
