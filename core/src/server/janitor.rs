@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::ended::{Group, Run, behind, by_task};
 use super::history::History;
 use super::pressure::Pressure;
+use super::window::Window;
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision};
 use crate::keyspace::{Key, Meaning, Range, Role};
@@ -82,6 +83,7 @@ pub(super) struct Janitor {
     reading: Option<(OpId, Reading, Mono)>,
     /// Where the next look at the tasks begins.
     cursor: Option<Key>,
+    window: Window,
     /// Steps that wait for the lane.
     steps: VecDeque<(Job, Step)>,
     look_at: Option<Mono>,
@@ -112,6 +114,7 @@ impl Janitor {
             rest_until: Mono::ZERO,
             reading: None,
             cursor: None,
+            window: Window::default(),
             steps: VecDeque::new(),
             look_at: Some(Mono::ZERO.after(first_look)),
             fold_every: config.fold_every,
@@ -271,17 +274,20 @@ impl Janitor {
         if range.is_none() {
             self.cursor = None;
         }
-        range
+        range.map(|range| self.window.cut(self.cursor.as_ref(), range))
     }
 
     /// The tasks that may have to go, whatever the retention: from the oldest on, and at the end from the beginning.
     fn next_early(&mut self, wall: Wall) -> Range {
         let kept = self.retention.min(KEPT_MIN);
-        if let Some(range) = behind(self.pressure.cursor.as_ref(), wall, kept) {
-            return range;
+        let cursor = self.pressure.cursor.take();
+        if let Some(range) = behind(cursor.as_ref(), wall, kept) {
+            let cut = self.window.cut(cursor.as_ref(), range);
+            self.pressure.cursor = cursor;
+            return cut;
         }
-        self.pressure.cursor = None;
-        behind(None, wall, kept).unwrap_or_else(Range::tasks)
+        let all = behind(None, wall, kept).unwrap_or_else(Range::tasks);
+        self.window.cut(None, all)
     }
 
     fn on_tasks(
@@ -299,10 +305,17 @@ impl Janitor {
         } else {
             groups.len()
         };
+        let limit = if what == Reading::Early {
+            PAGE_TIGHT
+        } else {
+            PAGE
+        };
+        self.window.learn(items.len(), limit, more);
         let mut run: Option<Run> = None;
-        let mut last = None;
+        let (mut last, mut stopped) = (None, false);
         for group in &groups[..whole] {
             if what == Reading::Early && !self.pressure.is_on() {
+                stopped = true;
                 break;
             }
             last = group.items.last().map(|item| item.key.clone());
@@ -324,7 +337,11 @@ impl Janitor {
             self.purge_run(fence, at, run.take());
         }
         self.purge_run(fence, at, run.take());
-        let cursor = last.filter(|_| more);
+        let cursor = if more || stopped {
+            last
+        } else {
+            self.window.end()
+        };
         if what == Reading::Early {
             // At the end the same tasks are not looked at again at once: some of them will be old enough a little later.
             if cursor.is_none() {

@@ -1,0 +1,137 @@
+//! How far the janitor looks in one read. For each part of a range etcd counts all keys that are left in it, so that the
+//! oldest of a million tasks cost as much as all of them: a read ends where it may find enough.
+
+use crate::ids::TaskId;
+use crate::keyspace::{Key, Meaning, Range};
+use crate::time::{Millis, Wall};
+
+/// How long a time of submissions the first read covers.
+const SPAN_FIRST: Millis = Millis::from_secs(1);
+/// The longest: where tasks are few, few reads pass them.
+const SPAN_MAX: Millis = Millis::from_secs(30 * 24 * 3_600);
+
+/// The part of the tasks' range that is looked at.
+#[derive(Debug)]
+pub(super) struct Window {
+    span: Millis,
+    /// Where the last read ended, if that is not the end of what was to be looked at.
+    end: Option<Key>,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            span: SPAN_FIRST,
+            end: None,
+        }
+    }
+}
+
+impl Window {
+    /// What to read of `range`, which begins behind `cursor`. From the very beginning nothing is known of where tasks are.
+    pub(super) fn cut(&mut self, cursor: Option<&Key>, range: Range) -> Range {
+        let end = cursor.and_then(submitted_at).map(|begin| {
+            let end = begin.as_millis().saturating_add(self.span.get());
+            Key::task(TaskId::floor_of(Wall::from_millis(end)))
+        });
+        self.end = end.filter(|end| range.from < *end && *end < range.to);
+        match &self.end {
+            Some(end) => Range::new(range.from, end.clone()),
+            None => range,
+        }
+    }
+
+    /// So many keys were found, of `limit` that were asked for; `more` tells that these were not all.
+    pub(super) fn learn(&mut self, found: usize, limit: u32, more: bool) {
+        let enough = usize::try_from(limit / 2).unwrap_or(usize::MAX);
+        if more {
+            self.span = Millis::new((self.span.get() / 2).max(1));
+        } else if found < enough {
+            self.span = Millis::new(self.span.get().saturating_mul(2)).min(SPAN_MAX);
+        }
+    }
+
+    /// Where the next read begins after this one was looked at to its end: `None` when nothing is left.
+    pub(super) fn end(&self) -> Option<Key> {
+        self.end.clone()
+    }
+}
+
+fn submitted_at(key: &Key) -> Option<Wall> {
+    match Meaning::of(key) {
+        Meaning::Task(id) | Meaning::Outcome(id) | Meaning::Run(id) => Some(id.created_at()),
+        Meaning::Entry(..)
+        | Meaning::Claim(..)
+        | Meaning::Delayed(..)
+        | Meaning::Dead(..)
+        | Meaning::QueueConfig(_)
+        | Meaning::NodeConfig(_)
+        | Meaning::LockWaiter(..)
+        | Meaning::JanitorWaiter(_)
+        | Meaning::Node(..)
+        | Meaning::Offer(_)
+        | Meaning::Lane(_)
+        | Meaning::FoldedTotals
+        | Meaning::Unique
+        | Meaning::Foreign => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Key {
+        Key::task(TaskId::floor_of(Wall::from_millis(ms)))
+    }
+
+    fn from(ms: u64) -> (Option<Key>, Range) {
+        let cursor = at(ms);
+        let all = Range::new(Range::tasks().from, at(1_000_000_000));
+        (Some(cursor.clone()), all.behind(&cursor))
+    }
+
+    #[test]
+    fn from_a_known_place_on_a_read_has_an_end() {
+        let mut window = Window::default();
+        let (cursor, range) = from(5_000);
+        let cut = window.cut(cursor.as_ref(), range.clone());
+        assert_eq!((&cut.from, &cut.to), (&range.from, &at(6_000)));
+        assert_eq!(window.end(), Some(at(6_000)));
+    }
+
+    #[test]
+    fn from_the_beginning_and_close_to_the_end_all_is_read() {
+        let mut window = Window::default();
+        let (_, range) = from(5_000);
+        assert_eq!(window.cut(None, range.clone()).to, range.to);
+        assert_eq!(window.end(), None);
+        let (cursor, range) = from(999_999_500);
+        assert_eq!(window.cut(cursor.as_ref(), range.clone()).to, range.to);
+        assert_eq!(window.end(), None, "nothing is left behind it");
+    }
+
+    #[test]
+    fn the_span_follows_how_many_tasks_there_are() {
+        let mut window = Window::default();
+        let mut span = |found, more| {
+            window.learn(found, 2_000, more);
+            let (cursor, range) = from(0);
+            let cut = window.cut(cursor.as_ref(), range);
+            submitted_at(&cut.to).unwrap().as_millis()
+        };
+        assert_eq!(span(2_000, true), 500);
+        assert_eq!(span(2_000, true), 250);
+        assert_eq!(span(1_500, false), 250);
+        assert_eq!(span(999, false), 500);
+        assert_eq!(span(0, false), 1_000);
+        for _ in 0..100 {
+            span(2_000, true);
+        }
+        assert_eq!(span(2_000, true), 1, "it never stands still");
+        for _ in 0..100 {
+            span(0, false);
+        }
+        assert_eq!(span(0, false), 1_000_000_000, "nor goes on for ever");
+    }
+}
