@@ -89,11 +89,11 @@ pub(super) fn cancel(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVi
         return forbidden(show::state_of(&outcome.outcome));
     }
     match view.spot(id) {
-        Some(Spot::Entry(queue, place)) => {
+        Some(Spot::Entry(queue, rank)) => {
             let waiting = view
-                .entry(queue, *place)
+                .entry(queue, rank.of(id))
                 .expect("a spot and its entry are kept together");
-            let key = Key::entry(queue, *place);
+            let key = Key::entry(queue, rank.of(id));
             Next::Commit(
                 steps::cancel_waiting(key, waiting.since, id, &waiting.carry, now.wall),
                 counted,
@@ -107,16 +107,16 @@ pub(super) fn cancel(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVi
                 counted,
             )
         }
-        Some(Spot::Claim(worker, place)) => {
+        Some(Spot::Claim(worker, rank)) => {
             let claimed = view
-                .claim(worker, *place)
+                .claim(worker, rank.of(id))
                 .expect("a spot and its claim are kept together");
             if claimed.record.stop == Some(StopReason::Cancel) {
                 errand.committed = true;
                 return read_task(id);
             }
             Next::Commit(
-                steps::stop(worker, *place, claimed, StopReason::Cancel),
+                steps::stop(worker, rank.of(id), claimed, StopReason::Cancel),
                 Totals::default(),
             )
         }

@@ -136,8 +136,8 @@ fn show_ended(shown: &mut TaskView, outcome: &OutcomeRecord) {
 
 fn show_live(shown: &mut TaskView, view: &ClusterView) {
     match view.spot(shown.id) {
-        Some(Spot::Entry(queue, place)) => {
-            if let Some(waiting) = view.entry(queue, *place) {
+        Some(Spot::Entry(queue, rank)) => {
+            if let Some(waiting) = view.entry(queue, rank.of(shown.id)) {
                 show_carry(shown, &waiting.carry);
             }
         }
@@ -156,10 +156,10 @@ fn show_live(shown: &mut TaskView, view: &ClusterView) {
                 show_carry(shown, carry);
             }
         }
-        Some(Spot::Claim(worker, place)) => {
+        Some(Spot::Claim(worker, rank)) => {
             shown.state = TaskState::Running;
             shown.worker = Some(worker.clone());
-            if let Some(claimed) = view.claim(worker, *place) {
+            if let Some(claimed) = view.claim(worker, rank.of(shown.id)) {
                 show_carry(shown, &claimed.record.carry);
                 shown.assigned_at = Some(claimed.record.assigned_at);
                 shown.fence = Some(crate::ids::Fence(claimed.created));

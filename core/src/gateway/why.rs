@@ -39,8 +39,8 @@ pub(super) fn why(
     };
     match (found.outcome.is_some(), view.spot(id)) {
         (true, _) => why.reasons.push(WhyReason::Ended),
-        (false, Some(Spot::Entry(queue, place))) => {
-            let ahead = rank(&view.entries[queue], *place);
+        (false, Some(Spot::Entry(queue, own_rank))) => {
+            let ahead = rank(&view.entries[queue], own_rank.of(why.id));
             let obstacles = scheduler.why(queue, &found.task.kind, ahead, view);
             why.reasons = obstacles.reasons;
             why.ahead = Some(ahead);

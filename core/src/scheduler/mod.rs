@@ -287,8 +287,8 @@ impl Scheduler {
     /// Makes a task whose dispatch is settled a candidate wherever it waits now: meanwhile it may have been cancelled and run
     /// again, in another place.
     fn admit_again(&mut self, now: Mono, task: TaskId, view: &ClusterView) {
-        if let Some(Spot::Entry(queue, place)) = view.spot(task) {
-            self.admit(now, queue, *place, view);
+        if let Some(Spot::Entry(queue, rank)) = view.spot(task) {
+            self.admit(now, queue, rank.of(task), view);
         }
     }
 

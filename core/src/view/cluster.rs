@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::counts::{DelayedCount, DelayedCounts};
 use super::known::{Known, is_apart};
 use super::news::News;
+use super::spot::Spot;
 use crate::ids::{LockName, NodeId, Priority, QueueName, Registration, Revision, TaskId, TaskType};
 use crate::keyspace::{Key, Meaning, Place, Role};
 use crate::lock::Waiters;
@@ -76,19 +77,6 @@ pub struct Offer {
     pub created: Revision,
     /// The offer.
     pub record: Arc<OfferRecord>,
-}
-
-/// Where a task is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spot {
-    /// It waits.
-    Entry(QueueName, Place),
-    /// A worker has it.
-    Claim(NodeId, Place),
-    /// It waits for its time.
-    Delayed(Wall),
-    /// Its attempts are spent.
-    Dead(QueueName),
 }
 
 /// Everything that a scheduler process decides on.
@@ -356,7 +344,7 @@ impl ClusterView {
         let before = queued.insert(place, waiting).map(|it| it.since);
         self.known.put(key, before, found.modified);
         self.spots
-            .insert(place.task, Spot::Entry(queue.clone(), place));
+            .insert(place.task, Spot::Entry(queue.clone(), place.into()));
         news.push(News::EntryCame(queue, place));
         Ok(())
     }
@@ -384,7 +372,7 @@ impl ClusterView {
             ..ClaimRecord::decode(&found.value)?
         });
         self.spots
-            .insert(place.task, Spot::Claim(worker.clone(), place));
+            .insert(place.task, Spot::Claim(worker.clone(), place.into()));
         let before = self
             .claims
             .get(&worker)
@@ -477,7 +465,7 @@ impl ClusterView {
     /// How urgent a task is, as far as its place tells.
     pub fn priority(&self, task: TaskId) -> Option<Priority> {
         match self.spot(task)? {
-            Spot::Entry(_, place) | Spot::Claim(_, place) => Some(place.priority),
+            Spot::Entry(_, rank) | Spot::Claim(_, rank) => Some(rank.priority()),
             Spot::Delayed(due) => self
                 .delayed
                 .get(&(*due, task))

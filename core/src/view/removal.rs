@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::cluster::{ClusterView, Spot};
+use super::cluster::ClusterView;
 use super::known::is_apart;
 use super::news::News;
+use super::spot::Spot;
 use crate::ids::{LockName, NodeId, QueueName, TaskId};
 use crate::keyspace::{Key, Meaning, Place, Role};
 
@@ -79,7 +80,7 @@ impl ClusterView {
         if let Some(waiting) = entry {
             self.leave(
                 place.task,
-                |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place),
+                |spot| matches!(spot, Spot::Entry(q, p) if *q == queue && *p == place.into()),
                 news,
             );
             news.push(News::EntryWent(queue, place, waiting.carry.kind));
@@ -93,7 +94,7 @@ impl ClusterView {
             self.count_out(&claimed.record.queue);
             self.leave(
                 place.task,
-                |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place),
+                |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place.into()),
                 news,
             );
             news.push(News::ClaimWent(worker, place, claimed));

@@ -11,8 +11,14 @@ use crate::view::{Claimed, ClusterView, Dead, Delayed, Spot, Waiting};
 /// What the task's place in the view tells.
 pub(super) fn of_spot<'a>(id: TaskId, spot: &'a Spot, view: &'a ClusterView) -> Option<Facts<'a>> {
     match spot {
-        Spot::Entry(queue, place) => Some(of_entry(queue, place, view.entry(queue, *place)?)),
-        Spot::Claim(worker, place) => Some(of_claim(worker, place, view.claim(worker, *place)?)),
+        Spot::Entry(queue, rank) => {
+            let place = rank.of(id);
+            Some(of_entry(queue, &place, view.entry(queue, place)?))
+        }
+        Spot::Claim(worker, rank) => {
+            let place = rank.of(id);
+            Some(of_claim(worker, &place, view.claim(worker, place)?))
+        }
         Spot::Delayed(due) => Some(of_delayed(id, view.delayed.get(&(*due, id))?)),
         Spot::Dead(queue) => Some(of_dead(queue, id, view.dead.get(queue)?.get(&id)?)),
     }

@@ -78,12 +78,12 @@ fn task_change(id: TaskId, last: Option<&Last>, view: &ClusterView) -> TaskChang
         return change;
     };
     let (state, queue, carry) = match spot {
-        Spot::Entry(queue, place) => {
-            let entry = view.entry(queue, *place);
+        Spot::Entry(queue, rank) => {
+            let entry = view.entry(queue, rank.of(id));
             (TaskState::Pending, Some(queue), entry.map(|it| &it.carry))
         }
-        Spot::Claim(worker, place) => {
-            let claim = view.claim(worker, *place).map(|it| &it.record);
+        Spot::Claim(worker, rank) => {
+            let claim = view.claim(worker, rank.of(id)).map(|it| &it.record);
             let (queue, carry) = claim.map(|it| (&it.queue, &it.carry)).unzip();
             (TaskState::Running, queue, carry)
         }

@@ -246,8 +246,8 @@ fn gone(errand: &mut Errand, caller: &Caller<'_>, report: &Report<'_>, view: &Cl
 /// What a task that has not ended carries.
 fn carry(task: TaskId, view: &ClusterView) -> Option<&Carry> {
     match view.spot(task)? {
-        Spot::Entry(queue, place) => view.entry(queue, *place).map(|it| &it.carry),
-        Spot::Claim(worker, place) => view.claim(worker, *place).map(|it| &it.record.carry),
+        Spot::Entry(queue, rank) => view.entry(queue, rank.of(task)).map(|it| &it.carry),
+        Spot::Claim(worker, rank) => view.claim(worker, rank.of(task)).map(|it| &it.record.carry),
         Spot::Delayed(due) => view.delayed.get(&(*due, task)).map(|it| &it.record.carry),
         Spot::Dead(queue) => {
             let dead = view.dead.get(queue)?.get(&task);

@@ -235,13 +235,14 @@ impl Caller<'_> {
         attempt: RemoteAttempt,
         view: &'v ClusterView,
     ) -> Option<(Place, &'v Claimed)> {
-        let Some(Spot::Claim(worker, place)) = view.spot(attempt.task) else {
+        let Some(Spot::Claim(worker, rank)) = view.spot(attempt.task) else {
             return None;
         };
-        let claimed = view.claim(worker, *place)?;
+        let place = rank.of(attempt.task);
+        let claimed = view.claim(worker, place)?;
         let ours = worker == self.id && claimed.record.registration == self.node.registration;
         let same = Fence(claimed.created) == attempt.fence || planted!("P-remote-stale-done");
-        (ours && same).then_some((*place, claimed))
+        (ours && same).then_some((place, claimed))
     }
 
     /// The attempts among `held` that must stop, and why.
