@@ -141,6 +141,10 @@ async fn submit_at(
         ticks.tick().await;
         let (gateway, latency, spec) = (gateway.clone(), Arc::clone(&latency), specs.nth(n));
         under_way.spawn(async move { ask(&gateway, vec![spec], &latency).await });
+        // What has been answered is not kept: a soak submits millions.
+        while let Some(done) = under_way.try_join_next() {
+            done.context("a submitter died")??;
+        }
     }
     while let Some(done) = under_way.join_next().await {
         done.context("a submitter died")??;
@@ -172,7 +176,8 @@ async fn ask(
     while !left.is_empty() {
         let fates = match gateway.ask(Request::Submit(left.clone()), ASK_MAX).await {
             Reply::Submitted(fates) => fates,
-            Reply::Refused(Refusal::NoRoom) => {
+            // As a client that hears 503: the store has no room, or has not answered for so long that the session ended.
+            Reply::Refused(Refusal::NoRoom) | Reply::NotReady => {
                 vec![Submitted::Refused(Refusal::NoRoom); left.len()]
             }
             Reply::Task(_)
@@ -192,7 +197,6 @@ async fn ask(
             | Reply::NotFound
             | Reply::Forbidden { .. }
             | Reply::Refused(_)
-            | Reply::NotReady
             | Reply::TimedOut => bail!("a submission was not taken"),
         };
         let mut refused = Vec::new();
