@@ -34,6 +34,7 @@ impl Server {
             self.send(lane, batch, out);
         }
         let may_place = self.is_ready();
+        self.timers.disarm(Timer::Gather);
         while let Some(lane) = self.lanes.idle(GATEWAY) {
             let gathers_until = self.lanes.gathers_until(GATEWAY, now.mono);
             if let Some(until) = gathers_until.filter(|_| !self.gateway.fills_a_batch()) {

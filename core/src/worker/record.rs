@@ -63,6 +63,7 @@ impl Worker {
         if self.session.lease().is_none() || self.registration().is_none() {
             return;
         }
+        self.timers.disarm(Timer::Gather);
         while let Some(lane) = self.lanes.idle(PART) {
             let gathers_until = self.lanes.gathers_until(PART, now.mono);
             if let Some(until) = gathers_until.filter(|_| self.claims.ended.len() < STEPS_MOSTLY) {
