@@ -144,6 +144,11 @@ struct Lock<'a> {
     ttl: Duration,
 }
 
+fn not_renewed() -> CliError {
+    let told = "the lock could not be renewed in time, the command was killed";
+    CliError::new(Exit::Failed, told)
+}
+
 impl Lock<'_> {
     async fn take(&self, wait: Option<Duration>) -> anyhow::Result<Held> {
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
@@ -178,6 +183,10 @@ impl Lock<'_> {
             tokio::time::sleep_until(next.min(sure_until)).await;
             let asked_at = Instant::now();
             let left = sure_until.saturating_duration_since(asked_at);
+            // A server that is gone refuses at once, which comes before any time-out.
+            if left.is_zero() {
+                return not_renewed();
+            }
             match tokio::time::timeout(left, self.renew(held)).await {
                 Ok(Ok(())) => {
                     sure_until = asked_at + self.ttl;
@@ -193,12 +202,7 @@ impl Lock<'_> {
                     tracing::warn!(%error, "the lock could not be renewed, it is tried again");
                     next = Instant::now() + RENEW_PAUSE;
                 }
-                Err(_) => {
-                    return CliError::new(
-                        Exit::Failed,
-                        "the lock could not be renewed in time, the command was killed",
-                    );
-                }
+                Err(_) => return not_renewed(),
             }
         }
     }
