@@ -204,23 +204,23 @@ pub const CARRIED_MAX: usize = 1_024;
 /// What a claim does not tell of a task that is due at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CarriedTask {
-    /// As in the task, like all that follows.
+    /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Arc<str>>,
-    #[doc(hidden)]
+    /// What the handler gets.
     #[serde(default, skip_serializing_if = "is_default")]
     pub payload: Json,
-    #[doc(hidden)]
+    /// Labels for people and programs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    #[doc(hidden)]
+    /// When it was accepted, by the gateway's clock.
     pub created_at: Wall,
-    #[doc(hidden)]
+    /// How many failures are tried again.
     pub retries_max: u32,
-    #[doc(hidden)]
+    /// How long to wait between them.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retry: RetryPolicy,
-    #[doc(hidden)]
+    /// The hash of its idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Arc<str>>,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ended::{Group, Run, behind, by_task};
 use super::history::History;
 use super::pressure::Pressure;
-use super::window::Window;
+use super::window::{Reading, Window};
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision};
 use crate::keyspace::{Key, Meaning, Range, Role};
@@ -25,15 +25,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a read may take before another is made.
 const READ_MAX: Duration = Duration::from_secs(10);
-
-/// How many keys are looked at in one go.
-const PAGE: u32 = 500;
-
-/// The most lanes that are looked at in one go.
-const LANES_MAX: u32 = 10_000;
-
-/// The same while the store is short of room: then a single janitor must keep up with every submitter.
-const PAGE_TIGHT: u32 = 2_000;
 
 /// What a step of the janitor's does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,15 +81,6 @@ pub(super) struct Janitor {
     fold_every: Duration,
     fold_at: Mono,
     read: Option<(Reading, Revision, Vec<Item>, bool)>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// Tasks that may have been kept long enough.
-    Tasks,
-    /// Tasks that may have to go before that.
-    Early,
-    Lanes,
 }
 
 impl Janitor {
@@ -215,18 +197,22 @@ impl Janitor {
             self.steps.push_back((Job::Forget, step));
             return;
         }
-        let (what, range, limit) = if self.fold_at <= now.mono {
+        let (what, range) = if self.fold_at <= now.mono {
             self.fold_at = now.mono.after(self.fold_every);
-            (Reading::Lanes, Range::all_lanes(), LANES_MAX)
+            (Reading::Lanes, Range::all_lanes())
         } else if self.pressure.is_on() {
-            (Reading::Early, self.next_early(now.wall), PAGE_TIGHT)
+            (Reading::Early, self.next_early(now.wall))
         } else if let Some(range) = self.next_tasks(now.wall) {
-            (Reading::Tasks, range, PAGE)
+            (Reading::Tasks, range)
         } else {
             self.rest_until = now.mono.after(LOOK_EVERY);
             return;
         };
-        let limit = if planted!("M-30") { u32::MAX } else { limit };
+        let limit = if planted!("M-30") {
+            u32::MAX
+        } else {
+            what.page()
+        };
         let op = ops.fresh();
         self.reading = Some((op, what, now.mono.after(READ_MAX)));
         out.push(
@@ -305,12 +291,7 @@ impl Janitor {
         } else {
             groups.len()
         };
-        let limit = if what == Reading::Early {
-            PAGE_TIGHT
-        } else {
-            PAGE
-        };
-        self.window.learn(items.len(), limit, more);
+        self.window.learn(items.len(), what.page(), more);
         let mut run: Option<Run> = None;
         let (mut last, mut stopped) = (None, false);
         for group in &groups[..whole] {

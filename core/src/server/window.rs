@@ -1,14 +1,45 @@
-//! How far the janitor looks in one read. For each part of a range etcd counts all keys that are left in it, so that the
-//! oldest of a million tasks cost as much as all of them: a read ends where it may find enough.
+//! What the janitor reads, and how far it looks in one read. For each part of a range etcd counts all keys that are left
+//! in it, so that the oldest of a million tasks cost as much as all of them: a read ends where it may find enough.
 
 use crate::ids::TaskId;
 use crate::keyspace::{Key, Meaning, Range};
 use crate::time::{Millis, Wall};
 
+/// How many keys are looked at in one go.
+const PAGE: u32 = 500;
+
+/// The same, while the store is short of room: then a single janitor must keep up with every submitter.
+const PAGE_TIGHT: u32 = 2_000;
+
+/// The most lanes that are looked at in one go.
+const LANES_MAX: u32 = 10_000;
+
 /// How long a time of submissions the first read covers.
 const SPAN_FIRST: Millis = Millis::from_secs(1);
 /// The longest: where tasks are few, few reads pass them.
 const SPAN_MAX: Millis = Millis::from_secs(30 * 24 * 3_600);
+
+/// What the janitor reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// Tasks that may have been kept long enough.
+    Tasks,
+    /// Tasks that may have to go before that.
+    Early,
+    /// The lanes of nodes that may be gone.
+    Lanes,
+}
+
+impl Reading {
+    /// How many keys are looked at in one go.
+    pub(super) fn page(self) -> u32 {
+        match self {
+            Self::Tasks => PAGE,
+            Self::Early => PAGE_TIGHT,
+            Self::Lanes => LANES_MAX,
+        }
+    }
+}
 
 /// The part of the tasks' range that is looked at.
 #[derive(Debug)]
@@ -58,22 +89,10 @@ impl Window {
 }
 
 fn submitted_at(key: &Key) -> Option<Wall> {
-    match Meaning::of(key) {
-        Meaning::Task(id) | Meaning::Outcome(id) | Meaning::Run(id) => Some(id.created_at()),
-        Meaning::Entry(..)
-        | Meaning::Claim(..)
-        | Meaning::Delayed(..)
-        | Meaning::Dead(..)
-        | Meaning::QueueConfig(_)
-        | Meaning::NodeConfig(_)
-        | Meaning::LockWaiter(..)
-        | Meaning::JanitorWaiter(_)
-        | Meaning::Node(..)
-        | Meaning::Offer(_)
-        | Meaning::Lane(_)
-        | Meaning::FoldedTotals
-        | Meaning::Unique
-        | Meaning::Foreign => None,
+    if let Meaning::Task(id) | Meaning::Outcome(id) | Meaning::Run(id) = Meaning::of(key) {
+        Some(id.created_at())
+    } else {
+        None
     }
 }
 

@@ -16,18 +16,12 @@ const GATHER_MAX: Duration = Duration::from_millis(25);
 
 /// The writes of each transaction that the store has not heard of.
 fn on_their_way<M: Subject>(rig: &Rig<M>) -> Vec<usize> {
-    let writes = |call: &StoreCall| match &call.call {
-        Call::Commit(txn) => Some(txn.writes().len()),
-        Call::Watch { .. }
-        | Call::Unwatch { .. }
-        | Call::Progress { .. }
-        | Call::Read(_)
-        | Call::Grant { .. }
-        | Call::Renew { .. }
-        | Call::Revoke { .. }
-        | Call::Compact { .. }
-        | Call::Usage
-        | Call::Audit(_) => None,
+    let writes = |call: &StoreCall| {
+        if let Call::Commit(txn) = &call.call {
+            Some(txn.writes().len())
+        } else {
+            None
+        }
     };
     rig.requests.iter().filter_map(writes).collect()
 }

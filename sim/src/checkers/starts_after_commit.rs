@@ -1,6 +1,6 @@
 //! S7: a handler starts only under a claim that the store had committed, on the claim's own worker, while the worker's
-//! session lasts, at most once under one fence, with just what was accepted, and neither while the worker's view of its claims has a gap nor after it
-//! has shown, or could have shown, that the claim is gone.
+//! session lasts, at most once under one fence, with just what was accepted, and neither while the worker's view of its
+//! claims has a gap nor after it has shown, or could have shown, that the claim is gone.
 //!
 //! That the session lasts is not asked of a worker whose clock runs wrong (`Drift`). A claim that is gone could have been
 //! seen after a time to live and two seconds in which no fault concerned the worker. Nothing else is ever suspended.
