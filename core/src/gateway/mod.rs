@@ -352,7 +352,8 @@ impl Gateway {
                 }
                 Next::AwaitLocks { renew_after } => {
                     self.awaiting_locks.insert(id);
-                    if !planted!("P-lock-renewal-missing") {
+                    // A look at the line in the meantime does not put the renewal off.
+                    if !self.renewals.is_armed(id) && !planted!("P-lock-renewal-missing") {
                         self.renewals.arm(now.mono, id, now.mono.after(renew_after));
                     }
                 }

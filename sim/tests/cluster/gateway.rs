@@ -8,6 +8,7 @@ use windlass_core::gateway::{
     Due, LockToken, Order, Reply, Request, TaskSpec, TaskState, TaskView, WhyReason, Workers,
 };
 use windlass_core::ids::{LeaseId, LockName, TaskId};
+use windlass_core::keyspace::Range;
 use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Millis;
 use windlass_sim::book::Spot;
@@ -341,6 +342,36 @@ fn a_lock_is_kept_by_renewing_and_lost_without() {
     assert!(next > fence);
     let reply = world.ask(SERVER, Request::LockRenew { lock, token });
     assert!(matches!(reply, Reply::Forbidden { .. }));
+}
+
+#[test]
+fn a_place_in_line_is_kept_however_often_other_locks_change() {
+    let mut world = deployment(0);
+    let take = |lock: &str, ttl, wait| Request::LockTake {
+        lock: lock.parse().unwrap(),
+        owner: None,
+        ttl: Duration::from_secs(ttl),
+        wait: Duration::from_secs(wait),
+    };
+    let line = |world: &World| -> Vec<_> {
+        let range = Range::waiters_of(&"l".parse().unwrap());
+        let all = world.kv().entries(&range);
+        all.map(|(_, entry)| entry.found.created).collect()
+    };
+    world.ask(SERVER, take("l", 30, 1));
+    world.request(SERVER, take("l", 3, 25));
+    world.run_for(Duration::from_secs(1));
+    let places = line(&world);
+    assert_eq!(places.len(), 2);
+    for _ in 0..20 {
+        let Reply::Lock { token, .. } = world.ask(SERVER, take("other", 3, 1)) else {
+            panic!("nobody else wants it")
+        };
+        let lock = "other".parse().unwrap();
+        world.ask(SERVER, Request::LockRelease { lock, token });
+        world.run_for(Duration::from_millis(400));
+    }
+    assert_eq!(line(&world), places);
 }
 
 #[test]
