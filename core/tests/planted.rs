@@ -27,7 +27,7 @@ fn collect(folder: &Path, names: &mut BTreeSet<String>) {
 }
 
 fn bugs_of_core() -> BTreeSet<String> {
-    let here = |place: Place| matches!(place, Place::Core(_));
+    let here = |place: Place| matches!(place, Place::Core(_) | Place::Tested(_));
     let own = BUGS.iter().filter(|bug| here(bug.place));
     own.map(|bug| bug.name.to_owned()).collect()
 }
@@ -56,7 +56,7 @@ fn every_bug_has_a_name_of_its_own_and_says_what_shows_it() {
     for bug in BUGS {
         let is_seen = match bug.place {
             Place::Core(_) | Place::Unbuilt(_) | Place::Impossible(_) => !bug.breaks.is_empty(),
-            Place::Sim(_) | Place::Harmless(_) => bug.breaks.is_empty(),
+            Place::Sim(_) | Place::Tested(_) | Place::Harmless(_) => bug.breaks.is_empty(),
         };
         assert!(
             is_seen && !bug.what.is_empty() && !bug.needs.is_empty(),
@@ -68,6 +68,24 @@ fn every_bug_has_a_name_of_its_own_and_says_what_shows_it() {
             number.is_some_and(|it| it.parse::<u8>().is_ok())
         };
         assert!(bug.breaks.iter().all(is_rule), "{}", bug.name);
+    }
+}
+
+#[test]
+fn a_bug_that_only_a_test_shows_names_that_test() {
+    let source = |module: &str| {
+        let at = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src")
+            .join(module.replace("::", "/"));
+        let text = fs::read_to_string(at.with_extension("rs"));
+        text.unwrap_or_else(|_| fs::read_to_string(at.join("mod.rs")).unwrap())
+    };
+    for bug in BUGS {
+        if let Place::Tested(place) = bug.place {
+            let (module, _) = place.rsplit_once("::").unwrap();
+            let test = format!("    #[test]\n    fn {}()", bug.needs);
+            assert!(source(module).contains(&test), "{}", bug.name);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Bug {
     pub place: Place,
     /// The invariants of which at least one must be found broken.
     pub breaks: &'static [&'static str],
-    /// What a run must contain, and a checker must look at, for that.
+    /// What a run must contain, and a checker must look at, for that; the name of the test, where only a test shows it.
     pub needs: &'static str,
 }
 
@@ -30,6 +30,8 @@ pub struct Bug {
 pub enum Place {
     /// In this crate, in this function or type.
     Core(&'static str),
+    /// In this crate, in this function or type. No run shows it: a test does, which the bug's needs name.
+    Tested(&'static str),
     /// In the harness itself.
     Sim(&'static str),
     /// Not planted: the feature that would have it does not exist yet.
@@ -114,7 +116,7 @@ pub(crate) const fn position(name: &str) -> usize {
     while at < BUGS.len() {
         if is_same(BUGS[at].name, name) {
             assert!(
-                matches!(BUGS[at].place, Place::Core(_)),
+                matches!(BUGS[at].place, Place::Core(_) | Place::Tested(_)),
                 "the table does not say that this bug is planted here"
             );
             return at;
@@ -165,7 +167,7 @@ pub fn plant(name: &str) -> Result<(), PlantError> {
         .position(|bug| bug.name == name)
         .ok_or(PlantError::Unknown)?;
     match BUGS[at].place {
-        Place::Core(_) => switch::turn(Some(at)),
+        Place::Core(_) | Place::Tested(_) => switch::turn(Some(at)),
         Place::Sim(_) | Place::Unbuilt(_) | Place::Impossible(_) | Place::Harmless(_) => {
             Err(PlantError::Elsewhere)
         }

@@ -106,6 +106,10 @@ impl Planted {
         let hidden = match bug.place {
             Place::Core(_) => planted::plant(bug.name).is_err(),
             Place::Sim(_) => true,
+            Place::Tested(_) => {
+                row.noticed = Some(format!("by the test {}", bug.needs));
+                true
+            }
             Place::Unbuilt(why) | Place::Impossible(why) | Place::Harmless(why) => {
                 row.absent = Some(format!("{}: {why}", word(bug.place)));
                 true
@@ -215,7 +219,7 @@ fn verdict(rows: &[Row]) -> Verdict {
 
 fn word(place: Place) -> &'static str {
     match place {
-        Place::Core(_) | Place::Sim(_) => "planted",
+        Place::Core(_) | Place::Tested(_) | Place::Sim(_) => "planted",
         Place::Unbuilt(_) => "not built yet",
         Place::Impossible(_) => "impossible",
         Place::Harmless(_) => "harmless",
