@@ -36,6 +36,7 @@ mod one_owner;
 mod orphans_taken;
 mod own_outcome;
 mod owners;
+mod places_kept;
 mod priority_order;
 mod read_your_ack;
 mod reclaimed_in_time;
@@ -354,6 +355,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(views_catch_up::ViewsCatchUp::default()),
         Box::new(graceful_stop::GracefulStop::new(terms)),
         Box::new(lock_freed::LockFreed::new(terms)),
+        Box::new(places_kept::PlacesKept::default()),
     ]
 }
 
