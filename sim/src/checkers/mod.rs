@@ -298,6 +298,8 @@ pub struct Terms {
     pub claim_wait_max_ms: u64,
     /// The longest wait that a handler advises for a retry, in milliseconds; zero when none does.
     pub advice_max_ms: u64,
+    /// The largest transaction that the store takes, in bytes.
+    pub request_bytes_max: u32,
 }
 
 /// How long a healed node may take to get on, beside the end of its former life's lease.
@@ -342,7 +344,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(janitor_alone::JanitorAlone::default()),
         Box::new(leased_keys::LeasedKeys::default()),
         Box::new(view_sound::ViewSound::default()),
-        Box::new(batch_matches::BatchMatches::default()),
+        Box::new(batch_matches::BatchMatches::new(terms)),
         Box::new(idempotency::Idempotency::default()),
         Box::new(bounds::Bounds::new(terms)),
         Box::new(room_kept::RoomKept::default()),

@@ -14,7 +14,7 @@ use crate::checkers::{self, Findings, Rule, Terms};
 use crate::clock::EPOCH_MS;
 use crate::fact::Fact;
 use crate::perturb::{Aim, Perturbation, Target};
-use crate::scenario::LOSSES_MAX;
+use crate::scenario::{LOSSES_MAX, REQUEST_BYTES_MAX};
 use crate::world::{NodeIx, World};
 
 /// The scheduler process of every story.
@@ -35,6 +35,7 @@ const TERMS: Terms = Terms {
     drain_max_ms: 25_000,
     claim_wait_max_ms: 10_000,
     advice_max_ms: 0,
+    request_bytes_max: REQUEST_BYTES_MAX,
 };
 
 /// A small scenario: how it begins, what its client does each time that it looks, and what must hold in the end.

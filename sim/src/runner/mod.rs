@@ -70,9 +70,10 @@ pub fn run(scenario: &Scenario) -> Report {
 impl<'a> Runner<'a> {
     /// A run that has not begun.
     pub fn new(scenario: &'a Scenario, watch: Watch) -> Self {
-        let parts = usize::try_from(scenario.settings.part_items_max).expect("32 bits fit");
+        let size = |count: u32| usize::try_from(count).expect("32 bits fit");
         let limits = Limits {
-            part_items_max: parts.max(1),
+            part_items_max: size(scenario.settings.part_items_max).max(1),
+            request_bytes_max: size(scenario.settings.request_bytes_max),
             ..Limits::default()
         };
         let mut world = World::with_limits(scenario.seed, scenario.rudeness, limits);

@@ -76,6 +76,8 @@ pub struct Settings {
     pub part_items_max: u32,
     /// The store's quota, in bytes; none when absent.
     pub quota: Option<u64>,
+    /// The largest transaction that the store takes, in bytes.
+    pub request_bytes_max: u32,
 }
 
 impl Default for Settings {
@@ -87,6 +89,7 @@ impl Default for Settings {
             fold_every: Millis::from_secs(60),
             part_items_max: 1_000,
             quota: None,
+            request_bytes_max: REQUEST_BYTES_MAX,
         }
     }
 }
@@ -389,12 +392,16 @@ impl Scenario {
             drain_max_ms: self.ttl.get() + DRAIN_MAX_MS,
             claim_wait_max_ms: self.settings.claim_wait_max.get(),
             advice_max_ms: self.advice_max(),
+            request_bytes_max: self.settings.request_bytes_max,
         }
     }
 }
 
 /// How long a node may take to leave, beside the time of its lease: the grace of handlers, and what clients wait for.
 const DRAIN_MAX_MS: u64 = 15_000;
+
+/// The largest transaction that a store takes whose operator has changed nothing: etcd's default.
+pub const REQUEST_BYTES_MAX: u32 = 1_536 * 1_024;
 
 /// How many workers may vanish under a task.
 pub const LOSSES_MAX: u32 = 10;

@@ -16,6 +16,7 @@ use windlass_sim::core::record::{NodeRecord, Record as _, Totals};
 use windlass_sim::core::store::Value;
 use windlass_sim::core::time::{Millis, Mono};
 use windlass_sim::fact::{Fact, NodeIx};
+use windlass_sim::scenario::REQUEST_BYTES_MAX;
 
 use super::clock::Nanos;
 use super::cluster::{RETENTION, TTL};
@@ -93,6 +94,7 @@ fn terms(meta: &Meta) -> Terms {
         drain_max_ms: millis(LEAVE_MAX),
         claim_wait_max_ms: 10_000,
         advice_max_ms: 0,
+        request_bytes_max: REQUEST_BYTES_MAX,
     }
 }
 

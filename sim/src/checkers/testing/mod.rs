@@ -34,6 +34,7 @@ pub(super) const TERMS: Terms = Terms {
     drain_max_ms: 30_000,
     claim_wait_max_ms: 10_000,
     advice_max_ms: 0,
+    request_bytes_max: 100_000,
 };
 
 /// The lanes of a synthetic run.

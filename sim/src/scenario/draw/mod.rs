@@ -5,7 +5,7 @@ mod faults;
 
 use windlass_core::time::Millis;
 
-use super::{LOSSES_MAX, QUEUES, Scenario, ServerPlan, Settings, WorkerPlan};
+use super::{LOSSES_MAX, QUEUES, REQUEST_BYTES_MAX, Scenario, ServerPlan, Settings, WorkerPlan};
 use crate::entropy::Entropy;
 use crate::network::Rudeness;
 
@@ -169,6 +169,7 @@ impl<'a, 'b> Draw<'a, 'b> {
             fold_every: Millis::from_secs(self.from.one_of(&[60, 1])),
             part_items_max: self.from.one_of(&[1_000, 3]),
             quota: None,
+            request_bytes_max: REQUEST_BYTES_MAX,
         }
     }
 
