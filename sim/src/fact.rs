@@ -2,6 +2,7 @@
 //! words.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use windlass_core::gateway::{Reply, Request, RequestId};
@@ -209,6 +210,13 @@ pub enum Fact {
         /// Which process.
         node: NodeIx,
     },
+    /// A process asks anew for a watch that it was told is lost.
+    AskedAgain {
+        /// Which process.
+        node: NodeIx,
+        /// How long it has waited since.
+        waited: Duration,
+    },
     /// Something was broken on purpose.
     Fault {
         /// What kind.
@@ -249,6 +257,7 @@ impl Fact {
             | Self::Viewed { .. }
             | Self::Room { .. }
             | Self::Repaired { .. }
+            | Self::AskedAgain { .. }
             | Self::Fault { .. }
             | Self::Phase(_) => false,
         }

@@ -180,6 +180,7 @@ impl Marks {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }

@@ -137,6 +137,10 @@ pub struct Node {
     pub view_before: Option<Revision>,
     /// How often its process has found that it knew something wrong.
     pub repaired: u64,
+    /// What each watch that was asked for is of, until it is lost.
+    pub asked: BTreeMap<OpId, Range>,
+    /// When the process was told that a watch of it is lost.
+    pub lost: BTreeMap<Range, Mono>,
     /// The last changes that a watch told: from which revision, and to which.
     pub told: Option<(OpId, Revision, Revision, Vec<Change>)>,
 }
@@ -159,6 +163,8 @@ impl Node {
             rereads: BTreeSet::new(),
             view_before: None,
             repaired: 0,
+            asked: BTreeMap::new(),
+            lost: BTreeMap::new(),
             told: None,
         }
     }

@@ -130,7 +130,8 @@ impl Timeline {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
-            | Fact::Repaired { .. } => {}
+            | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. } => {}
         }
     }
 

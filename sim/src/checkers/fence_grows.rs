@@ -201,6 +201,7 @@ impl Checker for FenceGrows {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Phase(_) => {}
         }
     }

@@ -219,7 +219,8 @@ impl Checker for LockFreed {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Room { .. }
-            | Fact::Repaired { .. } => {}
+            | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. } => {}
         }
     }
 

@@ -12,6 +12,7 @@
 //! - L9, ageing of low priorities: there is none, by design; priorities are strict (S12).
 
 mod all_end;
+mod asks_apart;
 mod attempts_exact;
 mod backlog_drains;
 mod batch_matches;
@@ -347,6 +348,7 @@ pub fn all(terms: &Terms) -> Vec<Box<dyn Checker>> {
         Box::new(batch_matches::BatchMatches::new(terms)),
         Box::new(idempotency::Idempotency::default()),
         Box::new(bounds::Bounds::new(terms)),
+        Box::new(asks_apart::AsksApart::default()),
         Box::new(room_kept::RoomKept::default()),
         Box::new(all_end::AllEnd::default()),
         Box::new(reclaimed_in_time::ReclaimedInTime::new(terms)),

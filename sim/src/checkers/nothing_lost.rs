@@ -146,6 +146,7 @@ impl Checker for NothingLost {
             | Fact::Decided { .. }
             | Fact::Viewed { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Phase(_) => {}
         }
     }

@@ -312,6 +312,7 @@ impl Checker for OneOwner {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Phase(_) => {}
         }
     }

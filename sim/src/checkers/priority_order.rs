@@ -262,6 +262,7 @@ impl Checker for PriorityOrder {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Phase(_) => {}
         }
     }

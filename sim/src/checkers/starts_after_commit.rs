@@ -178,6 +178,7 @@ impl Checker for StartsAfterCommit {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Phase(_) => {}
         }
     }

@@ -86,6 +86,8 @@ impl World {
         state.wake_at = None;
         state.watches.clear();
         state.rereads.clear();
+        state.asked.clear();
+        state.lost.clear();
         state.told = None;
         state.link.gap = false;
         let (role, id, slots) = (

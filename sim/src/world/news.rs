@@ -9,6 +9,7 @@ use windlass_core::kv;
 use windlass_core::store::{Answer, Call, ViewEvent};
 
 use super::{Happening, NodeIx, World};
+use crate::fact::Fact;
 use crate::nemesis::FaultKind;
 use crate::network::MUTE_MAX;
 
@@ -85,6 +86,30 @@ impl World {
                 answer,
             },
         );
+    }
+
+    /// Tells how long a process waits before it asks anew for a watch that is lost.
+    pub(super) fn note_watch(&mut self, node: NodeIx, op: OpId, call: &Call) {
+        let Call::Watch(range) = call else {
+            return;
+        };
+        let state = &mut self.nodes[node];
+        let lost = state.lost.remove(range);
+        state.asked.insert(op, range.clone());
+        if let Some(since) = lost {
+            let waited = self.now.since(since);
+            self.tell(|| Fact::AskedAgain { node, waited });
+        }
+    }
+
+    /// Remembers when a process is told that a watch is lost.
+    pub(super) fn note_loss(&mut self, node: NodeIx, op: OpId, answer: &Answer) {
+        let state = &mut self.nodes[node];
+        if *answer == Answer::View(ViewEvent::Lost)
+            && let Some(range) = state.asked.remove(&op)
+        {
+            state.lost.insert(range, self.now);
+        }
     }
 
     /// Sometimes a port that reads page by page breaks off and begins anew, under the same watch: the rest of the first

@@ -25,6 +25,7 @@ const STALE: Duration = Duration::from_secs(5);
 impl World {
     pub(super) fn send(&mut self, node: NodeIx, life: u64, op: OpId, call: Call) {
         self.note_call(node, op, &call);
+        self.note_watch(node, op, &call);
         // Watches are connections: they are set up or not, and their news come in order.
         let is_watch = is_watch(&call);
         let mut delivery = if is_watch {
@@ -396,6 +397,7 @@ impl World {
                 format!("{op:?} {answer:?}")
             });
         let is_news = matches!(answer, Answer::View(_));
+        self.note_loss(node, op, &answer);
         self.give(node, AnyInput::Store(op, answer));
         if is_news {
             self.compare_view(node);

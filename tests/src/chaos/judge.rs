@@ -246,6 +246,7 @@ impl<'a> Court<'a> {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Fault { .. }
             | Fact::Phase(_) => {}
         }

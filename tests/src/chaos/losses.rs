@@ -87,6 +87,7 @@ impl Losses {
             | Fact::Viewed { .. }
             | Fact::Room { .. }
             | Fact::Repaired { .. }
+            | Fact::AskedAgain { .. }
             | Fact::Phase(_) => {}
         }
     }
