@@ -26,6 +26,8 @@ pub struct Rudeness {
     pub break_watches: u64,
     /// Full reads in several parts that are broken off and begun anew.
     pub break_reads: u64,
+    /// Watches that are asked for anew of a member of the store that lags, and tells what was so a while ago.
+    pub stale_reads: u64,
     /// News that come again later, or once more with what is new.
     pub duplicate_news: u64,
     /// Not a rate: how many milliseconds longer a message may take. What is a race of microseconds elsewhere is one of

@@ -8,7 +8,7 @@ use windlass_core::ids::{NodeId, OpId, Revision};
 use windlass_core::keyspace::{Range, Role};
 use windlass_core::machine::Machine;
 use windlass_core::server::{self, Server};
-use windlass_core::store::{Answer, Change};
+use windlass_core::store::{Answer, Change, ViewEvent};
 use windlass_core::time::{Mono, Now};
 use windlass_core::worker::{self, Worker};
 
@@ -141,6 +141,10 @@ pub struct Node {
     pub asked: BTreeMap<OpId, Range>,
     /// When the process was told that a watch of it is lost.
     pub lost: BTreeMap<Range, Mono>,
+    /// What the last full read of each range told, part by part.
+    pub reads: BTreeMap<Range, Vec<ViewEvent>>,
+    /// How far its process has ever known the cluster.
+    pub reached: Revision,
     /// The last changes that a watch told: from which revision, and to which.
     pub told: Option<(OpId, Revision, Revision, Vec<Change>)>,
 }
@@ -165,6 +169,8 @@ impl Node {
             repaired: 0,
             asked: BTreeMap::new(),
             lost: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            reached: Revision(0),
             told: None,
         }
     }

@@ -260,6 +260,7 @@ impl Roster {
             kind,
             FaultKind::DelayWatch
                 | FaultKind::MuteWatch
+                | FaultKind::StaleRead
                 | FaultKind::CutFromStore
                 | FaultKind::CutBoth
         ) {
@@ -295,6 +296,7 @@ impl Roster {
             | FaultKind::MuteWatch
             | FaultKind::BreakWatch
             | FaultKind::BreakRead
+            | FaultKind::StaleRead
             | FaultKind::LoseEvent
             | FaultKind::DuplicateNews
             | FaultKind::LateNews

@@ -1,5 +1,5 @@
-//! S17: a scheduler's view at a revision is what the store held in its range at that revision; and no process reads anew
-//! what it knew rightly.
+//! S17: a scheduler's view at a revision is what the store held in its range at that revision, and goes on to later ones
+//! only; and no process reads anew what it knew rightly.
 //!
 //! Only an event that was lost without a word suspends it, for the node that should have been told: until it must have
 //! noticed (`LoseEvent`, and what kept it from noticing). One lost event excuses one repair.

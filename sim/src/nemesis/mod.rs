@@ -202,6 +202,7 @@ pub enum FaultKind {
     LoseEvent,
     BreakWatch,
     BreakRead,
+    StaleRead,
     DuplicateNews,
     LateNews,
     Compact,
@@ -225,7 +226,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::Crash,
         Self::Pause,
         Self::Double,
@@ -244,6 +245,7 @@ impl FaultKind {
         Self::LoseEvent,
         Self::BreakWatch,
         Self::BreakRead,
+        Self::StaleRead,
         Self::DuplicateNews,
         Self::LateNews,
         Self::Compact,
@@ -286,6 +288,7 @@ impl FaultKind {
             Self::LoseEvent => "lose_event",
             Self::BreakWatch => "break_watch",
             Self::BreakRead => "break_read",
+            Self::StaleRead => "stale_read",
             Self::DuplicateNews => "duplicate_news",
             Self::LateNews => "late_news",
             Self::Compact => "compact",

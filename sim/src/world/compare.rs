@@ -20,6 +20,7 @@ const SAMPLED: u64 = 16;
 impl World {
     /// Sometimes compares a node's view with the store, if both are at the same revision.
     pub(super) fn compare_view(&mut self, node: NodeIx) {
+        self.look_back(node);
         if self.is_recorded() && self.server(node).is_some() && self.network.below(SAMPLED) == 0 {
             let at = self.kv.revision();
             if self.server(node).and_then(|it| it.view_at()) == Some(at) {
@@ -28,6 +29,22 @@ impl World {
                 self.compare_with(node, &truth.view);
                 self.truth = truth;
             }
+        }
+    }
+
+    /// What a process once knew it may not know, while it reads anew; what it knows may not be older.
+    fn look_back(&mut self, node: NodeIx) {
+        let Some(at) = self.server(node).and_then(|it| it.view_at()) else {
+            return;
+        };
+        let reached = std::mem::replace(&mut self.nodes[node].reached, at);
+        if at < reached {
+            let difference = Some(format!("it went back from revision {reached}"));
+            self.tell(|| Fact::Viewed {
+                node,
+                at,
+                difference,
+            });
         }
     }
 

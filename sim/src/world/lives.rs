@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windlass_core::config::{ServerConfig, WorkerConfig};
 use windlass_core::gateway::{Request, RequestId};
-use windlass_core::ids::OpId;
+use windlass_core::ids::{OpId, Revision};
 use windlass_core::kv;
 use windlass_core::server::{self, Server};
 use windlass_core::store::{Call, Txn};
@@ -88,6 +88,8 @@ impl World {
         state.rereads.clear();
         state.asked.clear();
         state.lost.clear();
+        state.reads.clear();
+        state.reached = Revision(0);
         state.told = None;
         state.link.gap = false;
         let (role, id, slots) = (

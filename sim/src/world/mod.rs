@@ -2,6 +2,7 @@
 
 mod compare;
 mod handlers;
+mod lagging;
 mod lives;
 mod lockers;
 mod news;

@@ -184,6 +184,11 @@ impl World {
             let answer = Answer::Usage(Some(self.usage()));
             return self.deliver(self.client(node, life), op, answer);
         }
+        if let Call::Watch(range) = &call
+            && self.is_told_of_old(node, life, op, range)
+        {
+            return;
+        }
         match &call {
             Call::Watch(range) => {
                 self.nodes[node].watches.insert(op, range.clone());
@@ -330,6 +335,7 @@ impl World {
             self.tell(|| Fact::Decided { node, how });
         }
         if let Answer::View(event) = answer {
+            self.keep_read(node, life, op, &event);
             return self.deliver_news(node, life, op, event);
         }
         let state = &mut self.nodes[node];

@@ -206,6 +206,7 @@ impl<'a, 'b> Draw<'a, 'b> {
             duplicate_answers: rate(60),
             break_watches: rate(12),
             break_reads: rate(300),
+            stale_reads: 0,
             duplicate_news: rate(40),
             lag,
         }
