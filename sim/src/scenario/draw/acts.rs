@@ -237,7 +237,7 @@ impl Draw<'_, '_> {
         tasks
     }
 
-    fn task(&mut self) -> TaskPlan {
+    pub(super) fn task(&mut self) -> TaskPlan {
         let (kind, payload) = self.kind();
         TaskPlan {
             kind: kind.to_owned(),

@@ -2,6 +2,7 @@
 
 mod acts;
 mod faults;
+mod leanings;
 
 use windlass_core::time::Millis;
 
@@ -48,6 +49,7 @@ impl Scenario {
         let remotes = scenario.workers.iter().filter(|it| it.remote).count() as u64;
         let beats = remotes * REMOTE_BEATS_BYTES;
         scenario.settings.quota = scenario.settings.quota.map(|it| it + beats);
+        draw.lean(&mut scenario);
         scenario
     }
 }
