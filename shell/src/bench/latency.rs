@@ -28,8 +28,10 @@ const WAIT_MAX_US: u64 = 3_600_000_000;
 pub(super) struct Latency {
     follow_all: bool,
     halves: Mutex<HashMap<TaskId, Half>>,
-    to_start_us: Mutex<Vec<u64>>,
-    to_end_us: Mutex<Vec<u64>>,
+    to_start: Mutex<Waits>,
+    /// The same, since it was last taken.
+    to_start_lately: Mutex<Waits>,
+    to_end: Mutex<Waits>,
     refused: AtomicU64,
     lost: AtomicU64,
 }
@@ -72,7 +74,7 @@ impl Latency {
 
     /// A submitter has learned that its task, which was acknowledged so long ago, has ended.
     pub(super) fn ended(&self, wait: Duration) {
-        lock(&self.to_end_us).push(micros(wait));
+        lock(&self.to_end).note(wait);
     }
 
     /// Nobody tells whether a task that was followed has ended.
@@ -112,17 +114,26 @@ impl Latency {
             }
         };
         drop(halves);
-        lock(&self.to_start_us).push(micros(wait));
+        lock(&self.to_start).note(wait);
+        lock(&self.to_start_lately).note(wait);
     }
 
     /// From acknowledgement to start.
     pub(super) fn to_start(&self) -> Option<Spread> {
-        spread(&lock(&self.to_start_us))
+        lock(&self.to_start).spread()
+    }
+
+    /// From acknowledgement to start, of those that started since this was last asked.
+    pub(super) fn to_start_lately(&self) -> Option<Spread> {
+        let mut waits = lock(&self.to_start_lately);
+        let spread = waits.spread();
+        waits.0.reset();
+        spread
     }
 
     /// From acknowledgement to the submitter's knowledge of the recorded end.
     pub(super) fn to_end(&self) -> Option<Spread> {
-        spread(&lock(&self.to_end_us))
+        lock(&self.to_end).spread()
     }
 }
 
@@ -131,36 +142,46 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn micros(span: Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+/// Waits in microseconds. Their memory does not grow with their number.
+#[derive(Debug)]
+struct Waits(Histogram<u64>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        let histogram = Histogram::new_with_bounds(1, WAIT_MAX_US, 3);
+        Self(histogram.expect("1 < 2 * 1 <= WAIT_MAX_US, and 3 digits are at most 5"))
+    }
 }
 
-/// The distribution of what was seen; absent when nothing was.
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
-fn spread(waits_us: &[u64]) -> Option<Spread> {
-    let mut histogram: Histogram<u64> = Histogram::new_with_bounds(1, WAIT_MAX_US, 3).ok()?;
-    for wait in waits_us {
-        histogram.saturating_record(*wait);
+impl Waits {
+    fn note(&mut self, wait: Duration) {
+        let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        self.0.saturating_record(us);
     }
-    if histogram.is_empty() {
-        return None;
+
+    /// The distribution of what was seen; absent when nothing was.
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    fn spread(&self) -> Option<Spread> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let ms = |us: u64| us as f64 / 1_000.0;
+        let at = |q| ms(self.0.value_at_quantile(q));
+        // Each bar is of twice the time of the one before: few of them show microseconds and minutes.
+        let bars = self.0.iter_log(125, 2.0).map(|it| Bar {
+            up_to_ms: ms(it.value_iterated_to() + 1),
+            samples: it.count_since_last_iteration(),
+        });
+        Some(Spread {
+            samples: self.0.len(),
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: ms(self.0.max()),
+            bars: bars.collect(),
+        })
     }
-    let ms = |us: u64| us as f64 / 1_000.0;
-    let at = |q| ms(histogram.value_at_quantile(q));
-    // Each bar is of twice the time of the one before: few of them show microseconds and minutes.
-    let bars = histogram.iter_log(125, 2.0).map(|it| Bar {
-        up_to_ms: ms(it.value_iterated_to() + 1),
-        samples: it.count_since_last_iteration(),
-    });
-    Some(Spread {
-        samples: histogram.len(),
-        p50: at(0.5),
-        p90: at(0.9),
-        p99: at(0.99),
-        p999: at(0.999),
-        max: ms(histogram.max()),
-        bars: bars.collect(),
-    })
 }
 
 #[cfg(test)]
@@ -169,8 +190,11 @@ mod tests {
 
     #[test]
     fn a_distribution_holds_every_sample_once() {
-        let waits: Vec<u64> = (1..=1_000).map(|n| n * 100).collect();
-        let spread = spread(&waits).unwrap();
+        let mut waits = Waits::default();
+        for n in 1..=1_000 {
+            waits.note(Duration::from_micros(n * 100));
+        }
+        let spread = waits.spread().unwrap();
         assert_eq!(spread.samples, 1_000);
         let in_bars: u64 = spread.bars.iter().map(|bar| bar.samples).sum();
         assert_eq!(in_bars, 1_000);
@@ -181,7 +205,23 @@ mod tests {
 
     #[test]
     fn nothing_seen_is_no_distribution() {
-        assert!(spread(&[]).is_none());
+        assert!(Waits::default().spread().is_none());
+    }
+
+    #[test]
+    fn what_started_lately_is_told_once_and_stays_in_the_whole() {
+        let latency = Latency::new(Some(1.0));
+        let started = |n: u128| {
+            latency.acknowledged(TaskId::from_u128(n));
+            latency.started(TaskId::from_u128(n));
+        };
+        started(1);
+        started(2);
+        assert_eq!(latency.to_start_lately().map(|it| it.samples), Some(2));
+        assert!(latency.to_start_lately().is_none());
+        started(3);
+        assert_eq!(latency.to_start_lately().map(|it| it.samples), Some(1));
+        assert_eq!(latency.to_start().map(|it| it.samples), Some(3));
     }
 
     #[test]

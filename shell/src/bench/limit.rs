@@ -86,6 +86,7 @@ pub async fn limit(
         store_transactions_per_task: ratio(transactions, ratio(plan.tasks, 1.0)),
         cpu_us_per_task: cpu / ratio(plan.tasks, 1.0),
         peak_rss_bytes: peak_memory_bytes(),
+        intervals: Vec::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 //! nothing else.
 
 mod asker;
+mod intervals;
 mod latency;
 mod limit;
 mod run;
@@ -16,6 +17,7 @@ use windlass_core::record::Json;
 use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Millis;
 
+pub use self::intervals::Interval;
 pub use self::limit::limit;
 pub use self::run::run;
 
@@ -42,6 +44,10 @@ pub struct Plan {
     pub batch: u32,
     /// Tasks a second to submit, one by one; as fast as they are taken when absent.
     pub rate: Option<f64>,
+    /// How long an ended task is kept; as long as by default when absent.
+    pub retention: Option<Millis>,
+    /// How long the intervals are of which each is told by itself, if any is.
+    pub interval: Option<Duration>,
 }
 
 /// What was measured.
@@ -74,6 +80,9 @@ pub struct Measured {
     pub cpu_us_per_task: f64,
     /// The most memory that this process had.
     pub peak_rss_bytes: u64,
+    /// What happened in each interval, when that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<Interval>,
 }
 
 /// A distribution, in milliseconds.
@@ -91,8 +100,16 @@ pub struct Spread {
     pub p999: f64,
     /// None is above.
     pub max: f64,
-    /// How many fell where, from the shortest on.
+    /// How many fell where, from the shortest on; left out where there are many distributions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bars: Vec<Bar>,
+}
+
+impl Spread {
+    fn without_bars(mut self) -> Self {
+        self.bars.clear();
+        self
+    }
 }
 
 /// One bar of a distribution: what is above the bar before.
@@ -214,6 +231,8 @@ mod tests {
             submitters: 1,
             batch: 1,
             rate: None,
+            retention: None,
+            interval: None,
         }
     }
 

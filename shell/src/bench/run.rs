@@ -12,6 +12,7 @@ use windlass_core::ids::TaskId;
 use windlass_core::store::Refusal;
 
 use super::asker::revision;
+use super::intervals::Looker;
 use super::latency::Latency;
 use super::{Measured, Plan, Specs, cpu_us, ratio};
 use crate::clock::SystemClock;
@@ -37,11 +38,9 @@ pub async fn run(
     clock: SystemClock,
 ) -> anyhow::Result<Measured> {
     let latency = Arc::new(Latency::new(plan.rate));
-    let scheduler = SchedulerNode::start(
-        store,
-        ServerConfig::new(host::fresh_id(), node::VERSION.into()),
-        clock.clone(),
-    );
+    let mut config = ServerConfig::new(host::fresh_id(), node::VERSION.into());
+    config.retention = plan.retention.unwrap_or(config.retention);
+    let scheduler = SchedulerNode::start(store, config, clock.clone());
     let workers: Vec<WorkerNode> = (0..plan.workers)
         .map(|_| start_worker(store, plan, &latency, &clock))
         .collect();
@@ -58,7 +57,13 @@ pub async fn run(
     let (began, cpu_before) = (Instant::now(), cpu_us());
     let submitting = submit(scheduler.gateway(), plan.clone(), Arc::clone(&latency));
     let completing = complete(&statuses, plan.tasks);
-    let ((), ()) = tokio::try_join!(submitting, completing)?;
+    let looker = Looker {
+        gateway: scheduler.gateway(),
+        statuses: statuses.clone(),
+        latency: Arc::clone(&latency),
+    };
+    let work = async { tokio::try_join!(submitting, completing) };
+    let intervals = looker.beside(work, began, plan.interval).await?;
     let seconds = began.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let cpu = (cpu_us() - cpu_before) as f64;
@@ -76,6 +81,7 @@ pub async fn run(
         store_transactions_per_task: ratio(transactions, ratio(plan.tasks, 1.0)),
         cpu_us_per_task: cpu / ratio(plan.tasks, 1.0),
         peak_rss_bytes: peak_memory_bytes(),
+        intervals,
     })
 }
 

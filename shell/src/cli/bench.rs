@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::daemon;
 use super::exit::{CliError, Exit};
 use super::output::{Output, Table};
 use super::values;
@@ -98,6 +99,12 @@ pub struct RunArgs {
     /// What is measured.
     #[command(flatten)]
     pub options: BenchOptions,
+    /// How long ended tasks are kept; as long as `windlass scheduler` keeps them unless given
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub retention: Option<Duration>,
+    /// Also tell what happened in each interval of this length: what grows in a long run shows there
+    #[arg(long, value_name = "DURATION", value_parser = values::duration)]
+    pub interval: Option<Duration>,
 }
 
 /// `bench limit`
@@ -113,9 +120,17 @@ pub struct LimitArgs {
 
 /// Measures, and prints one result.
 pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result<ExitCode> {
-    let (store, options, is_run) = match command {
-        BenchCommand::Run(args) => (args.store, args.options, true),
-        BenchCommand::Limit(args) => (args.store, args.options, false),
+    let (store, options, is_run, retention, interval) = match command {
+        BenchCommand::Run(args) => {
+            let RunArgs {
+                store,
+                options,
+                retention,
+                interval,
+            } = args;
+            (store, options, true, retention, interval)
+        }
+        BenchCommand::Limit(args) => (args.store, args.options, false, None, None),
     };
     let plan = Plan {
         tasks: options.tasks,
@@ -128,6 +143,8 @@ pub(super) async fn run(command: BenchCommand, output: Output) -> anyhow::Result
         submitters: options.submitters,
         batch: options.batch,
         rate: options.rate.filter(|rate| *rate > 0.0),
+        retention: retention.map(daemon::millis),
+        interval: interval.filter(|it| !it.is_zero()),
     };
     let clock = SystemClock::start();
     let opened = Opened::open(&store, options.etcd_quota, &clock).await?;
@@ -149,11 +166,41 @@ fn table(measured: &Value) -> Table {
                 table.row([format!("{name} {quantile}"), value[quantile].to_string()]);
             }
             plot(&mut table, bars);
+        } else if let Some(intervals) = value.as_array() {
+            for interval in intervals {
+                table.row([
+                    format!("until {:.0} s", number(&interval["until_seconds"])),
+                    brief(interval),
+                ]);
+            }
         } else {
             table.row([name.clone(), value.to_string()]);
         }
     }
     table
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(0.0)
+}
+
+/// One interval, in a line.
+fn brief(interval: &Value) -> String {
+    let mib = |bytes: &Value| number(bytes) / f64::from(1 << 20);
+    let to_start = &interval["submit_to_start_ms"];
+    let mut line = format!(
+        "{} completed, {} refused, p50 {} ms, p99 {} ms, {:.0} MiB",
+        interval["completed"],
+        interval["refused"],
+        to_start["p50"],
+        to_start["p99"],
+        mib(&interval["rss_bytes"]),
+    );
+    if let Some(store) = interval.get("store") {
+        let (used, size) = (mib(&store["used"]), mib(&store["size"]));
+        line += &format!("; store {used:.0} of {size:.0} MiB");
+    }
+    line
 }
 
 /// A distribution as bars of characters, the longest of all as wide as this.

@@ -22,7 +22,7 @@ pub(crate) async fn measure(report: impl Fn(Load)) {
 }
 
 /// The memory of this process, in bytes; zero where `/proc` does not tell.
-pub(super) fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     status_bytes("VmRSS:").unwrap_or(0)
 }
 

@@ -12,6 +12,7 @@ use windlass_core::ids::NodeId;
 
 pub use self::health::{Health, Unwell, keep_written};
 pub(crate) use self::load::measure;
+pub(crate) use self::load::memory_bytes;
 pub use self::load::peak_memory_bytes;
 pub use self::process::{Footprint, footprint};
 pub(crate) use self::stop::Stop;
