@@ -46,12 +46,17 @@ pub(super) fn by_task(items: &[Item]) -> Vec<Group<'_>> {
         .collect()
 }
 
-/// A task that has been kept long enough.
-pub(super) struct Ended {
-    /// When it ended.
-    pub(super) at: Wall,
-    /// Its idempotency key, if it has one.
-    pub(super) unique: Option<Arc<str>>,
+/// What becomes of a task.
+pub(super) enum Standing {
+    /// It has been kept long enough since its end; it has this idempotency key, if any.
+    Goes {
+        ended: Wall,
+        unique: Option<Arc<str>>,
+    },
+    /// It has ended, and goes when it is older.
+    GoesLater,
+    /// It has not ended, or waits for a person, however long that takes.
+    Stays,
 }
 
 /// What a store needs for a key besides the key and its value, about.
@@ -62,33 +67,47 @@ impl Group<'_> {
         self.items.iter().find(|item| item.key == *key).copied()
     }
 
-    /// Whether it ended long enough ago, by the time of its *end*. What failed waits for
-    /// a person, however long that takes.
-    pub(super) fn ended_before(&self, wall: Wall, retention: Millis) -> Option<Ended> {
-        let outcome =
-            OutcomeRecord::decode(&self.item(&Key::outcome(self.id))?.found.value).ok()?;
+    /// Its last key.
+    pub(super) fn end(&self) -> Option<Key> {
+        self.items.last().map(|item| item.key.clone())
+    }
+
+    /// Whether it has been kept for `retention`, by the time of its *end*.
+    pub(super) fn standing(&self, wall: Wall, retention: Millis) -> Standing {
+        let value_of = |key: Key| self.item(&key).map(|item| &item.found.value);
+        let Some(outcome) =
+            value_of(Key::outcome(self.id)).and_then(|value| OutcomeRecord::decode(value).ok())
+        else {
+            return Standing::Stays;
+        };
         let failed = matches!(outcome.outcome, Outcome::Failed(_));
         if failed && !planted!("P-purge-failed") {
-            return None;
+            return Standing::Stays;
         }
         let old = |since| wall.since(since) >= retention && since < wall;
         // Most of what is looked at is too young, and needs no second look.
         let by_creation = planted!("P-purge-by-creation");
         let early = planted!("P-unique-freed-early");
         if !old(outcome.ended_at) && !by_creation && !early {
-            return None;
+            return Standing::GoesLater;
         }
-        let task = TaskRecord::decode(&self.item(&Key::task(self.id))?.found.value).ok()?;
+        let Some(task) = value_of(Key::task(self.id)).and_then(|it| TaskRecord::decode(it).ok())
+        else {
+            return Standing::Stays;
+        };
         let since = if by_creation {
             task.created_at
         } else {
             outcome.ended_at
         };
-        let goes = old(since) || early && task.unique.is_some();
-        goes.then_some(Ended {
-            at: outcome.ended_at,
-            unique: task.unique,
-        })
+        if old(since) || early && task.unique.is_some() {
+            Standing::Goes {
+                ended: outcome.ended_at,
+                unique: task.unique,
+            }
+        } else {
+            Standing::GoesLater
+        }
     }
 
     /// The bytes that it takes.

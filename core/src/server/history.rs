@@ -13,10 +13,13 @@ use crate::view::ClusterView;
 /// How often the view's revision is noted, to know which history is old enough.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
-/// How often history is forgotten while there is room. A store looks at every key for that, so not too often.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often history is forgotten while there is room. A store looks at every key for that, the more often the more work:
+/// it is left alone as long as it took, but at least so long.
+const REST_MIN: Duration = Duration::from_secs(5);
+/// And at most so long: what is not forgotten takes room, and the longer it grows the longer the next time takes.
+const REST_MAX: Duration = Duration::from_secs(30);
 
-/// And when there is little.
+/// How often it is asked when there is little room.
 const EVERY_TIGHT: Duration = Duration::from_secs(1);
 
 /// How long the store may take before it is asked again.
@@ -28,9 +31,12 @@ pub(super) struct History {
     kept_min: Option<Duration>,
     samples: VecDeque<(Mono, Revision)>,
     forgotten: Revision,
-    /// What the store was asked to forget, and until when its answer is waited for.
-    asked: Option<(OpId, Revision, Mono)>,
-    rest_until: Mono,
+    /// What the store was asked to forget.
+    asked: Option<(OpId, Revision)>,
+    /// When that was, or the time before.
+    asked_at: Option<Mono>,
+    /// How long the store took the last time.
+    took: Duration,
 }
 
 impl History {
@@ -41,7 +47,8 @@ impl History {
             samples: VecDeque::new(),
             forgotten: Revision(0),
             asked: None,
-            rest_until: Mono::ZERO,
+            asked_at: None,
+            took: Duration::ZERO,
         }
     }
 
@@ -79,8 +86,17 @@ impl History {
         ops: &mut OpIds,
         out: &mut Vec<E>,
     ) {
-        let waits = self.asked.is_some_and(|(.., until)| now < until);
-        let Some(kept) = self.kept_min.filter(|_| !waits && self.rest_until <= now) else {
+        let every = match level {
+            Level::Roomy => self.took + self.took.clamp(REST_MIN, REST_MAX),
+            Level::Tight | Level::Full => EVERY_TIGHT,
+        };
+        let every = if self.asked.is_some() {
+            ANSWER_MAX
+        } else {
+            every
+        };
+        let rests = self.asked_at.is_some_and(|at| now.since(at) < every);
+        let Some(kept) = self.kept_min.filter(|_| !rests) else {
             return;
         };
         let kept = level.history(kept);
@@ -100,22 +116,75 @@ impl History {
             return;
         }
         let op = ops.fresh();
-        self.asked = Some((op, at, now.after(ANSWER_MAX)));
-        self.rest_until = now.after(match level {
-            Level::Roomy => EVERY,
-            Level::Tight | Level::Full => EVERY_TIGHT,
-        });
+        self.asked = Some((op, at));
+        self.asked_at = Some(now);
         let call = Call::Compact { at };
         out.push(StoreCall { op, call }.into());
     }
 
     /// Takes an answer. The revision before which everything is forgotten, when that is new.
-    pub(super) fn on_answer(&mut self, op: OpId, is_done: bool) -> Option<Revision> {
-        let (_, at, _) = self.asked.take_if(|(own, ..)| *own == op)?;
+    pub(super) fn on_answer(&mut self, now: Mono, op: OpId, is_done: bool) -> Option<Revision> {
+        let (_, at) = self.asked.take_if(|(own, _)| *own == op)?;
         if !is_done {
             return None;
         }
+        self.took = self.asked_at.map_or(self.took, |since| now.since(since));
         self.forgotten = self.forgotten.max(at);
         Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE_KEPT: Option<Duration> = Some(Duration::ZERO);
+
+    fn s(n: u64) -> Mono {
+        Mono::ZERO.after(Duration::from_secs(n))
+    }
+
+    /// Whether history is to be forgotten at second `n`, when the view is at that revision.
+    fn asks(history: &mut History, ops: &mut OpIds, n: u64, level: Level) -> Option<OpId> {
+        history.on_view_at(s(n), Revision(n));
+        let mut out: Vec<StoreCall> = Vec::new();
+        history.advance(s(n), level, &ClusterView::default(), ops, &mut out);
+        out.pop().map(|call| call.op)
+    }
+
+    #[test]
+    fn the_store_is_left_alone_as_long_as_it_took_and_at_most_half_a_minute() {
+        let (mut it, mut ops) = (History::new(NONE_KEPT), OpIds::default());
+        let op = asks(&mut it, &mut ops, 10, Level::Roomy).unwrap();
+        assert_eq!(
+            asks(&mut it, &mut ops, 20, Level::Roomy),
+            None,
+            "it is at it"
+        );
+        assert_eq!(it.on_answer(s(20), op, true), Some(Revision(10)));
+        assert_eq!(asks(&mut it, &mut ops, 29, Level::Roomy), None);
+        let op = asks(&mut it, &mut ops, 30, Level::Roomy).unwrap();
+        it.on_answer(s(80), op, true);
+        assert_eq!(asks(&mut it, &mut ops, 109, Level::Roomy), None);
+        assert!(asks(&mut it, &mut ops, 110, Level::Roomy).is_some());
+    }
+
+    #[test]
+    fn a_store_short_of_room_forgets_as_soon_as_it_can() {
+        let (mut it, mut ops) = (History::new(NONE_KEPT), OpIds::default());
+        let op = asks(&mut it, &mut ops, 10, Level::Roomy).unwrap();
+        it.on_answer(s(20), op, true);
+        assert!(asks(&mut it, &mut ops, 21, Level::Tight).is_some());
+    }
+
+    #[test]
+    fn a_quick_store_is_asked_every_five_seconds_and_a_silent_one_again_after_a_minute() {
+        let (mut it, mut ops) = (History::new(NONE_KEPT), OpIds::default());
+        let op = asks(&mut it, &mut ops, 10, Level::Roomy).unwrap();
+        it.on_answer(s(10), op, true);
+        assert_eq!(asks(&mut it, &mut ops, 14, Level::Roomy), None);
+        assert!(asks(&mut it, &mut ops, 15, Level::Roomy).is_some());
+        assert_eq!(asks(&mut it, &mut ops, 74, Level::Roomy), None);
+        assert!(asks(&mut it, &mut ops, 75, Level::Roomy).is_some());
     }
 }

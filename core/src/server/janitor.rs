@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ended::{Group, Run, behind, by_task};
+use super::ended::{Group, Run, Standing, by_task};
 use super::history::History;
 use super::pressure::Pressure;
-use super::window::{Reading, Window};
+use super::sweep::Sweep;
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision};
 use crate::keyspace::{Key, Meaning, Range, Role};
@@ -25,6 +25,19 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a read may take before another is made.
 const READ_MAX: Duration = Duration::from_secs(10);
+
+/// The most lanes that are looked at in one go.
+const LANES_MAX: u32 = 10_000;
+/// What the janitor reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Tasks that may have been kept long enough.
+    Tasks,
+    /// Tasks that may have to go before that.
+    Early,
+    /// The lanes of nodes that may be gone.
+    Lanes,
+}
 
 /// What a step of the janitor's does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +85,9 @@ pub(super) struct Janitor {
     /// Everything was looked at; nothing is read before.
     rest_until: Mono,
     reading: Option<(OpId, Reading, Mono)>,
-    /// Where the next look at the tasks begins.
-    cursor: Option<Key>,
-    window: Window,
+    sweep: Sweep,
+    /// The last look at the tasks was for want of room.
+    was_early: bool,
     /// Steps that wait for the lane.
     steps: VecDeque<(Job, Step)>,
     look_at: Option<Mono>,
@@ -95,8 +108,8 @@ impl Janitor {
             sent: false,
             rest_until: Mono::ZERO,
             reading: None,
-            cursor: None,
-            window: Window::default(),
+            sweep: Sweep::default(),
+            was_early: false,
             steps: VecDeque::new(),
             look_at: Some(Mono::ZERO.after(first_look)),
             fold_every: config.fold_every,
@@ -140,7 +153,7 @@ impl Janitor {
 
     /// The store has forgotten some history, or has not.
     pub(super) fn on_compacted(&mut self, now: Mono, op: OpId, is_done: bool) {
-        if let Some(at) = self.history.on_answer(op, is_done) {
+        if let Some(at) = self.history.on_answer(now, op, is_done) {
             self.pressure.on_forgotten(now, at);
         }
     }
@@ -187,31 +200,23 @@ impl Janitor {
         }
         let level = self.pressure.level();
         self.history.advance(now.mono, level, view, ops, out);
-        // What is in a transaction would be read as if it were still to be done.
-        let busy = self.reading.is_some() || self.sent || !self.steps.is_empty();
         let rests = now.mono < self.rest_until && !self.pressure.is_on();
-        if busy || rests {
+        if self.reading.is_some() || !self.steps.is_empty() || rests {
             return;
         }
-        if let Some(step) = self.forget_orders(fence, view) {
+        if let Some(step) = self.forget_orders(fence, view).filter(|_| !self.sent) {
             self.steps.push_back((Job::Forget, step));
             return;
         }
-        let (what, range) = if self.fold_at <= now.mono {
-            self.fold_at = now.mono.after(self.fold_every);
-            (Reading::Lanes, Range::all_lanes())
-        } else if self.pressure.is_on() {
-            (Reading::Early, self.next_early(now.wall))
-        } else if let Some(range) = self.next_tasks(now.wall) {
-            (Reading::Tasks, range)
-        } else {
-            self.rest_until = now.mono.after(LOOK_EVERY);
+        let Some((what, range)) = self.next(now) else {
             return;
         };
         let limit = if planted!("M-30") {
             u32::MAX
+        } else if what == Reading::Lanes {
+            LANES_MAX
         } else {
-            what.page()
+            self.sweep.page()
         };
         let op = ops.fresh();
         self.reading = Some((op, what, now.mono.after(READ_MAX)));
@@ -254,26 +259,53 @@ impl Janitor {
         Some(Step::new(guards, vec![Write::Delete { key }]))
     }
 
-    /// The tasks to look at: from the cursor up to those that are too young to have been kept long enough.
-    fn next_tasks(&mut self, wall: Wall) -> Option<Range> {
-        let range = behind(self.cursor.as_ref(), wall, self.retention);
-        if range.is_none() {
-            self.cursor = None;
+    /// What is read next, if anything is.
+    fn next(&mut self, now: Now) -> Option<(Reading, Range)> {
+        if self.fold_at <= now.mono && !self.sent {
+            self.fold_at = now.mono.after(self.fold_every);
+            Some((Reading::Lanes, Range::all_lanes()))
+        } else {
+            self.next_tasks(now)
         }
-        range.map(|range| self.window.cut(self.cursor.as_ref(), range))
     }
 
-    /// The tasks that may have to go, whatever the retention: from the oldest on, and at the end from the beginning.
-    fn next_early(&mut self, wall: Wall) -> Range {
-        let kept = self.retention.min(KEPT_MIN);
-        let cursor = self.pressure.cursor.take();
-        if let Some(range) = behind(cursor.as_ref(), wall, kept) {
-            let cut = self.window.cut(cursor.as_ref(), range);
-            self.pressure.cursor = cursor;
-            return cut;
+    fn next_tasks(&mut self, now: Now) -> Option<(Reading, Range)> {
+        let early = self.pressure.is_on();
+        if early && !self.was_early {
+            // The oldest go first.
+            self.sweep.restart();
         }
-        let all = behind(None, wall, kept).unwrap_or_else(Range::tasks);
-        self.window.cut(None, all)
+        // What is in a transaction would be found as if it were still to be done.
+        if self.sent && !self.sweep.is_under_way() {
+            return None;
+        }
+        self.was_early = early;
+        let what = if early {
+            Reading::Early
+        } else {
+            Reading::Tasks
+        };
+        let Some(range) = self.sweep.next(now, self.kept_in(what)) else {
+            self.end_look(now.mono);
+            return None;
+        };
+        Some((what, range))
+    }
+
+    /// How long ended tasks are kept.
+    fn kept_in(&self, what: Reading) -> Millis {
+        match what {
+            Reading::Tasks | Reading::Lanes => self.retention,
+            Reading::Early => self.retention.min(KEPT_MIN),
+        }
+    }
+
+    /// The same tasks are not looked at again at once: some of them will be old enough a little later.
+    fn end_look(&mut self, now: Mono) {
+        self.rest_until = now.after(LOOK_EVERY);
+        if self.was_early {
+            self.pressure.wait();
+        }
     }
 
     fn on_tasks(
@@ -291,7 +323,7 @@ impl Janitor {
         } else {
             groups.len()
         };
-        self.window.learn(items.len(), what.page(), more);
+        self.sweep.learn(items.len(), more);
         let mut run: Option<Run> = None;
         let (mut last, mut stopped) = (None, false);
         for group in &groups[..whole] {
@@ -299,57 +331,45 @@ impl Janitor {
                 stopped = true;
                 break;
             }
-            last = group.items.last().map(|item| item.key.clone());
             match self.goes(now.wall, what, group) {
-                Some(None) => {
+                Standing::Goes { unique: None, .. } => {
                     let run = run.get_or_insert_with(|| Run::from(group.id));
                     run.last = group.id;
                     run.tasks += 1;
                     run.bytes += group.bytes();
+                    last = group.end();
                     continue;
                 }
-                Some(Some(unique)) => {
+                Standing::Goes {
+                    unique: Some(unique),
+                    ..
+                } => {
                     let step = group.purge(self.lock_guard(fence), unique);
                     let (tasks, bytes) = (1, group.bytes());
                     self.steps.push_back((Job::Purge { tasks, bytes }, step));
                 }
-                None => {}
+                Standing::GoesLater => self.sweep.stays(last.as_ref()),
+                Standing::Stays => {}
             }
+            last = group.end();
             self.purge_run(fence, at, run.take());
         }
         self.purge_run(fence, at, run.take());
-        let cursor = if more || stopped {
-            last
-        } else {
-            self.window.end()
-        };
-        if what == Reading::Early {
-            // At the end the same tasks are not looked at again at once: some of them will be old enough a little later.
-            if cursor.is_none() {
-                self.pressure.wait();
-            }
-            self.pressure.cursor = cursor;
-            return;
+        if self.sweep.passed(last, !more && !stopped) {
+            self.end_look(now.mono);
         }
-        if cursor.is_none() {
-            self.rest_until = now.mono.after(LOOK_EVERY);
-        }
-        self.cursor = cursor;
     }
 
-    /// Whether a task goes now; then also its idempotency key.
-    fn goes(&mut self, wall: Wall, what: Reading, group: &Group<'_>) -> Option<Option<Arc<str>>> {
-        let ended = match group.ended_before(wall, self.retention) {
-            Some(ended) => ended,
-            None if what == Reading::Early => {
-                let ended = group.ended_before(wall, self.retention.min(KEPT_MIN))?;
-                self.pressure.note_early(wall.since(ended.at));
-                ended
+    /// Whether a task goes now.
+    fn goes(&mut self, wall: Wall, what: Reading, group: &Group<'_>) -> Standing {
+        let standing = group.standing(wall, self.kept_in(what));
+        if let Standing::Goes { ended, .. } = standing {
+            if what == Reading::Early && wall.since(ended) < self.retention {
+                self.pressure.note_early(wall.since(ended));
             }
-            None => return None,
-        };
-        self.pressure.plan(group.bytes());
-        Some(ended.unique)
+            self.pressure.plan(group.bytes());
+        }
+        standing
     }
 
     /// Neighbours that have all ended go in one write, if nothing was written among them since they were read.
@@ -471,8 +491,7 @@ impl Janitor {
         }
     }
 
-    /// What was not applied is found again by the next look.
-    /// Takes the fate of its step. Whoever could not queue for the lock tries again at the next look, not at once: its
+    /// Takes the fate of its step: what was not applied is found again by a later look. Whoever could not queue for the lock tries again at the next look, not at once: its
     /// view may be too old to show that it stands in line already.
     pub(super) fn on_settled(&mut self, now: Mono, at: Option<Revision>, bytes: u64) {
         self.sent = false;

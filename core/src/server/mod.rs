@@ -11,6 +11,7 @@ mod jobs;
 mod news;
 mod port;
 mod pressure;
+mod sweep;
 mod window;
 
 use std::time::Duration;

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::ids::Revision;
-use crate::keyspace::Key;
 use crate::planted::planted;
 use crate::room::{Level, excess};
 use crate::store::Usage;
@@ -30,8 +29,6 @@ pub(super) struct Pressure {
     is_history_cut: bool,
     /// How long what was removed last had been kept.
     kept: Option<Millis>,
-    /// Where the next look begins.
-    pub(super) cursor: Option<Key>,
 }
 
 impl Pressure {
@@ -61,7 +58,6 @@ impl Pressure {
             self.budget = 0;
             self.is_history_cut = false;
             self.kept = None;
-            self.cursor = None;
             self.freed.clear();
             self.forgotten = None;
             return;

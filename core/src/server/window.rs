@@ -5,46 +5,22 @@ use crate::ids::TaskId;
 use crate::keyspace::{Key, Meaning, Range};
 use crate::time::{Millis, Wall};
 
-/// How many keys are looked at in one go.
+/// How many keys are looked at in one go, where few are to be looked at.
 const PAGE: u32 = 500;
 
-/// The same, while the store is short of room: then a single janitor must keep up with every submitter.
-const PAGE_TIGHT: u32 = 2_000;
-
-/// The most lanes that are looked at in one go.
-const LANES_MAX: u32 = 10_000;
+/// The most: a single janitor must keep up with every submitter, and a transaction must not hold all others up.
+const PAGE_MAX: u32 = 4_000;
 
 /// How long a time of submissions the first read covers.
 const SPAN_FIRST: Millis = Millis::from_secs(1);
 /// The longest: where tasks are few, few reads pass them.
 const SPAN_MAX: Millis = Millis::from_secs(30 * 24 * 3_600);
 
-/// What the janitor reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// Tasks that may have been kept long enough.
-    Tasks,
-    /// Tasks that may have to go before that.
-    Early,
-    /// The lanes of nodes that may be gone.
-    Lanes,
-}
-
-impl Reading {
-    /// How many keys are looked at in one go.
-    pub(super) fn page(self) -> u32 {
-        match self {
-            Self::Tasks => PAGE,
-            Self::Early => PAGE_TIGHT,
-            Self::Lanes => LANES_MAX,
-        }
-    }
-}
-
 /// The part of the tasks' range that is looked at.
 #[derive(Debug)]
 pub(super) struct Window {
     span: Millis,
+    page: u32,
     /// Where the last read ended, if that is not the end of what was to be looked at.
     end: Option<Key>,
 }
@@ -53,6 +29,7 @@ impl Default for Window {
     fn default() -> Self {
         Self {
             span: SPAN_FIRST,
+            page: PAGE,
             end: None,
         }
     }
@@ -72,10 +49,23 @@ impl Window {
         }
     }
 
-    /// So many keys were found, of `limit` that were asked for; `more` tells that these were not all.
-    pub(super) fn learn(&mut self, found: usize, limit: u32, more: bool) {
-        let enough = usize::try_from(limit / 2).unwrap_or(usize::MAX);
-        if more {
+    /// How many keys the next read looks at, at most.
+    pub(super) fn page(&self) -> u32 {
+        self.page
+    }
+
+    /// So many keys were found; `more` tells that these were not all. As long as the end is not reached, reads grow.
+    pub(super) fn learn(&mut self, found: usize, more: bool) {
+        let enough = usize::try_from(self.page / 2).unwrap_or(usize::MAX);
+        let is_behind = more || self.end.is_some();
+        self.page = if is_behind && found >= enough {
+            (self.page * 2).min(PAGE_MAX)
+        } else if is_behind {
+            self.page
+        } else {
+            PAGE
+        };
+        if more && self.page == PAGE_MAX {
             self.span = Millis::new((self.span.get() / 2).max(1));
         } else if found < enough {
             self.span = Millis::new(self.span.get().saturating_mul(2)).min(SPAN_MAX);
@@ -134,23 +124,42 @@ mod tests {
     fn the_span_follows_how_many_tasks_there_are() {
         let mut window = Window::default();
         let mut span = |found, more| {
-            window.learn(found, 2_000, more);
             let (cursor, range) = from(0);
+            window.cut(cursor.as_ref(), range.clone());
+            window.page = PAGE_MAX;
+            window.learn(found, more);
             let cut = window.cut(cursor.as_ref(), range);
             submitted_at(&cut.to).unwrap().as_millis()
         };
-        assert_eq!(span(2_000, true), 500);
-        assert_eq!(span(2_000, true), 250);
-        assert_eq!(span(1_500, false), 250);
-        assert_eq!(span(999, false), 500);
+        assert_eq!(span(4_000, true), 500);
+        assert_eq!(span(4_000, true), 250);
+        assert_eq!(span(3_500, false), 250);
+        assert_eq!(span(1_999, false), 500);
         assert_eq!(span(0, false), 1_000);
         for _ in 0..100 {
-            span(2_000, true);
+            span(4_000, true);
         }
-        assert_eq!(span(2_000, true), 1, "it never stands still");
+        assert_eq!(span(4_000, true), 1, "it never stands still");
         for _ in 0..100 {
             span(0, false);
         }
         assert_eq!(span(0, false), 1_000_000_000, "nor goes on for ever");
+    }
+
+    #[test]
+    fn reads_grow_until_the_end_is_reached() {
+        let mut window = Window::default();
+        let mut read = |begin, found, more| {
+            let (cursor, range) = from(begin);
+            window.cut(cursor.as_ref(), range);
+            window.learn(found, more);
+            window.page()
+        };
+        assert_eq!(read(0, 500, true), 1_000);
+        assert_eq!(read(0, 600, false), 2_000, "a window's end is not the end");
+        assert_eq!(read(0, 900, false), 2_000, "there is room for more in it");
+        assert_eq!(read(0, 2_000, true), PAGE_MAX);
+        assert_eq!(read(0, 4_000, true), PAGE_MAX);
+        assert_eq!(read(999_999_999, 4_000, false), PAGE, "that was all");
     }
 }

@@ -13,6 +13,8 @@ use super::wire::{ranges, raw_revision};
 
 /// How many keys are asked for at once, at first.
 const PAGE: u32 = 500;
+/// How many later, where values may be as large as tasks: one page of the largest must not take all of etcd's memory.
+const PAGE_MIXED_MAX: u32 = 2_000;
 /// How many later, where values are small. For each page etcd walks over all keys that are left, to count them: a million
 /// keys in pages of 500 took it two minutes.
 const PAGE_MAX: u32 = 16_384;
@@ -169,7 +171,7 @@ impl Pages {
             to: link.prefix().raw(&range.to),
             at: None,
             size: PAGE,
-            size_max: PAGE,
+            size_max: PAGE_MIXED_MAX,
             keys_only: false,
         }
     }
