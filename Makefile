@@ -88,6 +88,14 @@ bench: tools ## Measure all that is to be reached, in a quarter of an hour; one 
 	$(CARGO) run --release --locked -p windlass-tests --bin windlass-bench -- \
 	    --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS))
 
+# About four fifths of what a small machine does for good, while as many tasks go as come.
+soak: RATE = 7300
+soak: MINUTES = 30
+.PHONY: soak
+soak: tools ## Half an hour of RATE tasks a second on an etcd: is memory flat, are waits, is the store bounded, is nothing lost?
+	$(CARGO) run --release --locked -p windlass-tests --bin windlass-soak -- \
+	    --rate $(RATE) --seconds $$(($(MINUTES) * 60))
+
 .PHONY: bench-core
 bench-core: ## Measure the core's parts: placement, view, store, codecs, keys, timers, retries
 	$(CARGO) bench --locked -p windlass-core

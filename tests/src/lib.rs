@@ -9,6 +9,7 @@ pub mod etcd;
 pub mod load;
 pub mod process;
 pub mod proxy;
+pub mod soak;
 pub mod sockets;
 pub mod usage;
 
