@@ -271,7 +271,11 @@ impl Draw<'_, '_> {
         run.workers[0].slots = self.from.one_of(&[64, 96, 128]);
         let begin = self.beginning(run, 20_000);
         let (count, ms) = (45 + self.from.below(90), 4_000 + self.from.below(5_000));
-        let tasks = self.tasks_of(count, "sleep", &format!("{{\"ms\":{ms}}}"));
+        let mut tasks = self.tasks_of(count, "sleep", &format!("{{\"ms\":{ms}}}"));
+        for task in &mut tasks {
+            // The backstop takes nothing before long.
+            task.timeout = Millis::from_secs(300);
+        }
         submit(run, begin, 0, tasks);
         let mut at = begin + 1_000;
         // The last one is what most tasks do not survive.
@@ -310,7 +314,7 @@ impl Draw<'_, '_> {
         }
     }
 
-    /// The next version takes over a worker that holds claims, and dies.
+    /// The next version takes over a worker that holds claims, and dies; everybody loses its watches meanwhile.
     fn lean_to_upgrades(&mut self, run: &mut Scenario) {
         run.ttl = Millis::from_secs(self.from.one_of(&[5, 10, 10]));
         let begin = self.beginning(run, 30_000);
@@ -329,11 +333,9 @@ impl Draw<'_, '_> {
         let down_for = Millis::new(run.ttl.get() * self.from.one_of(&[12, 20]) / 10);
         let dies = at + self.from.below(300);
         fail(run, dies, Fault::Crash { node, down_for });
-        for _ in 0..3 {
-            let (server, wish) = (self.server_of(run), Wish::Cancel);
-            let later = dies + 100 + self.from.below(1_500);
-            act(run, later, Act::Sweep { server, wish });
-        }
+        // Whoever reads anew judges every claim anew.
+        let broken = Fault::BreakWatches { node: None };
+        fail(run, dies + self.from.below(800), broken);
     }
 }
 
