@@ -28,6 +28,9 @@ pub struct Interval {
     pub completed: u64,
     /// How often a task was refused in it, and submitted again later.
     pub refused: u64,
+    /// From a submission to its acknowledgement, of those that were acknowledged in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submit_to_ack_ms: Option<Spread>,
     /// From the acknowledgement of a submission to the start of its handler, of the handlers that started in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submit_to_start_ms: Option<Spread>,
@@ -79,6 +82,7 @@ impl Looker {
                 until_seconds: began.elapsed().as_secs_f64(),
                 completed: all - completed,
                 refused: refusals - refused,
+                submit_to_ack_ms: self.latency.to_ack_lately().map(Spread::without_bars),
                 submit_to_start_ms: self.latency.to_start_lately().map(Spread::without_bars),
                 rss_bytes: memory_bytes(),
                 store: self.usage().await,

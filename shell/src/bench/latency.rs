@@ -27,6 +27,9 @@ const WAIT_MAX_US: u64 = 3_600_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Latency {
     follow_all: bool,
+    to_ack: Mutex<Waits>,
+    /// The same, since it was last taken.
+    to_ack_lately: Mutex<Waits>,
     halves: Mutex<HashMap<TaskId, Half>>,
     to_start: Mutex<Waits>,
     /// The same, since it was last taken.
@@ -64,6 +67,22 @@ impl Latency {
         if self.awaits_start(task) {
             self.meet(task, Half::Acknowledged(Instant::now()));
         }
+    }
+
+    /// A submission was acknowledged so long after it was due, refusals included.
+    pub(super) fn taken(&self, wait: Duration) {
+        lock(&self.to_ack).note(wait);
+        lock(&self.to_ack_lately).note(wait);
+    }
+
+    /// From submission to acknowledgement.
+    pub(super) fn to_ack(&self) -> Option<Spread> {
+        lock(&self.to_ack).spread()
+    }
+
+    /// From submission to acknowledgement, of those that were acknowledged since this was last asked.
+    pub(super) fn to_ack_lately(&self) -> Option<Spread> {
+        lock(&self.to_ack_lately).take()
     }
 
     pub(super) fn started(&self, task: TaskId) {
@@ -125,10 +144,7 @@ impl Latency {
 
     /// From acknowledgement to start, of those that started since this was last asked.
     pub(super) fn to_start_lately(&self) -> Option<Spread> {
-        let mut waits = lock(&self.to_start_lately);
-        let spread = waits.spread();
-        waits.0.reset();
-        spread
+        lock(&self.to_start_lately).take()
     }
 
     /// From acknowledgement to the submitter's knowledge of the recorded end.
@@ -157,6 +173,13 @@ impl Waits {
     fn note(&mut self, wait: Duration) {
         let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         self.0.saturating_record(us);
+    }
+
+    /// The distribution of what was seen, and forgets it.
+    fn take(&mut self) -> Option<Spread> {
+        let spread = self.spread();
+        self.0.reset();
+        spread
     }
 
     /// The distribution of what was seen; absent when nothing was.

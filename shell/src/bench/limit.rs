@@ -81,6 +81,7 @@ pub async fn limit(
         ends_unknown: 0,
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
+        submit_to_ack_ms: None,
         submit_to_start_ms: None,
         submit_to_end_ms: None,
         store_transactions_per_task: ratio(transactions, ratio(plan.tasks, 1.0)),

@@ -67,6 +67,10 @@ pub struct Measured {
     pub seconds: f64,
     /// Tasks by seconds.
     pub tasks_per_second: f64,
+    /// From a submission, which may be of many tasks, to its acknowledgement; at a rate from when it was due, however late
+    /// it was made. Absent for `limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub submit_to_ack_ms: Option<Spread>,
     /// From the acknowledgement of a submission to the start of its handler; absent for `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub submit_to_start_ms: Option<Spread>,

@@ -76,6 +76,7 @@ pub async fn run(
         ends_unknown: latency.lost(),
         seconds,
         tasks_per_second: ratio(plan.tasks, seconds),
+        submit_to_ack_ms: latency.to_ack(),
         submit_to_start_ms: latency.to_start(),
         submit_to_end_ms: latency.to_end(),
         store_transactions_per_task: ratio(transactions, ratio(plan.tasks, 1.0)),
@@ -123,7 +124,8 @@ async fn submit_all(gateway: Gateway, plan: &Plan, latency: Arc<Latency>) -> any
             let batch = (next..end).map(|n| specs.nth(n)).collect();
             next = end;
             let (gateway, latency) = (gateway.clone(), Arc::clone(&latency));
-            under_way.spawn(async move { ask(&gateway, batch, &latency).await });
+            let due = Instant::now();
+            under_way.spawn(async move { ask(&gateway, batch, due, &latency).await });
         }
         if let Some(done) = under_way.join_next().await {
             done.context("a submitter died")??;
@@ -144,9 +146,9 @@ async fn submit_at(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut under_way = JoinSet::new();
     for n in 0..plan.tasks {
-        ticks.tick().await;
+        let due = ticks.tick().await.into_std();
         let (gateway, latency, spec) = (gateway.clone(), Arc::clone(&latency), specs.nth(n));
-        under_way.spawn(async move { ask(&gateway, vec![spec], &latency).await });
+        under_way.spawn(async move { ask(&gateway, vec![spec], due, &latency).await });
         // What has been answered is not kept: a soak submits millions.
         while let Some(done) = under_way.try_join_next() {
             done.context("a submitter died")??;
@@ -176,6 +178,7 @@ async fn follow(gateway: Gateway, task: TaskId, latency: Arc<Latency>) {
 async fn ask(
     gateway: &Gateway,
     specs: Vec<TaskSpec>,
+    due: Instant,
     latency: &Arc<Latency>,
 ) -> anyhow::Result<()> {
     let mut left = specs;
@@ -228,6 +231,7 @@ async fn ask(
             sleep(AGAIN_AFTER).await;
         }
     }
+    latency.taken(due.elapsed());
     Ok(())
 }
 

@@ -187,13 +187,12 @@ fn number(value: &Value) -> f64 {
 /// One interval, in a line.
 fn brief(interval: &Value) -> String {
     let mib = |bytes: &Value| number(bytes) / f64::from(1 << 20);
-    let to_start = &interval["submit_to_start_ms"];
     let mut line = format!(
-        "{} completed, {} refused, p50 {} ms, p99 {} ms, {:.0} MiB",
+        "{} completed, {} refused, acknowledged p99 {} ms, started p99 {} ms, {:.0} MiB",
         interval["completed"],
         interval["refused"],
-        to_start["p50"],
-        to_start["p99"],
+        interval["submit_to_ack_ms"]["p99"],
+        interval["submit_to_start_ms"]["p99"],
         mib(&interval["rss_bytes"]),
     );
     if let Some(store) = interval.get("store") {

@@ -114,7 +114,7 @@ fn on_etcd(what: &str, tasks: u64, more: &[&str]) -> anyhow::Result<Value> {
 
 /// Without what fills pages: the bars of distributions.
 fn brief(mut measured: Value) -> Value {
-    for name in ["submit_to_start_ms", "submit_to_end_ms"] {
+    for name in ["submit_to_ack_ms", "submit_to_start_ms", "submit_to_end_ms"] {
         if let Some(spread) = measured[name].as_object_mut() {
             spread.remove("bars");
         }
