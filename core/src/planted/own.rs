@@ -61,11 +61,11 @@ super::bugs! {
         breaks [] needs "nothing";
     "P-purge-task-unguarded" Core("server::ended::purge"): "the purge of a keyed task does not guard what was read of it"
         breaks ["S1" "S11"] needs "a keyed, cancelled task that is run again between the janitor's read and its purge; short retention";
-    "P-fold-lane-unguarded" Core("server::janitor::on_lanes"): "folding does not guard the lanes that it removes"
+    "P-fold-lane-unguarded" Core("server::gone::fold"): "folding does not guard the lanes that it removes"
         breaks ["S10"] needs "a late original of a node that is gone, landing between the janitor's read and its fold (folds are a minute apart)";
-    "P-fold-node-unguarded" Core("server::janitor::on_lanes"): "folding does not guard that the lane's node is gone"
+    "P-fold-node-unguarded" Core("server::gone::fold"): "folding does not guard that the lane's node is gone"
         breaks ["S10" "L1" "L4"] needs "a node that returns under its id while its lanes are folded: it finds them gone and exits as usurped";
-    "P-forget-orders-unguarded" Core("server::janitor::forget_orders"): "forgetting the orders to a node that is gone guards neither that it is gone nor the orders"
+    "P-forget-orders-unguarded" Core("server::gone::forget_orders"): "forgetting the orders to a node that is gone guards neither that it is gone nor the orders"
         breaks ["S8" "L8"] needs "a node that returns under its id and is ordered to drain while the janitor's step is on its way";
     "P-janitor-queue-unguarded" Harmless("the place in the line hangs on the lease of the node's key, and within one life its creation stays its fence"): "a scheduler queues for the janitor's lock over a key of its own"
         breaks [] needs "nothing";
@@ -213,7 +213,7 @@ super::bugs! {
         breaks ["S11" "S1"] needs "a task that fails for good; short retention";
     "P-unique-freed-early" Core("server::ended::ended_before"): "keyed tasks are purged without waiting for their retention"
         breaks ["S19" "S1"] needs "a keyed task that has ended, with other tasks old enough to be looked at; its key or id used again within the retention";
-    "P-drain-order-outlives" Core("server::janitor::forget_orders"): "an order to drain stays when its node has gone"
+    "P-drain-order-outlives" Core("server::gone::forget_orders"): "an order to drain stays when its node has gone"
         breaks ["L1"] needs "a drain by order, then a restart under the same id, and work that only this worker can take";
     // Room.
     "P-full-ignored" Core("gateway::is_full"): "new tasks are taken though the store's quota is nearly used up"

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ended::{Group, Run, Standing, by_task};
+use super::gone;
 use super::history::History;
 use super::pressure::Pressure;
 use super::sweep::Sweep;
 use crate::config::ServerConfig;
 use crate::ids::{Fence, LeaseId, NodeId, OpId, OpIds, Revision};
-use crate::keyspace::{Key, Meaning, Range, Role};
+use crate::keyspace::{Key, Range};
 use crate::planted::{planted, unless_planted};
-use crate::record::{LaneRecord, LockRecord, NodeConfig, Record, Totals, Version};
+use crate::record::{LockRecord, Record, Totals, Version};
 use crate::rng::Rng;
 use crate::room::{KEPT_MIN, Level};
 use crate::store::{Batch, Call, Guard, Item, Query, ReadAnswer, Step, StoreCall, Usage, Write};
@@ -28,6 +29,7 @@ const READ_MAX: Duration = Duration::from_secs(10);
 
 /// The most lanes that are looked at in one go.
 const LANES_MAX: u32 = 10_000;
+
 /// What the janitor reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
@@ -195,7 +197,10 @@ impl Janitor {
                 Reading::Tasks | Reading::Early => {
                     self.on_tasks(now, fence, what, at, &items, more);
                 }
-                Reading::Lanes => self.on_lanes(fence, &items, view),
+                Reading::Lanes => {
+                    let step = gone::fold(&self.me, self.lock_guard(fence), &items, view);
+                    self.steps.extend(step.map(|step| (Job::Fold, step)));
+                }
             }
         }
         let level = self.pressure.level();
@@ -204,7 +209,9 @@ impl Janitor {
         if self.reading.is_some() || !self.steps.is_empty() || rests {
             return;
         }
-        if let Some(step) = self.forget_orders(fence, view).filter(|_| !self.sent) {
+        if !self.sent
+            && let Some(step) = gone::forget_orders(self.lock_guard(fence), view)
+        {
             self.steps.push_back((Job::Forget, step));
             return;
         }
@@ -227,36 +234,6 @@ impl Janitor {
             }
             .into(),
         );
-    }
-
-    /// The first orders whose node is gone, or has another life than the one that they are for.
-    fn forget_orders(&self, fence: Fence, view: &ClusterView) -> Option<Step> {
-        let gone = |(node, (_, config)): &(&NodeId, &(Revision, NodeConfig))| {
-            let worker = view.worker_life(node);
-            !planted!("P-drain-order-outlives")
-                && worker.is_none_or(|it| config.life.is_some_and(|life| life != it))
-                && !view.has_scheduler(node)
-        };
-        let (node, (since, config)) = view.node_configs.iter().find(gone)?;
-        let key = Key::node_config(node);
-        let own = Key::node(Role::Worker, node);
-        let gone = match config.life {
-            Some(life) => Guard::Gone {
-                key: own,
-                since: life.0,
-            },
-            None => Guard::Absent(own),
-        };
-        let same = Guard::Unchanged {
-            key: key.clone(),
-            since: *since,
-        };
-        let guards = vec![
-            self.lock_guard(fence),
-            unless_planted!("P-forget-orders-unguarded", gone),
-            unless_planted!("P-forget-orders-unguarded", same),
-        ];
-        Some(Step::new(guards, vec![Write::Delete { key }]))
     }
 
     /// What is read next, if anything is.
@@ -398,64 +375,6 @@ impl Janitor {
         unless_planted!("M-25", held)
     }
 
-    fn on_lanes(&mut self, fence: Fence, items: &[Item], view: &ClusterView) {
-        let live = view.live_nodes();
-        let folded = items
-            .iter()
-            .find(|item| Meaning::of(&item.key) == Meaning::FoldedTotals);
-        let mut record = folded
-            .and_then(|item| LaneRecord::decode(&item.found.value).ok())
-            .unwrap_or_default();
-        let mut step = Step::new(vec![self.lock_guard(fence)], Vec::new());
-        for item in items {
-            let Meaning::Lane(node) = Meaning::of(&item.key) else {
-                continue;
-            };
-            let Ok(lane) = LaneRecord::decode(&item.found.value) else {
-                continue;
-            };
-            // Room for the guards that both of a node's possible keys are absent, and for the folded record.
-            if node == self.me || live.contains(&node) || step.guards.len() > 90 {
-                continue;
-            }
-            for role in [Role::Scheduler, Role::Worker] {
-                let absent = Guard::Absent(Key::node(role, &node));
-                let absent = unless_planted!("P-fold-node-unguarded", absent);
-                if !step.guards.contains(&absent) {
-                    step.guards.push(absent);
-                }
-            }
-            let own = Guard::Unchanged {
-                key: item.key.clone(),
-                since: item.found.modified,
-            };
-            step.guards
-                .push(unless_planted!("P-fold-lane-unguarded", own));
-            step.writes.push(Write::Delete {
-                key: item.key.clone(),
-            });
-            record.totals.add(&lane.totals);
-        }
-        if step.writes.is_empty() {
-            return;
-        }
-        let key = Key::folded_totals();
-        step.guards.push(match folded {
-            Some(item) => Guard::Unchanged {
-                key: key.clone(),
-                since: item.found.modified,
-            },
-            None => Guard::Absent(key.clone()),
-        });
-        record.number += 1;
-        step.writes.push(Write::Put {
-            key,
-            value: record.encode(),
-            lease: None,
-        });
-        self.steps.push_back((Job::Fold, step));
-    }
-
     /// Adds as many of its next steps to an empty batch as fit.
     pub(super) fn plan(
         &mut self,
@@ -491,8 +410,8 @@ impl Janitor {
         }
     }
 
-    /// Takes the fate of its step: what was not applied is found again by a later look. Whoever could not queue for the lock tries again at the next look, not at once: its
-    /// view may be too old to show that it stands in line already.
+    /// Takes the fate of its step: what was not applied is found again by a later look. Whoever could not queue for the lock
+    /// tries again at the next look, not at once: its view may be too old to show that it stands in line already.
     pub(super) fn on_settled(&mut self, now: Mono, at: Option<Revision>, bytes: u64) {
         self.sent = false;
         self.pressure.on_settled(now, at, bytes);

@@ -5,6 +5,7 @@
 mod ended;
 mod flush;
 mod gauge;
+mod gone;
 mod history;
 mod janitor;
 mod jobs;

@@ -31,6 +31,27 @@ pub struct Revised {
     pub others: Vec<Other>,
 }
 
+impl Revised {
+    /// Who came into the line of a lock, or left one: then without a life.
+    pub fn waiters(&self) -> impl Iterator<Item = (&LockName, &NodeId, Option<Life>)> {
+        self.others.iter().filter_map(|other| match other {
+            Other::Waiter {
+                lock: Some(lock),
+                waiter,
+                life,
+            } => Some((lock, waiter, *life)),
+            Other::Waiter { lock: None, .. }
+            | Other::Node { .. }
+            | Other::Offer { .. }
+            | Other::Unique { .. }
+            | Other::Lane { .. }
+            | Other::Queue { .. }
+            | Other::Orders { .. }
+            | Other::Foreign { .. } => None,
+        })
+    }
+}
+
 /// What a revision did to one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaskStep {

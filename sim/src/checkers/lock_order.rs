@@ -12,7 +12,7 @@ use windlass_core::ids::{LockName, NodeId, Revision};
 use windlass_core::time::Mono;
 
 use super::{Checker, Findings, Rule};
-use crate::book::{Life, Other};
+use crate::book::Life;
 use crate::fact::{Fact, NodeIx};
 
 /// Remembers when each waiter came and went.
@@ -120,15 +120,8 @@ impl Checker for LockOrder {
 
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         if let Fact::Stored(revised) = fact {
-            for other in &revised.others {
-                if let Other::Waiter {
-                    lock: Some(lock),
-                    waiter,
-                    life,
-                } = other
-                {
-                    self.waiter(at, lock, waiter, *life);
-                }
+            for (lock, waiter, life) in revised.waiters() {
+                self.waiter(at, lock, waiter, life);
             }
         }
         if let Fact::Asked { id, request, .. } = fact {

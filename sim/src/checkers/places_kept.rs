@@ -13,7 +13,6 @@ use windlass_core::time::Mono;
 
 use super::roster::Roster;
 use super::{Checker, Findings, Rule};
-use crate::book::Other;
 use crate::fact::{Fact, NodeIx};
 
 /// How long it may take to get in line: shorter than the shortest time to live of a place.
@@ -100,15 +99,8 @@ impl Checker for PlacesKept {
     fn observe(&mut self, at: Mono, fact: &Fact, found: &mut Findings) {
         self.roster.observe(at, fact);
         if let Fact::Stored(revised) = fact {
-            for other in &revised.others {
-                if let Other::Waiter {
-                    lock: Some(lock),
-                    waiter,
-                    life,
-                } = other
-                {
-                    self.place(at, lock, waiter, life.is_some(), found);
-                }
+            for (lock, waiter, life) in revised.waiters() {
+                self.place(at, lock, waiter, life.is_some(), found);
             }
         }
         if let Fact::Asked { id, node, request } = fact

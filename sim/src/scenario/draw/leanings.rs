@@ -124,14 +124,7 @@ impl Draw<'_, '_> {
             fail(run, at, Fault::Double { node });
             fail(run, at, Fault::DelayWatch { node, by, lasts });
             let way = self.from.one_of(&[Way::ToStore, Way::Both]);
-            let by = SLOW;
-            let slow = Fault::Slow {
-                node,
-                way,
-                by,
-                lasts,
-            };
-            fail(run, at, slow);
+            slow(run, at, node, way, lasts);
             let lost = at + 300 + self.from.below(1_500);
             fail(run, lost, Fault::ExpireLease { node });
             for _ in 0..10 {
@@ -173,14 +166,7 @@ impl Draw<'_, '_> {
         }
         for node in 0..run.servers.len() {
             let way = self.from.one_of(&[Way::ToStore, Way::FromStore, Way::Both]);
-            let (by, lasts) = (SLOW, Millis::from_secs(20));
-            let slow = Fault::Slow {
-                node,
-                way,
-                by,
-                lasts,
-            };
-            fail(run, begin, slow);
+            slow(run, begin, node, way, Millis::from_secs(20));
         }
     }
 
@@ -249,14 +235,7 @@ impl Draw<'_, '_> {
         for node in 0..run.servers.len() {
             if node == 0 || self.from.chance(70) {
                 let way = self.from.one_of(&[Way::Both, Way::Both, Way::FromStore]);
-                let (by, lasts) = (SLOW, Millis::from_secs(15));
-                let slow = Fault::Slow {
-                    node,
-                    way,
-                    by,
-                    lasts,
-                };
-                fail(run, begin, slow);
+                slow(run, begin, node, way, Millis::from_secs(15));
             }
         }
     }
@@ -372,4 +351,15 @@ fn act(run: &mut Scenario, at: u64, what: Act) {
 fn fail(run: &mut Scenario, at: u64, what: Fault) {
     let at = Millis::new(at.min(run.safety.get() - 1));
     run.faults.push(Timed { at, what });
+}
+
+fn slow(run: &mut Scenario, at: u64, node: usize, way: Way, lasts: Millis) {
+    let by = SLOW;
+    let slow = Fault::Slow {
+        node,
+        way,
+        by,
+        lasts,
+    };
+    fail(run, at, slow);
 }
