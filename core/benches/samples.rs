@@ -138,6 +138,7 @@ impl Samples {
             started_at: Some(EPOCH),
             ended_at: EPOCH.after(Millis::new(self.rng.below(10_000))),
             carry: self.carry(),
+            task: None,
         }
     }
 

@@ -27,7 +27,8 @@ impl Key {
         &self.0
     }
 
-    /// The task's own record.
+    /// The task's own record. A small task that was placed by its submission has none before it leaves its claim alive, and
+    /// none at all if its first attempt ends it: see [`crate::record::ClaimRecord::only_copy`].
     pub fn task(id: TaskId) -> Self {
         Spelling::new("/tasks/").task(id).key()
     }

@@ -211,6 +211,7 @@ fn outcome(c: &mut Choices<'_>) -> OutcomeRecord {
         started_at: None,
         ended_at: wall(c),
         carry: carry(c),
+        task: c.one_in(2).then(|| Box::new(task_record(c))),
     }
 }
 

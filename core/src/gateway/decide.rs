@@ -29,6 +29,16 @@ pub(super) fn read_task(id: TaskId) -> Next {
     ])))
 }
 
+/// A task that was neither read nor is in the view may have moved in between: its claim may have been the only copy, and
+/// gone by now. What is read next is younger than the view, and shows what became of it.
+pub(super) fn missed(errand: &mut Errand, id: TaskId) -> Next {
+    if std::mem::replace(&mut errand.missed, true) || planted!("P-moved-task-not-found") {
+        Next::Reply(Reply::NotFound)
+    } else {
+        read_task(id)
+    }
+}
+
 /// Whether a task at this place has not ended.
 pub(super) fn is_live(spot: Option<&Spot>) -> bool {
     matches!(
@@ -50,8 +60,8 @@ pub(super) fn get(errand: &mut Errand, id: TaskId, wait: bool, view: &ClusterVie
     let Some(read) = errand.read.take() else {
         return read_task(id);
     };
-    let Some(found) = show::Found::of(id, &read.items) else {
-        return Next::Reply(Reply::NotFound);
+    let Some(found) = show::Found::of(id, &read.items, view) else {
+        return missed(errand, id);
     };
     if found.outcome.is_none() {
         if !is_live(view.spot(id)) {
@@ -72,8 +82,8 @@ pub(super) fn cancel(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVi
     let Some(read) = errand.read.take() else {
         return read_task(id);
     };
-    let Some(found) = show::Found::of(id, &read.items) else {
-        return Next::Reply(Reply::NotFound);
+    let Some(found) = show::Found::of(id, &read.items, view) else {
+        return missed(errand, id);
     };
     let counted = Totals {
         cancelled: 1,
@@ -131,8 +141,8 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
     let Some(read) = errand.read.take() else {
         return read_task(id);
     };
-    let Some(found) = show::Found::of(id, &read.items) else {
-        return Next::Reply(Reply::NotFound);
+    let Some(found) = show::Found::of(id, &read.items, view) else {
+        return missed(errand, id);
     };
     let Some((since, outcome)) = &found.outcome else {
         return match view.spot(id).filter(|spot| is_live(Some(spot))) {
@@ -151,7 +161,7 @@ pub(super) fn rerun(errand: &mut Errand, id: TaskId, now: Now, view: &ClusterVie
             let step = steps::rerun(
                 id,
                 &found.task,
-                *since,
+                (*since, outcome),
                 dead,
                 found.run.saturating_add(1),
                 now.wall,

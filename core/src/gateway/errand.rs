@@ -32,6 +32,8 @@ pub(super) struct Errand {
     /// The store refused its step.
     pub(super) refused: Option<Refusal>,
     pub(super) awaits_view: Option<Revision>,
+    /// A task was neither read nor in the view.
+    pub(super) missed: bool,
     /// How far a search is.
     pub(super) search: Search,
     pub(super) lock: locks::Stage,
@@ -84,6 +86,7 @@ impl Errand {
             disproved: false,
             refused: None,
             awaits_view: None,
+            missed: false,
             search: Search::default(),
             lock: locks::Stage::Begin,
             remote: remote::Stage::new(draw),

@@ -25,16 +25,20 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The task among `items`, if it is there and this build can read it.
-    pub(super) fn of(id: TaskId, items: &[Item]) -> Option<Self> {
+    /// The task among `items` or in the view, if it is there and this build can read it.
+    pub(super) fn of(id: TaskId, items: &[Item], view: &ClusterView) -> Option<Self> {
         let item = |key: Key| items.iter().find(|item| item.key == key);
-        let task = TaskRecord::decode(&item(Key::task(id))?.found.value).ok()?;
         let outcome = item(Key::outcome(id)).and_then(|item| {
             Some((
                 item.found.modified,
                 OutcomeRecord::decode(&item.found.value).ok()?,
             ))
         });
+        let task = match (item(Key::task(id)), &outcome) {
+            (Some(own), _) => TaskRecord::decode(&own.found.value).ok()?,
+            (None, Some((_, outcome))) => (**outcome.task.as_ref()?).clone(),
+            (None, None) => view.only_copy(id)?,
+        };
         let run = item(Key::run(id))
             .and_then(|item| RunRecord::decode(&item.found.value).ok())
             .map_or(0, |record| record.run);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Own;
-use super::decide::read_task;
+use super::decide::{missed, read_task};
 use super::departures::Rate;
 use super::errand::{Errand, Next};
 use super::request::Reply;
@@ -27,8 +27,8 @@ pub(super) fn why(
     let Some(read) = errand.read.take() else {
         return read_task(id);
     };
-    let Some(found) = Found::of(id, &read.items) else {
-        return Next::Reply(Reply::NotFound);
+    let Some(found) = Found::of(id, &read.items, view) else {
+        return missed(errand, id);
     };
     let mut why = Why {
         id,
@@ -65,7 +65,7 @@ pub(super) fn why(
 pub(super) fn without_news(errand: &Errand, id: TaskId, view: &ClusterView) -> Option<Reply> {
     let read = errand.read.as_ref()?;
     errand.awaits_view?;
-    let found = Found::of(id, &read.items)?;
+    let found = Found::of(id, &read.items, view)?;
     let reason = match found.outcome {
         Some(_) => WhyReason::Ended,
         None => WhyReason::ViewStale,

@@ -28,7 +28,13 @@ super::bugs! {
     "P-submit-offer-unguarded" Core("steps::submit"): "a submission that gives its task to a worker does not guard the worker's offer"
         breaks ["S9" "L8" "S3" "S2"] needs "submissions while a worker drains, leaves or dies (late news)";
     "P-carried-payload-lost" Core("steps::first_claim"): "a claim that carries its task leaves the payload out"
-        breaks ["S7"] needs "a task with a payload that is placed at once";
+        breaks ["S18" "S7"] needs "a task with a payload that is placed at once";
+    "P-only-copy-dropped" Core("steps::set_down"): "a task whose only copy is in its claim is not written down when it goes back or is tried again"
+        breaks ["S1"] needs "a task that was placed at once, and whose first attempt does not end it";
+    "P-only-copy-not-kept" Core("steps::ended"): "a task whose only copy is in its claim is not written into its outcome"
+        breaks ["S1"] needs "a task that was placed at once, and whose first attempt ends it";
+    "P-moved-task-not-found" Core("gateway::decide::missed"): "a task that was in its claim only when the store was read, and is in no claim when the view has come there, is not looked for again"
+        breaks ["S8"] needs "questions for tasks that end meanwhile";
     "P-what-must-wait-held-back" Core("server::flush"): "while slots come and go, a task that finds none is not sent at all"
         breaks ["L4" "L1"] needs "submissions for which there is no slot, until their requests time out";
     "P-dispatch-entry-alive" Harmless("an entry is never updated: its creation is its last write"): "a dispatch guards its entry `Alive`"

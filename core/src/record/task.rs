@@ -191,11 +191,26 @@ pub struct ClaimRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Json>,
     /// The rest of the task, if it is small and whoever made the claim had it at hand: a worker that finds it here need
-    /// not read the task. Whoever writes the claim again leaves it out.
+    /// not read the task. See [`Self::only_copy`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<Box<CarriedTask>>,
 }
 impl Record for ClaimRecord {}
+
+impl ClaimRecord {
+    /// Whether the task stands nowhere else.
+    pub fn is_only_copy(&self) -> bool {
+        self.task.as_ref().is_some_and(|it| it.is_only_copy())
+    }
+
+    /// The task, of which the claim's place tells the priority, if it stands nowhere else: it was placed when it was
+    /// submitted, and a record of its own would have cost a write. Whoever takes it out of the claim writes it down: as
+    /// that record, or into the outcome.
+    pub fn only_copy(&self, priority: Priority) -> Option<TaskRecord> {
+        let carried = self.task.as_ref().filter(|it| it.is_only_copy())?;
+        Some(carried.whole(self, priority))
+    }
+}
 
 /// How much a claim carries of its task at most, in bytes of payload, name and metadata. Every process that watches
 /// claims reads it, so that what is large is better read by the one worker that needs it.
@@ -243,22 +258,27 @@ impl CarriedTask {
         })
     }
 
+    /// Whether the task has no record of its own. One with an idempotency key has: the key goes when that record goes.
+    pub fn is_only_copy(&self) -> bool {
+        self.unique.is_none()
+    }
+
     /// The task, of which `claim` and the claim's priority tell the rest.
-    pub fn whole(self, claim: &ClaimRecord, priority: Priority) -> TaskRecord {
+    pub fn whole(&self, claim: &ClaimRecord, priority: Priority) -> TaskRecord {
         TaskRecord {
             v: Version,
             kind: claim.carry.kind.clone(),
             queue: claim.queue.clone(),
             priority,
-            name: self.name,
-            payload: self.payload,
-            metadata: self.metadata,
+            name: self.name.clone(),
+            payload: self.payload.clone(),
+            metadata: self.metadata.clone(),
             created_at: self.created_at,
             due: None,
             retries_max: self.retries_max,
             retry: self.retry,
             timeout: claim.carry.timeout,
-            unique: self.unique,
+            unique: self.unique.clone(),
         }
     }
 }
@@ -298,6 +318,9 @@ pub struct OutcomeRecord {
     pub ended_at: Wall,
     /// What the last attempt had started with.
     pub carry: Carry,
+    /// The task, if it has no record of its own: it ended in its first attempt, under a claim that held the only copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<Box<TaskRecord>>,
 }
 impl Record for OutcomeRecord {}
 

@@ -91,8 +91,8 @@ impl Group<'_> {
         if !old(outcome.ended_at) && !by_creation && !early {
             return Standing::GoesLater;
         }
-        let Some(task) = value_of(Key::task(self.id)).and_then(|it| TaskRecord::decode(it).ok())
-        else {
+        let own = || TaskRecord::decode(value_of(Key::task(self.id))?).ok();
+        let Some(task) = outcome.task.map(|it| *it).or_else(own) else {
             return Standing::Stays;
         };
         let since = if by_creation {

@@ -56,29 +56,7 @@ pub fn submit(
         timestamp: task.created_at,
         task: id,
     };
-    let begins = match (task.due, to) {
-        (None, None) => put(
-            Key::entry(&task.queue, place),
-            &EntryRecord {
-                v: Version,
-                carry: task.first_carry(),
-            },
-        ),
-        (None, Some((to, wall))) => first_claim(task, place, to, wall),
-        (Some(due), _) => {
-            let record = DelayedRecord {
-                v: Version,
-                carry: task.first_carry(),
-                queue: task.queue.clone(),
-                priority,
-            };
-            put(Key::delayed(due, id), &record)
-        }
-    };
-    let mut step = Step::new(
-        vec![Guard::Absent(Key::task(id))],
-        vec![put(Key::task(id), task), begins],
-    );
+    let mut step = begin(id, task, place, to);
     if let Some((to, _)) = to {
         step.guards
             .push(unless_planted!("P-submit-offer-unguarded", offer_alive(to)));
@@ -101,8 +79,40 @@ pub fn submit(
     step
 }
 
+/// The task comes into being: as its record and the place where it waits, or as a claim alone.
+fn begin(id: TaskId, task: &TaskRecord, place: Place, to: Option<(&Recipient, Wall)>) -> Step {
+    let carry = task.first_carry();
+    let at = match (task.due, to) {
+        (None, None) => {
+            let entry = EntryRecord { v: Version, carry };
+            put(Key::entry(&task.queue, place), &entry)
+        }
+        (None, Some((to, wall))) => {
+            let key = Key::claim(&to.worker, place);
+            let claim = first_claim(task, to, wall);
+            if claim.is_only_copy() {
+                let free = Guard::Absent(key.clone());
+                return Step::new(vec![free], vec![put(key, &claim)]);
+            }
+            put(key, &claim)
+        }
+        (Some(due), _) => {
+            let record = DelayedRecord {
+                v: Version,
+                carry,
+                queue: task.queue.clone(),
+                priority: place.priority,
+            };
+            put(Key::delayed(due, id), &record)
+        }
+    };
+    let key = Key::task(id);
+    let free = Guard::Absent(key.clone());
+    Step::new(vec![free], vec![put(key, task), at])
+}
+
 /// The first claim of a task that never waited: who submits it has it at hand, and lets the claim carry it.
-fn first_claim(task: &TaskRecord, place: Place, to: &Recipient, wall: Wall) -> Write {
+fn first_claim(task: &TaskRecord, to: &Recipient, wall: Wall) -> ClaimRecord {
     let mut carried = CarriedTask::of(task);
     if let Some(carried) = carried
         .as_mut()
@@ -110,7 +120,7 @@ fn first_claim(task: &TaskRecord, place: Place, to: &Recipient, wall: Wall) -> W
     {
         carried.payload = Json::null();
     }
-    let claim = ClaimRecord {
+    ClaimRecord {
         v: Version,
         carry: task.first_carry(),
         queue: task.queue.clone(),
@@ -119,8 +129,13 @@ fn first_claim(task: &TaskRecord, place: Place, to: &Recipient, wall: Wall) -> W
         stop: None,
         progress: None,
         task: carried.map(Box::new),
-    };
-    put(Key::claim(&to.worker, place), &claim)
+    }
+}
+
+/// The record of a task whose only copy leaves its claim and lives on.
+fn set_down(place: Place, claim: &ClaimRecord) -> Option<Write> {
+    let task = claim.only_copy(place.priority)?;
+    (!planted!("P-only-copy-dropped")).then(|| put(Key::task(place.task), &task))
 }
 
 /// The position of the guard in [`submit`] that fails when the worker takes nothing any more.
@@ -246,6 +261,10 @@ fn ended(
         started_at: ending.started_at,
         ended_at: ending.ended_at,
         carry: claim.carry.clone(),
+        task: claim
+            .only_copy(place.priority)
+            .filter(|_| !planted!("P-only-copy-not-kept"))
+            .map(Box::new),
     };
     writes.push(put(Key::outcome(place.task), &record));
     writes
@@ -267,7 +286,7 @@ pub fn retry(
         queue: claim.queue.clone(),
         priority: place.priority,
     };
-    Step::new(
+    let mut step = Step::new(
         vec![unless_planted!(
             "P-retry-claim-unguarded",
             unchanged(&key, since)
@@ -276,7 +295,9 @@ pub fn retry(
             Write::Delete { key },
             put(Key::delayed(due, place.task), &record),
         ],
-    )
+    );
+    step.writes.extend(set_down(place, claim));
+    step
 }
 
 /// A worker hands a task back: it keeps its place, and nothing is counted.
@@ -291,10 +312,12 @@ pub fn hand_back(worker: &NodeId, place: Place, since: Revision, claim: &ClaimRe
         &EntryRecord { v: Version, carry },
     );
     let own = unchanged(&key, since);
-    Step::new(
+    let mut step = Step::new(
         vec![unless_planted!("P-hand-back-claim-unguarded", own)],
         vec![Write::Delete { key }, entry],
-    )
+    );
+    step.writes.extend(set_down(place, claim));
+    step
 }
 
 /// A running attempt is told to stop.
@@ -363,6 +386,7 @@ pub fn cancel_waiting(key: Key, since: Revision, task: TaskId, carry: &Carry, wa
         started_at: None,
         ended_at: wall,
         carry: carry.clone(),
+        task: None,
     };
     let own = unchanged(&key, since);
     Step::new(
@@ -375,12 +399,12 @@ pub fn cancel_waiting(key: Key, since: Revision, task: TaskId, carry: &Carry, wa
 pub fn rerun(
     id: TaskId,
     task: &TaskRecord,
-    outcome: Revision,
+    (since, outcome): (Revision, &OutcomeRecord),
     dead: Option<&Dead>,
     run: u32,
     wall: Wall,
 ) -> Step {
-    let ended = unchanged(&Key::outcome(id), outcome);
+    let ended = unchanged(&Key::outcome(id), since);
     let mut guards = vec![unless_planted!("P-rerun-outcome-unguarded", ended)];
     let mut writes = vec![Write::Delete {
         key: Key::outcome(id),
@@ -411,5 +435,8 @@ pub fn rerun(
         Key::entry(&task.queue, place),
         &EntryRecord { v: Version, carry },
     ));
+    if outcome.task.is_some() {
+        writes.push(put(Key::task(id), task));
+    }
     Step::new(guards, writes)
 }

@@ -1,6 +1,6 @@
 //! Taking a claim from a worker that vanished or does not answer.
 
-use super::{Ending, ended, put, unchanged};
+use super::{Ending, ended, put, set_down, unchanged};
 use crate::ids::{Fence, NodeId};
 use crate::keyspace::{Key, Place, Role};
 use crate::planted::{planted, unless_planted};
@@ -75,6 +75,7 @@ pub fn take(
                 Key::entry(&claim.queue, place),
                 &EntryRecord { v: Version, carry },
             ));
+            writes.extend(set_down(place, claim));
         }
         Some(outcome) => {
             let after = ClaimRecord {

@@ -1,7 +1,7 @@
 //! The view of a scheduler process: everything from `/config/` to `/queues/`, decoded and indexed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeBounds;
+use std::ops::{RangeBounds, RangeInclusive};
 use std::sync::Arc;
 
 use super::counts::{DelayedCount, DelayedCounts};
@@ -14,7 +14,7 @@ use crate::lock::Waiters;
 use crate::planted::planted;
 use crate::record::{
     Carry, ClaimRecord, DeadRecord, DecodeError, DelayedRecord, EntryRecord, LockRecord,
-    NodeConfig, NodeRecord, OfferRecord, QueueConfig, Record,
+    NodeConfig, NodeRecord, OfferRecord, QueueConfig, Record, TaskRecord,
 };
 use crate::store::{Change, Found, Item};
 use crate::time::{Mono, Wall};
@@ -39,7 +39,7 @@ pub struct Claimed {
     pub seen: Mono,
     /// When this process first saw its stop flag.
     pub flagged: Option<Mono>,
-    /// Its claim, without what it carries of its task.
+    /// Its claim. Of its task it carries what stands nowhere else.
     pub record: Box<ClaimRecord>,
 }
 
@@ -107,6 +107,8 @@ pub struct ClusterView {
     /// Waiters of the janitor's lock.
     pub janitors: Waiters,
     pub(super) spots: BTreeMap<TaskId, Spot>,
+    /// Tasks of which a claim holds the only copy.
+    pub(super) only_claimed: BTreeSet<TaskId>,
     kinds: BTreeSet<TaskType>,
     pub(super) running: BTreeMap<QueueName, u64>,
     pub(super) waiting: DelayedCounts,
@@ -119,6 +121,20 @@ impl ClusterView {
     /// Where a task is; `None` when it has ended or was never accepted.
     pub fn spot(&self, task: TaskId) -> Option<&Spot> {
         self.spots.get(&task)
+    }
+
+    /// The task, if it has no record of its own and its claim tells it.
+    pub fn only_copy(&self, task: TaskId) -> Option<TaskRecord> {
+        let Spot::Claim(worker, rank) = self.spot(task)? else {
+            return None;
+        };
+        let place = rank.of(task);
+        self.claim(worker, place)?.record.only_copy(place.priority)
+    }
+
+    /// The tasks among these that have no record of their own, in order.
+    pub fn only_claimed(&self, ids: RangeInclusive<TaskId>) -> impl Iterator<Item = TaskId> {
+        self.only_claimed.range(ids).copied()
     }
 
     /// The claim of a task that a worker has.
@@ -366,11 +382,14 @@ impl ClusterView {
         found: &Found,
         news: &mut Vec<News>,
     ) -> Result<(), DecodeError> {
-        // What the claim carries is its worker's business; a view of a million tasks has no room for it.
-        let record = Box::new(ClaimRecord {
-            task: None,
-            ..ClaimRecord::decode(&found.value)?
-        });
+        let mut record = Box::new(ClaimRecord::decode(&found.value)?);
+        // A task that has a record of its own is its worker's business.
+        record.task = record.task.filter(|it| it.is_only_copy());
+        if record.is_only_copy() {
+            self.only_claimed.insert(place.task);
+        } else {
+            self.only_claimed.remove(&place.task);
+        }
         self.spots
             .insert(place.task, Spot::Claim(worker.clone(), place.into()));
         let before = self

@@ -92,6 +92,9 @@ impl ClusterView {
         self.known.remove(key, claim.as_ref().map(|it| it.since));
         if let Some(claimed) = claim {
             self.count_out(&claimed.record.queue);
+            if claimed.record.is_only_copy() {
+                self.only_claimed.remove(&place.task);
+            }
             self.leave(
                 place.task,
                 |spot| matches!(spot, Spot::Claim(w, p) if *w == worker && *p == place.into()),

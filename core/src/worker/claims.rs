@@ -112,11 +112,12 @@ impl Worker {
         out: &mut Vec<Effect>,
     ) {
         let flagged = record.stop.is_some();
-        // What was carried is taken out: the claim is written again without it.
-        let phase = match record.task.take() {
+        let phase = match &record.task {
             Some(carried) => Phase::Ready(Box::new(carried.whole(&record, place.priority))),
             None => Phase::Fresh,
         };
+        // The claim is written again without what stands elsewhere.
+        record.task = record.task.filter(|it| it.is_only_copy());
         let held = Held {
             fence,
             since,

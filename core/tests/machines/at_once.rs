@@ -152,13 +152,10 @@ fn a_new_task_for_which_there_is_a_slot_is_claimed_by_its_submission() {
     rig.settle();
     let task = accepted(&rig, 1)[0];
     assert_eq!(spread(&rig), (0, claims([("w1", 1)])));
-    let found = rig.found(&Key::task(task)).unwrap();
-    let claim = rig
-        .items(&Range::claims_of(&node("w1")))
-        .pop()
-        .unwrap()
-        .found;
-    assert_eq!(claim.created, found.created, "one transaction made both");
+    assert!(
+        rig.found(&Key::task(task)).is_none(),
+        "its claim is the only copy"
+    );
     let totals = rig.machine.totals();
     assert_eq!((totals.accepted, totals.dispatched), (1, 1));
     assert_eq!(
@@ -222,18 +219,27 @@ fn a_free_slot_is_kept_for_who_waits_while_every_lane_is_busy() {
 }
 
 #[test]
-fn a_small_task_travels_in_its_claim_and_a_larger_one_stays_in_the_store() {
+fn a_small_task_travels_in_its_claim_and_a_larger_one_has_a_record_of_its_own() {
     for (more, carried) in [(0, true), (1, false)] {
         let mut rig = ready();
         let payload = Json::string(&"x".repeat(CARRIED_MAX - 2 + more));
-        submit(&mut rig, 1, vec![TaskSpec { payload, ..spec() }]);
+        submit(
+            &mut rig,
+            1,
+            vec![TaskSpec {
+                payload: payload.clone(),
+                ..spec()
+            }],
+        );
         rig.settle();
         let task = accepted(&rig, 1)[0];
-        let task = TaskRecord::decode(&rig.found(&Key::task(task)).unwrap().value).unwrap();
+        let own = rig.found(&Key::task(task));
+        let own = own.map(|it| TaskRecord::decode(&it.value).unwrap().payload);
         let claim = rig.items(&Range::claims_of(&node("w1"))).pop().unwrap();
         let claim = ClaimRecord::decode(&claim.found.value).unwrap();
-        let whole = claim.task.clone().map(|it| it.whole(&claim, task.priority));
-        assert_eq!(whole, carried.then_some(task));
+        let in_claim = claim.only_copy(Priority::NORMAL).map(|it| it.payload);
+        assert_eq!((own.is_none(), in_claim.is_some()), (carried, carried));
+        assert_eq!(own.or(in_claim), Some(payload));
     }
 }
 

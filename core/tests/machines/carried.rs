@@ -24,7 +24,10 @@ fn telling() -> TaskRecord {
 
 /// Task `n`, given to the worker by its own submission. The task itself is not in the store: who reads it finds nothing.
 fn give(rig: &mut Rig<Worker>, n: u8, stop: Option<StopReason>) {
-    let task = telling();
+    give_task(rig, n, stop, &telling());
+}
+
+fn give_task(rig: &mut Rig<Worker>, n: u8, stop: Option<StopReason>, task: &TaskRecord) {
     let claim = ClaimRecord {
         v: Version,
         carry: task.first_carry(),
@@ -33,7 +36,7 @@ fn give(rig: &mut Rig<Worker>, n: u8, stop: Option<StopReason>) {
         assigned_at: rig.now.wall,
         stop,
         progress: None,
-        task: CarriedTask::of(&task).map(Box::new),
+        task: CarriedTask::of(task).map(Box::new),
     };
     let key = Key::claim(&me(), place(n));
     rig.put(key, claim.encode().as_bytes().to_vec());
@@ -111,19 +114,40 @@ fn what_was_carried_waits_for_its_slot_in_the_order_of_keys() {
 }
 
 #[test]
-fn a_claim_that_is_written_again_carries_nothing_any_more() {
+fn a_claim_that_is_written_again_carries_what_stands_nowhere_else() {
+    for unique in [None, Some("hash".into())] {
+        let task = TaskRecord {
+            unique,
+            ..telling()
+        };
+        let mut rig = up(Limits::default(), config());
+        give_task(&mut rig, 1, None, &task);
+        rig.deliver_all(true);
+        rig.flush();
+        let run = starts(&rig)[0].run;
+        let event = RunEvent::Progress(Json::string("half"));
+        rig.give(Input::Run { run, event });
+        rig.settle();
+        let found = rig.found(&Key::claim(&me(), place(1))).unwrap();
+        let claim = ClaimRecord::decode(&found.value).unwrap();
+        assert_eq!(claim.progress, Some(Json::string("half")));
+        let only_copy = task.unique.is_none().then(telling);
+        assert_eq!(claim.only_copy(task.priority), only_copy);
+        assert_eq!(claim.task.is_some(), claim.is_only_copy());
+    }
+}
+
+#[test]
+fn what_its_claim_alone_held_goes_into_the_outcome() {
     let mut rig = up(Limits::default(), config());
     give(&mut rig, 1, None);
     rig.deliver_all(true);
     rig.flush();
     let run = starts(&rig)[0].run;
-    let event = RunEvent::Progress(Json::string("half"));
+    let event = RunEvent::Completed(Json::null());
     rig.give(Input::Run { run, event });
     rig.settle();
-    let found = rig.found(&Key::claim(&me(), place(1))).unwrap();
-    let claim = ClaimRecord::decode(&found.value).unwrap();
-    assert_eq!(
-        (claim.progress, claim.task),
-        (Some(Json::string("half")), None)
-    );
+    let found = rig.found(&Key::outcome(place(1).task)).unwrap();
+    let outcome = OutcomeRecord::decode(&found.value).unwrap();
+    assert_eq!(outcome.task.as_deref(), Some(&telling()));
 }

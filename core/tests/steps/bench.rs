@@ -369,9 +369,8 @@ fn of_claim(worker: &NodeId, place: Place, found: &Found) -> Vec<(Row, Step)> {
 }
 
 fn of_outcome(bench: &Bench, found: &Found) -> Vec<(Row, Step)> {
-    let record = bench
-        .found(&Key::task(id()))
-        .expect("what has ended was accepted");
+    let outcome = OutcomeRecord::decode(&found.value).unwrap();
+    let record = bench.found(&Key::task(id()));
     let dead = bench.found(&Key::dead(&queue(), id())).map(|found| Dead {
         since: found.modified,
         record: Box::new(DeadRecord::decode(&found.value).unwrap()),
@@ -379,14 +378,45 @@ fn of_outcome(bench: &Bench, found: &Found) -> Vec<(Row, Step)> {
     let run = bench
         .found(&Key::run(id()))
         .map_or(0, |found| RunRecord::decode(&found.value).unwrap().run);
-    let task = TaskRecord::decode(&record.value).unwrap();
-    let step = steps::rerun(id(), &task, found.modified, dead.as_ref(), run + 1, LATER);
+    let task = copies(bench).remove(0);
+    let ended = (found.modified, &outcome);
+    let step = steps::rerun(id(), &task, ended, dead.as_ref(), run + 1, LATER);
     let mut rows = vec![(Row::Rerun, step)];
-    if dead.is_none() {
+    if let Some(record) = record.filter(|_| dead.is_none()) {
         rows.push((Row::PurgeOne, purge_one(bench, &record)));
         rows.push((Row::PurgeRange, purge_range(bench, &record)));
     }
     rows
+}
+
+/// The task, wherever it is written down.
+pub(crate) fn copies(bench: &Bench) -> Vec<TaskRecord> {
+    let copy = |(key, found): (Key, Found)| match Meaning::of(&key) {
+        Meaning::Task(_) => Some(TaskRecord::decode(&found.value).unwrap()),
+        Meaning::Claim(_, place) => {
+            let claim = ClaimRecord::decode(&found.value).unwrap();
+            claim.only_copy(place.priority)
+        }
+        Meaning::Outcome(_) => {
+            let outcome = OutcomeRecord::decode(&found.value).unwrap();
+            outcome.task.map(|task| *task)
+        }
+        Meaning::Entry(..)
+        | Meaning::Delayed(..)
+        | Meaning::Dead(..)
+        | Meaning::Run(_)
+        | Meaning::Unique
+        | Meaning::QueueConfig(_)
+        | Meaning::NodeConfig(_)
+        | Meaning::LockWaiter(..)
+        | Meaning::JanitorWaiter(_)
+        | Meaning::Node(..)
+        | Meaning::Offer(_)
+        | Meaning::Lane(_)
+        | Meaning::FoldedTotals
+        | Meaning::Foreign => None,
+    };
+    bench.contents().into_iter().filter_map(copy).collect()
 }
 
 fn lock(bench: &Bench) -> Guard {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod lane;
+mod placed;
 mod races;
 mod rows;
 mod sequences;

@@ -9,7 +9,7 @@ use windlass_core::gateway::TaskSpec;
 use windlass_core::ids::{Fence, Registration, Revision, TaskId};
 use windlass_core::keyspace::{Key, LaneName, Place};
 use windlass_core::record::{
-    ClaimRecord, Json, LaneRecord, Outcome, Record, TaskRecord, Totals, Version,
+    CarriedTask, ClaimRecord, Json, LaneRecord, Outcome, Record, TaskRecord, Totals, Version,
 };
 use windlass_core::rng::Rng;
 use windlass_core::steps::{self, Ending, Recipient};
@@ -135,7 +135,7 @@ async fn drive(
             assigned_at: wall,
             stop: None,
             progress: None,
-            task: None,
+            task: CarriedTask::of(&record).map(Box::new),
         };
         let ending = Ending {
             outcome: Outcome::Completed(Json::null()),

@@ -10,7 +10,7 @@ use windlass_core::record::{
 use windlass_core::time::Wall;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Claim, Count, Drain, End, Ending, Life, Other, Promised, Spot, TaskState};
+use super::{Claim, Count, Drain, End, Ending, Life, Other, Spot, TaskState, Written};
 
 pub(super) fn task_of(meaning: &Meaning) -> Option<TaskId> {
     match meaning {
@@ -45,11 +45,22 @@ pub(super) fn edit_task(
         .retain(|spot| !matches!(spot, Spot::Unreadable { key: known } if known == key));
     match meaning {
         Meaning::Task(_) => {
-            state.record = entry.map(|it| xxh3_64(it.found.value.as_bytes()));
-            let record = entry.and_then(|it| TaskRecord::decode(&it.found.value).ok());
-            state.promised = record.as_ref().map(Promised::of);
+            let written = entry.map(|it| match TaskRecord::decode(&it.found.value) {
+                Ok(task) => Written::of(key, &task),
+                Err(_) => Written {
+                    key: key.clone(),
+                    hash: xxh3_64(it.found.value.as_bytes()),
+                    promised: None,
+                },
+            });
+            state.write_down(key, written);
         }
-        Meaning::Outcome(_) => state.end = entry.map(|it| end_of(at, it)),
+        Meaning::Outcome(_) => {
+            let record = entry.and_then(|it| OutcomeRecord::decode(&it.found.value).ok());
+            let task = record.and_then(|it| it.task);
+            state.write_down(key, task.map(|task| Written::of(key, &task)));
+            state.end = entry.map(|it| end_of(at, it));
+        }
         Meaning::Run(_) => state.run = entry.map_or(0, run_of),
         Meaning::Dead(queue, _) => state.dead = entry.map(|_| queue),
         Meaning::Entry(queue, place) => {
@@ -67,6 +78,9 @@ pub(super) fn edit_task(
                 .extend(entry.map(|it| delayed_until(key, due, it)));
         }
         Meaning::Claim(worker, place) => {
+            let record = entry.and_then(|it| ClaimRecord::decode(&it.found.value).ok());
+            let task = record.and_then(|it| it.only_copy(place.priority));
+            state.write_down(key, task.map(|task| Written::of(key, &task)));
             state.spots.retain(
                 |spot| !matches!(spot, Spot::Claim(claim) if claim.worker == worker && claim.place == place),
             );

@@ -14,9 +14,10 @@ use windlass_core::ids::{
 };
 use windlass_core::keyspace::{Key, Meaning, Place, Role};
 use windlass_core::kv::Edit;
-use windlass_core::record::{Carry, StopReason, TaskRecord, Totals};
+use windlass_core::record::{Carry, Record, StopReason, TaskRecord, Totals};
 use windlass_core::retry::RetryPolicy;
 use windlass_core::time::Wall;
+use xxhash_rust::xxh3::xxh3_64;
 
 use self::decode::{edit_task, other, task_of};
 
@@ -66,8 +67,10 @@ pub struct TaskStep {
 /// All that the store holds of one task.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TaskState {
-    /// The hash of its record; `None` when there is no record.
+    /// The hash of its record, wherever that stands; `None` when it stands nowhere.
     pub record: Option<u64>,
+    /// Where its record stands: nowhere but in one place.
+    pub copies: Vec<Written>,
     /// Where it waits or runs; more than one place, or a place after its end, is wrong.
     pub spots: Vec<Spot>,
     /// How it ended.
@@ -78,6 +81,38 @@ pub struct TaskState {
     pub run: u32,
     /// What its record promises; `None` when there is no record, or none that this version can read.
     pub promised: Option<Promised>,
+}
+
+/// A task's record, where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Under a key of its own, in its claim, or in its outcome.
+    pub key: Key,
+    /// Its hash.
+    pub hash: u64,
+    /// What it promises; `None` when this version cannot read it.
+    pub promised: Option<Promised>,
+}
+
+impl Written {
+    fn of(key: &Key, task: &TaskRecord) -> Self {
+        Self {
+            key: key.clone(),
+            hash: xxh3_64(task.encode().as_bytes()),
+            promised: Some(Promised::of(task)),
+        }
+    }
+}
+
+impl TaskState {
+    /// What a key holds of the record, from now on.
+    fn write_down(&mut self, key: &Key, written: Option<Written>) {
+        self.copies.retain(|it| it.key != *key);
+        self.copies.extend(written);
+        let first = self.copies.first();
+        self.record = first.map(|it| it.hash);
+        self.promised = first.and_then(|it| it.promised.clone());
+    }
 }
 
 /// What a task's record says about how it is to be treated.
@@ -99,6 +134,8 @@ pub struct Promised {
     pub unique: bool,
     /// What every attempt is to get, as [`given::promised`] spells it.
     pub given: u64,
+    /// What a client asked for, as [`given::asked`] spells it.
+    pub asked: u64,
 }
 
 impl Promised {
@@ -112,6 +149,7 @@ impl Promised {
             retry: task.retry,
             unique: task.unique.is_some(),
             given: given::promised(task),
+            asked: given::accepted(task),
         }
     }
 }

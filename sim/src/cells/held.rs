@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use windlass_core::ids::{QueueName, Revision};
 use windlass_core::keyspace::{Key, Meaning};
 use windlass_core::kv::Edit;
+use windlass_core::record::Record;
 use windlass_core::store::Value;
 use windlass_core::time::Mono;
+
+use super::snapshot::{without_task, written};
 
 /// What a cell has of a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Copy {
+    /// The task, wherever it is written down.
     pub(super) record: Option<Value>,
+    written: BTreeMap<Key, Value>,
     /// Entry, delayed keys, claims.
     pub(super) places: BTreeMap<Key, (Revision, Value)>,
+    /// How it ended, without the task.
     pub(super) outcome: Option<Value>,
     /// Its idempotency key's record names it.
     pub(super) is_unique: bool,
@@ -38,9 +44,15 @@ impl Copy {
             Edit::Put { entry, .. } => Some((entry.found.created, entry.found.value.clone())),
             Edit::Delete { .. } => None,
         };
+        let task = put.as_ref().and_then(|it| written(edit.key(), &it.1));
+        match task {
+            Some((_, task)) => self.written.insert(edit.key().clone(), task.encode()),
+            None => self.written.remove(edit.key()),
+        };
+        self.record = self.written.values().next().cloned();
         match Meaning::of(edit.key()) {
-            Meaning::Task(_) => self.record = put.map(|it| it.1),
-            Meaning::Outcome(_) => self.outcome = put.map(|it| it.1),
+            Meaning::Task(_) => {}
+            Meaning::Outcome(_) => self.outcome = put.map(|it| without_task(&it.1)),
             Meaning::Unique => self.is_unique = put.is_some(),
             Meaning::Entry(..) | Meaning::Claim(..) | Meaning::Delayed(..) => {
                 match put {

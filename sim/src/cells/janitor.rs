@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use windlass_core::keyspace::{Key, Meaning, Range};
 use windlass_core::machine::Machine;
-use windlass_core::record::{OutcomeRecord, TaskRecord};
+use windlass_core::record::OutcomeRecord;
 use windlass_core::rng::Rng;
 use windlass_core::store::{Step, Write};
 use windlass_core::time::{Millis, Mono, Now, Wall};
@@ -45,10 +45,9 @@ impl Janitor {
                 continue;
             };
             let outcome: OutcomeRecord = decode(found);
-            let Some(record) = view.record::<TaskRecord>(&Key::task(task)) else {
+            let Some(record) = view.task(task) else {
                 continue;
             };
-            let record = record.record;
             let is_dead = view.get(&Key::dead(&record.queue, task)).is_some();
             let is_old = wall.since(outcome.ended_at) >= self.retention;
             let Some(mark) = view.mark(&record.queue) else {
@@ -63,7 +62,8 @@ impl Janitor {
                 guards.push(unchanged(mark_key(&record.queue), mark.since));
             }
             let unique = record.unique.as_deref().map(Key::unique);
-            let keys = [Some(Key::task(task)), Some(key.clone()), unique];
+            let own = Some(Key::task(task)).filter(|own| view.get(own).is_some());
+            let keys = [own, Some(key.clone()), unique];
             let writes = keys.into_iter().flatten().map(|key| Write::Delete { key });
             self.plan.push_back(Step::new(guards, writes.collect()));
         }

@@ -10,7 +10,7 @@ use windlass_core::store::{Found, Guard, Step, Value, Write};
 use super::bug::{Bug, Planted};
 use super::record::BasedClaim;
 use super::rows::unchanged;
-use super::snapshot::{Snapshot, decode, live_task};
+use super::snapshot::{Snapshot, live_task, without_task, written};
 
 /// A task with all that belongs to it, frozen in the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,11 +76,7 @@ pub(super) fn left_in(queue: &QueueName, source: &Snapshot, bugs: Planted) -> Le
     }
     let mut left = Left::default();
     let mut sorted = Vec::new();
-    for (key, found) in source.range(&Range::tasks()) {
-        let Meaning::Task(task) = Meaning::of(key) else {
-            continue;
-        };
-        let record: TaskRecord = decode(found);
+    for (task, record) in tasks_in(source) {
         if record.queue != *queue {
             continue;
         }
@@ -97,6 +93,13 @@ pub(super) fn left_in(queue: &QueueName, source: &Snapshot, bugs: Planted) -> Le
     sorted.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
     left.ready = sorted.into_iter().map(|(_, _, parcel)| parcel).collect();
     left
+}
+
+fn tasks_in(source: &Snapshot) -> BTreeMap<TaskId, TaskRecord> {
+    let tasks = source.all();
+    tasks
+        .filter_map(|(key, found)| written(key, &found.value))
+        .collect()
 }
 
 fn is_entry(key: &Key) -> bool {
@@ -126,7 +129,11 @@ fn parcel(
         let value = source.get(&key).map(|found| found.value.clone());
         all.extend(value.map(|value| (key, value)));
     }
-    let sources = all.iter().map(|(key, _)| key.clone()).collect();
+    let sources: Vec<Key> = all.iter().map(|(key, _)| key.clone()).collect();
+    // Whatever goes over has a record of its own from then on: by that it is known there.
+    if !sources.contains(&Key::task(task)) {
+        all.push((Key::task(task), record.encode()));
+    }
     if bugs.has(Bug::KeysLeftOut) {
         all.retain(|(key, _)| !matches!(Meaning::of(key), Meaning::Unique));
     }
@@ -135,12 +142,15 @@ fn parcel(
         has_ended: place.is_none(),
         witness: unchanged(key.clone(), found.modified),
         sources,
-        copies: all.into_iter().map(waiting).collect(),
+        copies: all.into_iter().map(set_down).collect(),
     })
 }
 
-/// A claim, which never should be among what goes over, made an entry; all else as it is.
-fn waiting((key, value): (Key, Value)) -> (Key, Value) {
+/// An outcome without its task; a claim, which never should be among what goes over, made an entry; all else as it is.
+fn set_down((key, value): (Key, Value)) -> (Key, Value) {
+    if let Meaning::Outcome(_) = Meaning::of(&key) {
+        return (key, without_task(&value));
+    }
     let Meaning::Claim(_, place) = Meaning::of(&key) else {
         return (key, value);
     };

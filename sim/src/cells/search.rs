@@ -3,7 +3,7 @@
 
 use windlass_core::ids::{QueueName, Revision, TaskId};
 use windlass_core::keyspace::{Key, Meaning};
-use windlass_core::record::{Carry, DelayedRecord, EntryRecord, TaskRecord};
+use windlass_core::record::{Carry, DelayedRecord, EntryRecord};
 use windlass_core::store::Found;
 
 use super::bug::{Bug, Planted};
@@ -127,7 +127,7 @@ impl Search {
                 let mark = view.mark(&self.queue).map(|mark| mark.record);
                 let is_same = mark
                     .is_some_and(|it| it.epoch == epoch && it.stand == Stand::Arriving { from });
-                if !is_same || view.get(&Key::task(self.id)).is_some() {
+                if !is_same || view.task(self.id).is_some() {
                     return self.on_cell(cell, view);
                 }
                 self.found_or_next(from, None, &behind)
@@ -154,8 +154,7 @@ impl Search {
         let epoch = mark.record.epoch;
         match mark.record.stand {
             Stand::Arriving { from }
-                if view.get(&Key::task(self.id)).is_none()
-                    && !self.bugs.has(Bug::NotLookedBack) =>
+                if view.task(self.id).is_none() && !self.bugs.has(Bug::NotLookedBack) =>
             {
                 self.stage = Stage::Back { cell, from, epoch };
                 Turn::Look(from)
@@ -176,9 +175,8 @@ impl Search {
     }
 
     fn found_or_next(&mut self, cell: CellId, mark: Option<Revision>, view: &Snapshot) -> Turn {
-        let record = view.record::<TaskRecord>(&Key::task(self.id));
         // Two queues may share a tag.
-        let is_ours = record.is_some_and(|it| it.record.queue == self.queue);
+        let is_ours = view.task(self.id).is_some_and(|it| it.queue == self.queue);
         if !is_ours {
             return self.next_queue();
         }

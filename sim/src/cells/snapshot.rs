@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use windlass_core::ids::{QueueName, Revision, TaskId};
 use windlass_core::keyspace::{Key, Meaning, Range};
-use windlass_core::record::{Record, UniqueRecord};
-use windlass_core::store::{Found, Item};
+use windlass_core::record::{OutcomeRecord, Record, TaskRecord, UniqueRecord};
+use windlass_core::store::{Found, Item, Value};
 
-use super::record::{MapRecord, MarkRecord, map_key, mapped, mark_key};
+use super::record::{BasedClaim, MapRecord, MarkRecord, map_key, mapped, mark_key};
 
 /// A consistent read of many keys.
 #[derive(Debug, Clone, Default)]
@@ -85,11 +85,62 @@ impl Snapshot {
         Some(record.record.task)
     }
 
+    /// A task, wherever it is written down.
+    pub fn task(&self, id: TaskId) -> Option<TaskRecord> {
+        let keys = [Key::task(id), Key::outcome(id)].into_iter();
+        let mut own = keys.filter_map(|key| written(&key, &self.get(&key)?.value));
+        let own = own.next().or_else(|| {
+            let (key, found) = self.place(id)?;
+            written(key, &found.value)
+        });
+        Some(own?.1)
+    }
+
     /// Where a task stands: its entry, delayed key or claim.
     pub fn place(&self, id: TaskId) -> Option<(&Key, &Found)> {
         let live = self.items.iter();
         live.into_iter().find(|(key, _)| live_task(key) == Some(id))
     }
+}
+
+/// The task, if this is its record, or the claim or the outcome that holds the only copy.
+pub(super) fn written(key: &Key, value: &Value) -> Option<(TaskId, TaskRecord)> {
+    const OURS: &str = "only this simulation writes records";
+    match Meaning::of(key) {
+        Meaning::Task(id) => Some((id, TaskRecord::decode(value).expect(OURS))),
+        Meaning::Outcome(id) => {
+            let outcome = OutcomeRecord::decode(value).expect(OURS);
+            Some((id, *outcome.task?))
+        }
+        Meaning::Claim(_, place) => {
+            let claim = BasedClaim::decode(value).expect(OURS).claim;
+            Some((place.task, claim.only_copy(place.priority)?))
+        }
+        Meaning::Entry(..)
+        | Meaning::Delayed(..)
+        | Meaning::QueueConfig(_)
+        | Meaning::NodeConfig(_)
+        | Meaning::Dead(..)
+        | Meaning::LockWaiter(..)
+        | Meaning::JanitorWaiter(_)
+        | Meaning::Node(..)
+        | Meaning::Offer(_)
+        | Meaning::Lane(_)
+        | Meaning::FoldedTotals
+        | Meaning::Run(_)
+        | Meaning::Unique
+        | Meaning::Foreign => None,
+    }
+}
+
+/// An outcome, without the task that it may hold.
+pub(super) fn without_task(outcome: &Value) -> Value {
+    let outcome = OutcomeRecord::decode(outcome).expect("only this simulation writes outcomes");
+    OutcomeRecord {
+        task: None,
+        ..outcome
+    }
+    .encode()
 }
 
 /// The task that this entry, delayed key or claim is of.

@@ -14,7 +14,7 @@ use windlass_core::time::Mono;
 
 use super::rows::is_foreign;
 use super::{Checker, Findings, Rule, Terms};
-use crate::book::{Spot, TaskStep};
+use crate::book::{Spot, TaskStep, given};
 use crate::fact::{Fact, NodeIx};
 
 /// Remembers what was asked for, what came into the store, and what clients were told.
@@ -37,10 +37,11 @@ struct Asked {
 }
 
 /// What tells one task of a batch from another.
-type Wanted = (QueueName, Priority, u32);
+type Wanted = (QueueName, Priority, u32, u64);
 
 fn wanted(spec: &TaskSpec) -> Wanted {
-    (spec.queue.clone(), spec.priority, spec.retries_max)
+    let given = given::asked(spec);
+    (spec.queue.clone(), spec.priority, spec.retries_max, given)
 }
 
 /// What a task is surely smaller than beside its payload and its metadata, which are there once or twice.
@@ -78,6 +79,7 @@ impl BatchMatches {
             promised.queue.clone(),
             promised.priority,
             promised.retries_max,
+            promised.asked,
         );
         self.created.insert(step.task, (wanted, state));
     }

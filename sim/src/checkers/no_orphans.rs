@@ -33,6 +33,9 @@ fn orphan(state: &TaskState) -> Option<&'static str> {
     if places > 1 {
         return Some("it is in more than one place");
     }
+    if state.copies.len() > 1 {
+        return Some("its record stands in more than one place");
+    }
     let failed = state
         .end
         .as_ref()

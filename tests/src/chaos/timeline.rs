@@ -14,7 +14,7 @@ use anyhow::{Context as _, ensure};
 use serde::{Deserialize, Serialize};
 use windlass_sim::core::gateway::{Reply, Request, Submitted};
 use windlass_sim::core::ids::{Attempt, Fence, OpId, Revision, TaskId};
-use windlass_sim::core::keyspace::{Key, Meaning};
+use windlass_sim::core::keyspace::{Key, Meaning, Place};
 use windlass_sim::core::record::{Record as _, UniqueRecord};
 use windlass_sim::core::store::Value;
 use windlass_sim::fact::{Fact, NodeIx};
@@ -222,8 +222,9 @@ impl Index {
             index.told.insert(recorded.revision, recorded.at);
             for written in recorded.writes.iter().filter(|it| it.version == 1) {
                 match Meaning::of(&Key::from_store(written.key.as_str())) {
-                    Meaning::Task(id) => {
-                        index.created.insert(id, recorded.revision);
+                    // A task that was placed by its submission has its claim only.
+                    Meaning::Task(id) | Meaning::Claim(_, Place { task: id, .. }) => {
+                        index.created.entry(id).or_insert(recorded.revision);
                     }
                     Meaning::Unique => {
                         let value = written.value.clone().unwrap_or_default().into_bytes();
@@ -236,7 +237,6 @@ impl Index {
                     | Meaning::Dead(..)
                     | Meaning::Delayed(..)
                     | Meaning::Entry(..)
-                    | Meaning::Claim(..)
                     | Meaning::QueueConfig(_)
                     | Meaning::NodeConfig(_)
                     | Meaning::LockWaiter(..)

@@ -414,7 +414,7 @@ fn take_candidates(
     view: &ClusterView,
 ) {
     for id in ids {
-        let Some(found) = Found::of(*id, &read.items) else {
+        let Some(found) = Found::of(*id, &read.items, view) else {
             continue;
         };
         if found.outcome.is_none() && !is_live(view.spot(*id)) {
@@ -437,7 +437,7 @@ fn next_stored(
 ) -> Next {
     search.stage = Stage::Windows;
     if let Some(read) = read {
-        search.windows.take(read, reach);
+        search.windows.take(read, reach, view);
     }
     loop {
         let unsettled = |found: &Found| found.outcome.is_none() && !is_live(view.spot(found.id));
@@ -466,7 +466,7 @@ fn next_stored(
     if let Some(id) = search.position.filter(|_| search.is_spent(quest)) {
         return search.reply(quest, Reached::Position(id));
     }
-    match search.windows.next(search.position, reach, now.wall) {
+    match search.windows.next(search.position, reach, now.wall, view) {
         Some(query) => search.ask(query),
         None => search.reply(quest, Reached::End),
     }

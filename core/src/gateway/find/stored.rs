@@ -4,7 +4,8 @@
 //! no range reaches further than it has to: windows become narrower where much was accepted in a short time, and wider
 //! where there is little.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::RangeInclusive;
 
 use super::{Order, Reached};
 use crate::filter::Reach;
@@ -14,6 +15,7 @@ use crate::ids::TaskId;
 use crate::keyspace::{Key, Meaning, Range};
 use crate::store::{Item, Query};
 use crate::time::Wall;
+use crate::view::ClusterView;
 
 /// How many keys are read at a time.
 pub(super) const PAGE: u32 = 600;
@@ -43,14 +45,17 @@ pub(super) struct Windows {
 
 #[derive(Debug)]
 struct Held {
-    found: Found,
+    id: TaskId,
+    /// `None` when a claim was its only copy, and went before the window was read.
+    found: Option<Found>,
     /// It was read a second time.
     again: bool,
 }
 
 #[derive(Debug)]
 enum Asked {
-    Window(Window),
+    /// Of these tasks in it, claims held the only copies.
+    Window(Window, Vec<TaskId>),
     /// These tasks of the batch.
     Again(Vec<TaskId>),
 }
@@ -64,6 +69,10 @@ struct Window {
 }
 
 impl Window {
+    fn ids(&self) -> RangeInclusive<TaskId> {
+        TaskId::from_u128(self.first)..=TaskId::from_u128(self.last)
+    }
+
     fn query(&self) -> Query {
         let from = Key::task(TaskId::from_u128(self.first));
         let range = Range::new(from, Range::of_task(TaskId::from_u128(self.last)).to);
@@ -92,7 +101,12 @@ impl Windows {
 
     /// The next task in order.
     pub(super) fn pop(&mut self) -> Option<Found> {
-        self.batch.pop_front().map(|it| it.found)
+        let held = self.batch.pop_front()?;
+        assert!(
+            held.found.is_some(),
+            "what was not found was read again, or let go"
+        );
+        held.found
     }
 
     /// How far the batch reached, once.
@@ -106,12 +120,12 @@ impl Windows {
         most: usize,
         is_unsettled: impl Fn(&Found) -> bool,
     ) -> Option<Vec<TaskId>> {
-        let moved = |it: &&mut Held| !it.again && is_unsettled(&it.found);
+        let moved = |it: &&mut Held| !it.again && it.found.as_ref().is_none_or(&is_unsettled);
         self.batch.iter_mut().next().filter(moved)?;
         let mut ids = Vec::new();
         for it in self.batch.iter_mut().filter(moved).take(most) {
             it.again = true;
-            ids.push(it.found.id);
+            ids.push(it.id);
         }
         self.asked = Some(Asked::Again(ids.clone()));
         Some(ids)
@@ -123,8 +137,9 @@ impl Windows {
         position: Option<TaskId>,
         reach: &Reach,
         now: Wall,
+        view: &ClusterView,
     ) -> Option<Query> {
-        if let Some(Asked::Window(window)) = &self.asked {
+        if let Some(Asked::Window(window, _)) = &self.asked {
             // A page of keys that are nobody's: the same window goes on behind them.
             return Some(window.query());
         }
@@ -134,7 +149,8 @@ impl Windows {
             Order::Newest => self.next_newest(position, reach),
         }?;
         let query = window.query();
-        self.asked = Some(Asked::Window(window));
+        let claimed = view.only_claimed(window.ids()).collect();
+        self.asked = Some(Asked::Window(window, claimed));
         Some(query)
     }
 
@@ -176,25 +192,30 @@ impl Windows {
     }
 
     /// Takes what was asked for.
-    pub(super) fn take(&mut self, read: Read, reach: &Reach) {
+    pub(super) fn take(&mut self, read: Read, reach: &Reach, view: &ClusterView) {
         match self.asked.take() {
-            Some(Asked::Window(window)) => match (self.order, read.more) {
-                (_, false) => self.take_whole(&window, &read.items, reach),
-                // As narrow as can be, and still more than a page: the rest are keys that are nobody's.
-                (Order::Newest, true) if self.width == 1 => {
-                    self.take_whole(&window, &read.items, reach);
+            Some(Asked::Window(window, mut claimed)) => {
+                claimed.extend(view.only_claimed(window.ids()));
+                let part = Part {
+                    items: &read.items,
+                    claimed,
+                    view,
+                };
+                match (self.order, read.more) {
+                    (_, false) => self.take_whole(&window, part, reach),
+                    // As narrow as can be, and still more than a page: the rest are keys that are nobody's.
+                    (Order::Newest, true) if self.width == 1 => {
+                        self.take_whole(&window, part, reach);
+                    }
+                    (Order::Newest, true) => self.narrow(&read.items),
+                    (Order::Oldest, true) => self.take_first(window, part),
                 }
-                (Order::Newest, true) => self.narrow(&read.items),
-                (Order::Oldest, true) => self.take_first(window, &read.items),
-            },
+            }
             Some(Asked::Again(ids)) => {
                 self.batch.retain_mut(|it| {
-                    if !ids.contains(&it.found.id) {
-                        return true;
-                    }
-                    match Found::of(it.found.id, &read.items) {
-                        Some(found) => it.found = found,
-                        None => return false,
+                    if ids.contains(&it.id) {
+                        it.found = Found::of(it.id, &read.items, view);
+                        return it.found.is_some();
                     }
                     true
                 });
@@ -204,8 +225,9 @@ impl Windows {
     }
 
     /// A window was read to its end.
-    fn take_whole(&mut self, window: &Window, items: &[Item], reach: &Reach) {
-        self.fill(items);
+    fn take_whole(&mut self, window: &Window, part: Part<'_>, reach: &Reach) {
+        let items = part.items.len();
+        self.fill(part);
         let (end, edge) = match self.order {
             Order::Oldest => (window.last == reach.last, window.last),
             Order::Newest => (window.first == reach.first, window.first),
@@ -216,16 +238,17 @@ impl Windows {
             Reached::Position(TaskId::from_u128(edge))
         });
         let page = usize::try_from(PAGE).expect("a small number");
-        if items.is_empty() {
+        if items == 0 {
             self.width = self.width.saturating_mul(WIDEN);
-        } else if items.len() < page / 4 {
+        } else if items < page / 4 {
             self.width = self.width.saturating_mul(2);
         }
     }
 
     /// Only the first tasks of a window were read. The last of them may go on behind the cut.
-    fn take_first(&mut self, window: Window, items: &[Item]) {
-        let tasks = || items.iter().enumerate().filter_map(task_at);
+    fn take_first(&mut self, window: Window, mut part: Part<'_>) {
+        let items = part.items;
+        let tasks = || starts(items);
         let ends_in = |id| {
             items
                 .last()
@@ -241,18 +264,21 @@ impl Windows {
             let first = whole().next().unwrap_or(last);
             self.width = (last.as_u128() - first.as_u128()).saturating_mul(2).max(1);
             self.reached = Some(Reached::Position(last));
-            self.fill(&items[..cut]);
+            part.items = &items[..cut];
+            part.claimed.retain(|id| *id <= last);
+            self.fill(part);
         } else {
             let behind = items[..cut].last().or_else(|| items.last());
             let behind = behind.map(|item| item.key.clone());
-            self.asked = Some(Asked::Window(Window { behind, ..window }));
+            let window = Window { behind, ..window };
+            self.asked = Some(Asked::Window(window, part.claimed));
         }
     }
 
     /// A window held more than a page, and only its older end was read: the newer end needs a narrower one.
     fn narrow(&mut self, items: &[Item]) {
         let ids = || {
-            let tasks = items.iter().enumerate().filter_map(task_at);
+            let tasks = starts(items);
             tasks.map(|(_, id)| id.as_u128())
         };
         let (Some(first), Some(last)) = (ids().next(), ids().next_back()) else {
@@ -269,27 +295,58 @@ impl Windows {
         self.width = crowded.min(self.width / 2).max(1);
     }
 
-    fn fill(&mut self, items: &[Item]) {
-        let mut starts: Vec<(usize, TaskId)> =
-            items.iter().enumerate().filter_map(task_at).collect();
-        let mut to = items.len();
-        starts.reverse();
-        for (from, id) in starts {
-            if let Some(found) = Found::of(id, &items[from..to]) {
-                let again = false;
-                match self.order {
-                    Order::Oldest => self.batch.push_front(Held { found, again }),
-                    Order::Newest => self.batch.push_back(Held { found, again }),
-                }
+    fn fill(&mut self, part: Part<'_>) {
+        let again = false;
+        for (id, found) in part.tasks() {
+            let held = Held { id, found, again };
+            match self.order {
+                Order::Oldest => self.batch.push_back(held),
+                Order::Newest => self.batch.push_front(held),
             }
-            to = from;
         }
     }
 }
 
-fn task_at((at, item): (usize, &Item)) -> Option<(usize, TaskId)> {
+/// What is known of a stretch of ids.
+struct Part<'a> {
+    items: &'a [Item],
+    /// Tasks of which claims hold, or held when the items were asked for, the only copies.
+    claimed: Vec<TaskId>,
+    view: &'a ClusterView,
+}
+
+impl Part<'_> {
+    /// Its tasks in order, and what was found of each.
+    fn tasks(&self) -> BTreeMap<TaskId, Option<Found>> {
+        let mut tasks = BTreeMap::new();
+        let mut all = starts(self.items).peekable();
+        while let Some((from, id)) = all.next() {
+            let to = all.peek().map_or(self.items.len(), |(at, _)| *at);
+            if let Some(found) = Found::of(id, &self.items[from..to], self.view) {
+                tasks.insert(id, Some(found));
+            }
+        }
+        for id in &self.claimed {
+            let by_claim = || Found::of(*id, &[], self.view);
+            tasks.entry(*id).or_insert_with(by_claim);
+        }
+        tasks
+    }
+}
+
+/// Where among `items` tasks begin.
+fn starts(items: &[Item]) -> impl DoubleEndedIterator<Item = (usize, TaskId)> {
+    let before = |at: usize| items.get(at.checked_sub(1)?).and_then(task_of);
+    let tasks = items.iter().enumerate();
+    tasks.filter_map(move |(at, item)| {
+        let id = task_of(item)?;
+        (before(at) != Some(id)).then_some((at, id))
+    })
+}
+
+fn task_of(item: &Item) -> Option<TaskId> {
     match Meaning::of(&item.key) {
-        Meaning::Task(id) => Some((at, id)),
+        Meaning::Task(id) | Meaning::Outcome(id) | Meaning::Run(id) => Some(id),
         Meaning::QueueConfig(_)
         | Meaning::NodeConfig(_)
         | Meaning::Dead(..)
@@ -302,8 +359,6 @@ fn task_at((at, item): (usize, &Item)) -> Option<(usize, TaskId)> {
         | Meaning::Claim(..)
         | Meaning::Lane(_)
         | Meaning::FoldedTotals
-        | Meaning::Outcome(_)
-        | Meaning::Run(_)
         | Meaning::Unique
         | Meaning::Foreign => None,
     }
@@ -311,7 +366,7 @@ fn task_at((at, item): (usize, &Item)) -> Option<(usize, TaskId)> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use proptest::prelude::*;
 
@@ -345,6 +400,7 @@ mod tests {
     /// A store that holds these tasks, one key each, and what a walk through it costs.
     struct Store {
         keys: BTreeMap<Key, Item>,
+        view: ClusterView,
         reads: usize,
     }
 
@@ -358,6 +414,7 @@ mod tests {
             };
             Self {
                 keys: ids.iter().map(item).collect(),
+                view: ClusterView::default(),
                 reads: 0,
             }
         }
@@ -384,10 +441,10 @@ mod tests {
             loop {
                 let mut windows = Windows::begin(order, position, NOW);
                 for _ in 0..page {
-                    let Some(query) = windows.next(position, &reach, NOW) else {
+                    let Some(query) = windows.next(position, &reach, NOW, &self.view) else {
                         return found;
                     };
-                    windows.take(self.read(&query), &reach);
+                    windows.take(self.read(&query), &reach, &self.view);
                     while let Some(task) = windows.pop() {
                         found.push(task.id);
                         position = Some(task.id);

@@ -94,9 +94,11 @@ fn record(
         RemoteEnd::Failed { error, verdict } => (Some(error.clone()), *verdict),
         RemoteEnd::TimedOut => (None, Verdict::Retry),
     };
-    let task = match errand.read.take() {
-        None => return ask(report.attempt.task),
-        Some(read) => task_of(&read),
+    let carried = claimed.record.only_copy(place.priority);
+    let task = match (carried, errand.read.take()) {
+        (Some(task), _) => Some(task),
+        (None, None) => return ask(report.attempt.task),
+        (None, Some(read)) => task_of(&read),
     };
     let Some(task) = task else {
         return Next::Reply(super::super::request::Reply::NotFound);

@@ -136,7 +136,10 @@ fn found(
     }
     let mut starts = Vec::new();
     for (place, attempt) in wanted(errand, caller, known, view) {
-        match (claims.remove(&place), tasks.remove(&place.task)) {
+        let claim = claims.remove(&place);
+        let carried = || claim.as_ref()?.1.only_copy(place.priority);
+        let task = tasks.remove(&place.task).or_else(carried);
+        match (claim, task) {
             (Some((read, claim)), Some(task)) if read == attempt.fence => {
                 starts.push(start(attempt, &claim, task));
             }

@@ -17,7 +17,7 @@ use windlass_core::time::{Millis, Mono, Wall};
 pub(super) use self::clients::{accepted, get, granted, held_by_w1, shown, spec, take_lock, token};
 use super::{Checker, Checkers, Findings, Terms};
 use crate::book::{
-    Claim, Count, End, Ending, Life, Other, Promised, Revised, Spot, TaskState, TaskStep,
+    Claim, Count, End, Ending, Life, Other, Promised, Revised, Spot, TaskState, TaskStep, given,
 };
 use crate::fact::Fact;
 
@@ -209,6 +209,7 @@ impl History {
                 },
                 unique: false,
                 given: GIVEN,
+                asked: given::asked(&spec(None)),
             }),
             ..TaskState::default()
         }
