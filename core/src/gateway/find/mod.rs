@@ -8,6 +8,7 @@
 mod count;
 mod facts;
 mod live;
+mod part;
 mod stored;
 mod tally;
 
