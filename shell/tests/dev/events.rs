@@ -122,6 +122,7 @@ fn settings_of_queues_and_nodes_that_come_and_go_are_told() {
 fn who_comes_back_misses_nothing() {
     let dev = Dev::start(&["--workers", "1"]);
     let mut events = Events::open(&dev, "", None);
+    events.until(|event| event.name == "changes");
     let first = dev.submit(&json!({"type": "noop"}));
     events.task(&first, "completed");
     let last = events.last.clone();
