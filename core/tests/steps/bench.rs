@@ -16,6 +16,8 @@ use windlass_core::store::{Answer, Call, Found, Guard, Step, Txn, TxnOutcome, Wr
 use windlass_core::time::{Millis, Mono, Now, Wall};
 use windlass_core::view::{Claimed, Dead, Delayed, Waiting};
 
+use crate::copies::copies;
+
 /// When the task was accepted.
 pub(crate) const ACCEPTED: Wall = Wall::from_millis(1_000);
 /// When everything else happens.
@@ -387,36 +389,6 @@ fn of_outcome(bench: &Bench, found: &Found) -> Vec<(Row, Step)> {
         rows.push((Row::PurgeRange, purge_range(bench, &record)));
     }
     rows
-}
-
-/// The task, wherever it is written down.
-pub(crate) fn copies(bench: &Bench) -> Vec<TaskRecord> {
-    let copy = |(key, found): (Key, Found)| match Meaning::of(&key) {
-        Meaning::Task(_) => Some(TaskRecord::decode(&found.value).unwrap()),
-        Meaning::Claim(_, place) => {
-            let claim = ClaimRecord::decode(&found.value).unwrap();
-            claim.only_copy(place.priority)
-        }
-        Meaning::Outcome(_) => {
-            let outcome = OutcomeRecord::decode(&found.value).unwrap();
-            outcome.task.map(|task| *task)
-        }
-        Meaning::Entry(..)
-        | Meaning::Delayed(..)
-        | Meaning::Dead(..)
-        | Meaning::Run(_)
-        | Meaning::Unique
-        | Meaning::QueueConfig(_)
-        | Meaning::NodeConfig(_)
-        | Meaning::LockWaiter(..)
-        | Meaning::JanitorWaiter(_)
-        | Meaning::Node(..)
-        | Meaning::Offer(_)
-        | Meaning::Lane(_)
-        | Meaning::FoldedTotals
-        | Meaning::Foreign => None,
-    };
-    bench.contents().into_iter().filter_map(copy).collect()
 }
 
 fn lock(bench: &Bench) -> Guard {

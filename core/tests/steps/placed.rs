@@ -6,6 +6,7 @@ use windlass_core::steps;
 use windlass_core::store::{Guard, Step};
 
 use crate::bench::*;
+use crate::copies::copies;
 
 /// Without an idempotency key: that would go with a record of the task's own.
 fn keyless() -> TaskRecord {
