@@ -28,6 +28,10 @@ impl Chunk {
             .expect("a store's parts are encoded in memory, and all lengths are known");
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -7,11 +7,15 @@
 mod chunk;
 mod disk;
 mod engine;
+mod frame;
 mod group;
+mod log;
 mod memory;
 mod snapshot;
 mod writer;
 
+#[cfg(test)]
+mod plug;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +53,8 @@ pub struct Options {
     pub limits: Limits,
     /// The log never has fewer bytes before it is replaced by a snapshot: a small store would do nothing else.
     pub log_bytes_min: u64,
+    /// How large the slots are into which the file of a new store's log is cut: whole blocks of 4 KiB, two at least.
+    pub slot_bytes: u64,
 }
 
 impl Default for Options {
@@ -60,6 +66,7 @@ impl Default for Options {
                 ..Limits::default()
             },
             log_bytes_min: 64 << 20,
+            slot_bytes: 4 << 20,
         }
     }
 }
@@ -81,6 +88,14 @@ pub enum EmbeddedError {
     /// A record cannot be read.
     #[error("the data is damaged: {0}")]
     Damaged(#[from] postcard::Error),
+    /// A chunk of the log is missing, and not at its end.
+    #[error("the data is damaged: part {missing} of the log is missing, but part {found} is there")]
+    LogBroken {
+        /// The first that is missing.
+        missing: u64,
+        /// One behind it.
+        found: u64,
+    },
     /// The records do not make a store.
     #[error("the data is damaged: {0}")]
     Inconsistent(#[from] RecoverError),

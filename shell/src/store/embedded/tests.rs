@@ -1,8 +1,6 @@
-use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use redb::{Database, StorageBackend};
+use redb::{Database, TableDefinition};
 use windlass_core::ids::{LeaseId, Revision};
 use windlass_core::keyspace::{Key, Range};
 use windlass_core::kv::{Edit, Entry, Log, Stored};
@@ -12,8 +10,12 @@ use windlass_core::store::{
     ViewEvent, Write,
 };
 
+use super::plug::{Medium, Plug};
 use super::*;
 use crate::clock::SystemClock;
+
+/// Of the log's file.
+const SLOT_BYTES: u64 = 4 << 20;
 
 /// Longer than anything takes: only a broken store makes a test wait for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -110,122 +112,6 @@ fn open(dir: &Path) -> EmbeddedStore {
     EmbeddedStore::open(dir, SystemClock::start()).unwrap()
 }
 
-/// A disk whose power can be cut: what was not synced may be there afterwards, or not.
-#[derive(Debug, Clone, Default)]
-struct Plug {
-    medium: Arc<Mutex<Medium>>,
-    /// No sync ends while this is locked.
-    gate: Arc<Mutex<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Medium {
-    synced: Vec<u8>,
-    seen: Vec<u8>,
-    pending: Vec<(usize, Vec<u8>)>,
-    syncs: u64,
-    broken: bool,
-}
-
-impl Plug {
-    fn medium(&self) -> MutexGuard<'_, Medium> {
-        self.medium.lock().unwrap()
-    }
-
-    fn wait_for_gate(&self) {
-        drop(self.gate.lock().unwrap());
-    }
-
-    fn syncs(&self) -> u64 {
-        self.medium().syncs
-    }
-
-    fn break_writes(&self) {
-        self.medium().broken = true;
-    }
-
-    /// The disk that is found when power comes back. Writes last in blocks of 512 bytes, each by itself.
-    fn cut(&self, rng: &mut Rng) -> Self {
-        let medium = self.medium();
-        let mut image = medium.synced.clone();
-        for (offset, data) in &medium.pending {
-            for (at, block) in (*offset..).step_by(512).zip(data.chunks(512)) {
-                if rng.below(2) == 0 {
-                    let end = at + block.len();
-                    image.resize(image.len().max(end), 0);
-                    image[at..end].copy_from_slice(block);
-                }
-            }
-        }
-        let medium = Medium {
-            synced: image.clone(),
-            seen: image,
-            ..Medium::default()
-        };
-        Self {
-            medium: Arc::new(Mutex::new(medium)),
-            ..Self::default()
-        }
-    }
-
-    fn open(&self, log_bytes_min: u64) -> EmbeddedStore {
-        let db = Database::builder()
-            .create_with_backend(self.clone())
-            .unwrap();
-        let options = Options {
-            log_bytes_min,
-            ..Options::default()
-        };
-        let clock = SystemClock::start();
-        let (disk, snapshots, kv) = Disk::load(db, options, clock.now()).unwrap();
-        EmbeddedStore::start(kv, Some((disk, snapshots)), clock).unwrap()
-    }
-}
-
-impl StorageBackend for Plug {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.medium().seen.len() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let from = offset as usize;
-        out.copy_from_slice(&self.medium().seen[from..from + out.len()]);
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut medium = self.medium();
-        medium.seen.resize(len as usize, 0);
-        // A file system keeps lengths in its journal.
-        medium.synced.resize(len as usize, 0);
-        medium
-            .pending
-            .retain(|(at, data)| at + data.len() <= len as usize);
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.wait_for_gate();
-        let mut medium = self.medium();
-        if medium.broken {
-            return Err(io::Error::other("broken"));
-        }
-        medium.syncs += 1;
-        for (at, data) in std::mem::take(&mut medium.pending) {
-            medium.synced[at..at + data.len()].copy_from_slice(&data);
-        }
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut medium = self.medium();
-        let at = offset as usize;
-        medium.seen[at..at + data.len()].copy_from_slice(data);
-        medium.pending.push((at, data.to_vec()));
-        Ok(())
-    }
-}
-
 #[test]
 fn a_reopened_store_is_the_same_store() {
     let dir = tempfile::tempdir().unwrap();
@@ -298,16 +184,16 @@ fn a_second_opener_is_told_that_the_store_is_in_use() {
 #[test]
 fn an_answer_and_its_news_leave_only_after_a_sync() {
     let plug = Plug::default();
-    let store = plug.open(1 << 30);
+    let store = plug.open(1 << 30, SLOT_BYTES);
     let (give, inbox) = mpsc::channel();
-    let seen = plug.clone();
+    let seen = plug.log.clone();
     let mut port = store.client(Answers::new(move |op, answer| {
         let _ = give.send((op, answer, seen.syncs()));
     }));
     port.call(OpId(1), Call::Watch(all()));
     inbox.recv_timeout(PATIENCE).unwrap();
     for n in 0..20 {
-        let before = plug.syncs();
+        let before = plug.log.syncs();
         port.call(OpId(n + 2), commit(vec![put(n, 10)]));
         for what in ["answer", "news"] {
             let (.., syncs) = inbox.recv_timeout(PATIENCE).unwrap();
@@ -327,8 +213,8 @@ fn everything_acknowledged_survives_power_cuts() {
         let mut plug = Plug::default();
         let (mut at, mut known, mut answered) = (Revision(1), Vec::new(), 0);
         for _ in 0..6 {
-            // So small that snapshots are taken, dropped and cut through all the time.
-            let store = plug.open(20_000);
+            // So small that snapshots are taken, dropped and cut through all the time, and slots used again.
+            let store = plug.open(20_000, 16 << 10);
             let mut peer = Peer::of(&store);
             let (found_at, mut found) = peer.read();
             let in_flight = found.split_off(found.partition_point(|(it, _)| *it < key(1_000)));
@@ -374,11 +260,11 @@ fn everything_acknowledged_survives_power_cuts() {
 #[test]
 fn a_store_that_cannot_write_stops_and_says_that_it_does_not_know() {
     let plug = Plug::default();
-    let store = plug.open(1 << 30);
+    let store = plug.open(1 << 30, SLOT_BYTES);
     let mut peer = Peer::of(&store);
     let watch = peer.begin(Call::Watch(all()));
     peer.next();
-    plug.break_writes();
+    plug.log.break_writes();
     let write = peer.begin(commit(vec![put(1, 1)]));
     let mut told = [peer.next(), peer.next()];
     told.sort_by_key(|(op, _)| *op);
@@ -393,7 +279,7 @@ fn a_store_that_cannot_write_stops_and_says_that_it_does_not_know() {
         peer.ask(commit(vec![put(2, 1)])),
         Answer::Txn(TxnOutcome::Unknown)
     );
-    assert!(matches!(store.close(), Err(EmbeddedError::Database(_))));
+    assert!(matches!(store.close(), Err(EmbeddedError::Io(_))));
 }
 
 #[test]
@@ -401,10 +287,10 @@ fn calls_that_wait_together_share_a_sync() {
     const CLIENTS: u64 = 8;
     const CALLS: u64 = 400;
     let plug = Plug::default();
-    let store = plug.open(1 << 30);
-    let before = plug.syncs();
+    let store = plug.open(1 << 30, SLOT_BYTES);
+    let before = plug.log.syncs();
     let mut peers: Vec<Peer> = (0..CLIENTS).map(|_| Peer::of(&store)).collect();
-    let shut = plug.gate.lock().unwrap();
+    let shut = plug.log.gate.lock().unwrap();
     for n in 0..CALLS {
         for (peer, client) in peers.iter_mut().zip(0..) {
             peer.begin(commit(vec![put(n * CLIENTS + client, 10)]));
@@ -425,7 +311,7 @@ fn calls_that_wait_together_share_a_sync() {
     }
     revisions.sort_unstable();
     assert_eq!(revisions, (2..CLIENTS * CALLS + 2).collect::<Vec<_>>());
-    let syncs = plug.syncs() - before;
+    let syncs = plug.log.syncs() - before;
     assert!(syncs <= 3, "{syncs} syncs for {} calls", CLIENTS * CALLS);
 }
 
@@ -495,10 +381,9 @@ fn the_disk_stays_bounded_while_the_same_keys_change() {
     }
     let before = peer.read();
     store.close().unwrap();
-    let size = std::fs::metadata(dir.path().join("store.redb"))
-        .unwrap()
-        .len();
-    assert!(size < 24 << 20, "64 MB were written, {size} bytes are kept");
+    let files = ["store.redb", "store.log"].map(|it| dir.path().join(it));
+    let size: u64 = files.iter().map(|it| it.metadata().unwrap().len()).sum();
+    assert!(size < 32 << 20, "64 MB were written, {size} bytes are kept");
     let store = EmbeddedStore::open_with(dir.path(), clock, options).unwrap();
     assert_eq!(Peer::of(&store).read(), before);
 }
@@ -529,7 +414,7 @@ fn data_of_another_format_is_not_touched() {
     open(dir.path()).close().unwrap();
     let db = Database::create(dir.path().join("store.redb")).unwrap();
     let txn = db.begin_write().unwrap();
-    let table: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+    let table: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
     txn.open_table(table)
         .unwrap()
         .insert("format", &[99_u8][..])
@@ -540,7 +425,7 @@ fn data_of_another_format_is_not_touched() {
         EmbeddedStore::open(dir.path(), SystemClock::start()),
         Err(EmbeddedError::Format {
             found: 99,
-            expected: 1
+            expected: 2
         })
     ));
 }
@@ -548,16 +433,97 @@ fn data_of_another_format_is_not_touched() {
 #[test]
 fn a_conflict_is_answered_without_a_sync() {
     let plug = Plug::default();
-    let store = plug.open(1 << 30);
+    let store = plug.open(1 << 30, SLOT_BYTES);
     let mut peer = Peer::of(&store);
     peer.write(vec![put(1, 1)]);
-    let before = plug.syncs();
+    let before = plug.log.syncs();
     let mut txn = Txn::default();
     txn.push(Step::new(vec![Guard::Absent(key(1))], vec![put(2, 1)]))
         .unwrap();
     let answer = peer.ask(Call::Commit(txn));
     assert!(matches!(answer, Answer::Txn(TxnOutcome::Conflict { .. })));
-    assert_eq!(plug.syncs(), before);
+    assert_eq!(plug.log.syncs(), before);
+}
+
+#[test]
+fn a_log_of_format_1_moves_to_its_file_even_if_that_is_interrupted() {
+    const LOG: TableDefinition<'_, (u64, u32), &[u8]> = TableDefinition::new("log");
+    const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+    let plug = Plug::default();
+    let db = Database::builder()
+        .create_with_backend(plug.db.clone())
+        .unwrap();
+    let txn = db.begin_write().unwrap();
+    {
+        let mut meta = txn.open_table(META).unwrap();
+        meta.insert("format", &[1_u8][..]).unwrap();
+        let mut log = txn.open_table(LOG).unwrap();
+        for n in 0..3 {
+            let entry = Entry {
+                found: Found {
+                    created: Revision(n + 2),
+                    modified: Revision(n + 2),
+                    value: Value::from(vec![b'v'; 10_000]),
+                },
+                version: 1,
+                lease: None,
+            };
+            let at = Revision(n + 2);
+            let edits = vec![Edit::Put { key: key(n), entry }];
+            let record = postcard::to_stdvec(&Log::Changed { at, edits }).unwrap();
+            for (piece, number) in record.chunks(4_000).zip(0..) {
+                log.insert((n, number), piece).unwrap();
+            }
+        }
+    }
+    txn.commit().unwrap();
+    drop(db);
+    plug.log.break_writes();
+    assert!(matches!(
+        plug.try_open(1 << 30, SLOT_BYTES),
+        Err(EmbeddedError::Io(_))
+    ));
+    let plug = plug.cut(&mut Rng::new(1));
+    for keys in 3..6 {
+        let store = plug.open(1 << 30, SLOT_BYTES);
+        let mut peer = Peer::of(&store);
+        let (at, found) = peer.read();
+        assert_eq!((at, found.len() as u64), (Revision(keys + 1), keys));
+        peer.write(vec![put(keys, 1)]);
+    }
+}
+
+#[test]
+fn a_log_that_lacks_a_part_before_its_end_is_refused() {
+    let plug = Plug::default();
+    let store = plug.open(1 << 30, SLOT_BYTES);
+    let mut peer = Peer::of(&store);
+    for n in 0..5 {
+        peer.write(vec![put(n, 10)]);
+    }
+    store.close().unwrap();
+    for (chunk, lost) in [(4, 4), (2, 5)] {
+        let mut image = plug.log.content().synced.clone();
+        image[chunk * (4 << 10) + 40] ^= 1;
+        let plug = Plug {
+            db: plug.db.cut(&mut Rng::new(1)),
+            log: Medium::holding(image),
+        };
+        if lost == 4 {
+            let store = plug.open(1 << 30, SLOT_BYTES);
+            assert_eq!(
+                Peer::of(&store).read().1.len(),
+                4,
+                "the end of a log is as if it had not been written"
+            );
+        } else {
+            let error = plug.try_open(1 << 30, SLOT_BYTES).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "the data is damaged: part 2 of the log is missing, but part 3 is there"
+            );
+        }
+    }
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl Drop for Stop {
 impl Writer {
     /// Starts the disk's thread. When it ends, `store` is told to stop.
     pub(super) fn start(
-        disk: Disk,
+        mut disk: Disk,
         snapshots: Snapshots,
         store: Sender<Message>,
     ) -> Result<Self, EmbeddedError> {
