@@ -1,14 +1,11 @@
-//! What may grow, and how fast: with ten times as much of anything, a task may cost half as much again.
+//! What may grow, and how fast: as a logarithm. With ten times as much of anything, a task may cost as much more as it
+//! costs in the smallest deployment.
 //!
 //! The time of workers is not judged: here thousands of them share one processor and its caches, which none of them does
 //! elsewhere.
 
 use crate::plan::Series;
 use crate::point::Point;
-
-/// The most that a cost may grow by when a deployment is ten times as large. A logarithm grows by no more from the second
-/// step on.
-pub(crate) const FACTOR_MAX: f64 = 1.5;
 
 /// A cost, and what is too little of it to be compared.
 struct Cost {
@@ -47,16 +44,19 @@ const COSTS: [Cost; 5] = [
 
 /// What grows too fast.
 pub(crate) fn findings(series: &Series) -> Vec<String> {
+    let Some(smallest) = series.points.first().filter(|_| series.is_ladder) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
-    let pairs = series.points.windows(2).filter(|_| series.is_ladder);
-    for pair in pairs {
+    for (steps, point) in (0_u32..).zip(&series.points) {
         for cost in &COSTS {
-            let (before, after) = ((cost.of)(&pair[0]), (cost.of)(&pair[1]));
-            if after > cost.least && after > before * FACTOR_MAX {
+            let (least, cost_here) = ((cost.of)(smallest), (cost.of)(point));
+            let most = least * f64::from(1 + steps);
+            if cost_here > cost.least && cost_here > most {
                 found.push(format!(
-                    "{}, {}: {}: {before:.2}, then {after:.2}",
+                    "{}, {}: {}: {cost_here:.2}, where {most:.2} is a logarithm of {least:.2}",
                     series.title,
-                    series.step(&pair[1].size),
+                    series.step(&point.size),
                     cost.what,
                 ));
             }
