@@ -21,7 +21,7 @@ RUN sed -i 's/^members = .*/members = ["core", "shell"]/' Cargo.toml \
     && mkdir -p core/src core/benches shell/src shell/tests \
     && touch core/src/lib.rs core/benches/main.rs shell/src/lib.rs shell/tests/executor.rs \
     && echo 'fn main() {}' > shell/src/main.rs \
-    && cargo build --release -p windlass
+    && cargo build --profile dist -p windlass
 
 # Now the whole workspace, or Cargo.lock would not be what Cargo expects.
 COPY Cargo.toml Cargo.lock ./
@@ -37,8 +37,8 @@ ARG WINDLASS_GIT_SHA=""
 RUN mkdir -p sim/src fuzz/src tests/src \
     && touch sim/src/lib.rs fuzz/src/lib.rs tests/src/lib.rs \
     && find core/src shell/src -exec touch {} + \
-    && cargo build --release --locked -p windlass \
-    && install -D -s target/release/windlass /out/usr/local/bin/windlass
+    && cargo build --profile dist --locked -p windlass \
+    && install -D -s target/dist/windlass /out/usr/local/bin/windlass
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="windlass" \

@@ -85,7 +85,7 @@ fix: ## Format, and repair what clippy can
 .PHONY: bench
 bench: tools ## Measure all that is to be reached, in a quarter of an hour; one report in target/bench; ROWS names some rows
 	@$(call need,CLI,the windlass command)
-	$(CARGO) run --release --locked -p windlass-tests --bin windlass-bench -- \
+	$(CARGO) run --profile dist --locked -p windlass-tests --bin windlass-bench -- \
 	    --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS))
 
 # About four fifths of what a small machine does for good, while as many tasks go as come.
@@ -93,7 +93,7 @@ soak: RATE = 7300
 soak: MINUTES = 30
 .PHONY: soak
 soak: tools ## Half an hour of RATE tasks a second on an etcd: is memory flat, are waits, is the store bounded, is nothing lost?
-	$(CARGO) run --release --locked -p windlass-tests --bin windlass-soak -- \
+	$(CARGO) run --profile dist --locked -p windlass-tests --bin windlass-soak -- \
 	    --rate $(RATE) --seconds $$(($(MINUTES) * 60))
 
 .PHONY: bench-core
