@@ -62,7 +62,7 @@ pub struct BenchOptions {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub workers: u32,
     /// Handlers that run at the same time, for each worker
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..))]
     pub slots: u32,
     /// The size of each payload
     #[arg(long, value_name = "BYTES", default_value = "256", value_parser = values::payload_max)]
