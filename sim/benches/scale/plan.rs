@@ -82,7 +82,7 @@ pub(crate) fn all(quick: bool) -> Vec<Series> {
         ),
         Series::new(
             "own",
-            "Queues, each with its own of 1,000 workers",
+            "Queues, each with own workers",
             up_to(1_000, 1).map(own).collect(),
         ),
         Series::new(
